@@ -1,0 +1,148 @@
+"""What the commands share: options, errors in one line, and where the cache lies."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from leukemia.errors import UserError
+from leukemia.provenance import ROOT
+from leukemia.schedule import BUDGETS
+
+CHAMPION = "models:/leukemia-classifier@champion"
+REGISTERED = "leukemia-classifier"
+
+
+class Command(click.Command):
+    """Ends with one line and exit code 1 on a user's mistake, 130 on an interrupt.
+
+    `mlflow run -P` passes a parameter on as it was typed, so --image_size is --image-size.
+    """
+
+    def __init__(self, *words: Any, **settings: Any):
+        normal = {"token_normalize_func": lambda token: token.replace("_", "-")}
+        super().__init__(*words, context_settings=normal, **settings)
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(context)
+        except UserError as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("interrupted; the run is marked as killed", err=True)
+            context.exit(130)
+
+
+def option(name: str, help: str, **settings: Any) -> Callable:
+    """An option of a command, its default shown."""
+    spelling = f"--{name.replace('_', '-')}"
+    return click.option(spelling, name, help=help, show_default=True, **settings)
+
+
+def with_options(*options: Callable) -> Callable:
+    """A decorator that gives a command several options, helped in this order."""
+
+    def decorate(command: Callable) -> Callable:
+        for each in reversed(options):
+            command = each(command)
+        return command
+
+    return decorate
+
+
+DATA = [
+    option(
+        "data",
+        "cells: a C-NMC 2019 tree, a CSV (path,label,subject) or a folder with index.csv",
+        type=click.Path(path_type=Path),
+        required=True,
+    ),
+    option("positive", "name of the sought class; auto: 'all' in a C-NMC tree", default="auto"),
+]
+SEED = option(
+    "seed",
+    "decides split, weights, order and made cells",
+    default=0,
+    type=click.IntRange(0),
+)
+TERMS = [
+    option(
+        "budget",
+        "learning rates and epochs: thesis (each technique its own), equal (the thesis' "
+        "baseline for all), quick (a short look)",
+        default="equal",
+        type=click.Choice(BUDGETS),
+    ),
+    option(
+        "image_size",
+        "side in pixels of the cells that the classifier sees (thesis 4.2: 210)",
+        default=210,
+        type=click.IntRange(0),
+    ),
+    option(
+        "backbone_weights",
+        "imagenet (Keras' file), none (from scratch), auto (imagenet if it can be had, else "
+        "none, said aloud), or the path of a ResNet-50 weights file without top",
+        default="auto",
+    ),
+]
+# Asked for more rarely: not among MLproject's parameters, but -P takes them all the same.
+RARER = [
+    option(
+        "crop",
+        "side in pixels of the centred window that is kept, 0: the whole image (thesis 4.2: 210)",
+        default=210,
+        type=click.IntRange(0),
+    ),
+    option(
+        "scaling",
+        "input scaling in the model: imagenet (Keras' preprocess_input) or unit (thesis 4.2)",
+        default="imagenet",
+        type=click.Choice(["imagenet", "unit"]),
+    ),
+    option(
+        "backbone",
+        "resnet50 (thesis 4.3), or miniature, a tiny network to try the service with",
+        default="resnet50",
+        type=click.Choice(["resnet50", "miniature"]),
+    ),
+    option("batch_size", "cells a step (thesis 4.3: 32)", default=32, type=click.IntRange(1)),
+]
+EXPERIMENT = option(
+    "experiment", "MLflow experiment; unset: the run's own, else 'leukemia'", default=None
+)
+SHARED = [*DATA, SEED, *TERMS, *RARER, EXPERIMENT]
+
+
+def cache() -> Path:
+    """Where decoded cells are kept: LEUKEMIA_CACHE, else `.cache` in the checkout."""
+    return Path(os.environ.get("LEUKEMIA_CACHE") or ROOT / ".cache")
+
+
+def quietly(function: Callable) -> Callable:
+    """Keep what TensorFlow says of its build and of missing GPUs off the user's screen.
+
+    It writes that before its own log level counts, so only closing the stream helps.
+    """
+
+    @wraps(function)
+    def quiet(*words: Any, **options: Any) -> Any:
+        sys.stderr.flush()
+        kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_logical_devices()
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nothing)
+        return function(*words, **options)
+
+    return quiet

@@ -1,0 +1,28 @@
+"""Draw a sample of synthetic cells in the layout of C-NMC 2019, to try the service on.
+
+No patient's cells: figures measured on them say nothing about leukemia.
+"""
+
+from pathlib import Path
+
+import click
+
+from entrypoints import console
+from entrypoints.command import Command, option, quietly
+
+
+@click.command(cls=Command, help=__doc__)
+@option("out", "folder to draw into", default="sample", type=click.Path(path_type=Path))
+@option("seed", "decides every pixel", default=7, type=click.IntRange(0))
+@quietly
+def main(out: Path, seed: int) -> None:
+    """Draw the sample unless it is there."""
+    from leukemia.data.index import open_index
+    from leukemia.data.sample import draw_sample
+
+    draw_sample(out, seed, progress=console.bar("drawing cells"))
+    click.echo(f"{out}: {open_index(out).describe()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""SHA-256 of many files, remembered by path, size and time of change."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+_COLUMNS = ["path", "size", "mtime_ns", "sha256"]
+
+
+def digests(
+    paths: list[Path], cache: Path | None, progress: Callable[[int, int], None]
+) -> list[str]:
+    """The SHA-256 of each file, in order; files unchanged since the last call are not read.
+
+    cache: folder for the remembered digests, or None to read every file.
+    """
+    keys = [_key(path) for path in paths]
+    memory = _memory(paths, cache)
+    known = _recall(memory)
+    unread = [key for key in dict.fromkeys(keys) if key not in known]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashlib lets go of the interpreter lock
+        for done, (key, sha) in enumerate(zip(unread, pool.map(_sha256, unread), strict=True), 1):
+            known[key] = sha
+            progress(done, len(unread))
+    if unread and memory is not None:
+        _remember(memory, {key: known[key] for key in keys})
+    return [known[key] for key in keys]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """All of `content` at `path`, or nothing: a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _key(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return str(path.absolute()), status.st_size, status.st_mtime_ns
+
+
+def _sha256(key: tuple[str, int, int]) -> str:
+    with open(key[0], "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _memory(paths: list[Path], cache: Path | None) -> Path | None:
+    if cache is None or not paths:
+        return None
+    common = os.path.commonpath([path.absolute().parent for path in paths])
+    return cache / "digests" / f"{hashlib.sha256(common.encode()).hexdigest()[:16]}.csv"
+
+
+def _recall(memory: Path | None) -> dict[tuple[str, int, int], str]:
+    if memory is None or not memory.exists():
+        return {}
+    frame = pd.read_csv(memory)
+    keys = zip(frame["path"], frame["size"], frame["mtime_ns"], strict=True)
+    return dict(zip(keys, frame["sha256"], strict=True))
+
+
+def _remember(memory: Path, known: dict[tuple[str, int, int], str]) -> None:
+    frame = pd.DataFrame([(*key, sha) for key, sha in known.items()], columns=_COLUMNS)
+    write_atomically(memory, frame.to_csv(index=False).encode())

@@ -1,0 +1,172 @@
+"""Cells decoded once: uint8 pixels in a file that every run maps into memory.
+
+The file's name is a digest of the images' contents and of the geometry, so it can neither be
+stale nor serve another data set. Two runs that want the same pixels at once build them once.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from PIL import Image
+
+from leukemia.cells import Cells
+from leukemia.data.index import Index
+from leukemia.errors import UserError
+
+VERSION = 1  # of the decoding: raise it when the same file would give other pixels
+LARGEST = 50_000_000  # pixels of an image that is still a picture of one cell
+SMALLEST_SIZE = 32  # what ResNet-50 needs
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How an image becomes a square of pixels.
+
+    crop: side in pixels of the centred window that is kept; 0 keeps the whole image.
+    size: side in pixels to which the window is then resized; 0 leaves it as it is.
+    """
+
+    crop: int = 210
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        if self.crop < 0 or self.size < 0:
+            raise UserError(f"crop {self.crop} and image size {self.size} must not be negative")
+        if not self.side:
+            raise UserError("without a crop the image size must be given: set image_size=210")
+        if self.side < SMALLEST_SIZE:
+            raise UserError(
+                f"cells of {self.side} px are too small; use {SMALLEST_SIZE} px or more"
+            )
+
+    @property
+    def side(self) -> int:
+        """Width and height of the result in pixels."""
+        return self.size or self.crop
+
+    def apply(self, image: Image.Image) -> np.ndarray:
+        """(side, side, 3) uint8: the centred window, resized by area-aware bilinear filtering."""
+        if self.crop:
+            left, top = (image.width - self.crop) // 2, (image.height - self.crop) // 2
+            image = image.crop((left, top, left + self.crop, top + self.crop))
+        if image.size != (self.side, self.side):
+            image = image.resize((self.side, self.side), Image.Resampling.BILINEAR)
+        return np.asarray(image)
+
+
+def load_cells(
+    index: Index,
+    geometry: Geometry,
+    cache: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Cells:
+    """All cells of an index; images is a read-only memory map (n, side, side, 3) uint8."""
+    return Cells(
+        decode(index, geometry, cache, progress),
+        index.labels,
+        index.frame["subject"].to_numpy(str),
+        index.frame["path"].to_numpy(str),
+    )
+
+
+def decode(
+    index: Index, geometry: Geometry, cache: Path, progress: Callable[[int, int], None]
+) -> np.ndarray:
+    """The pixels of every file of an index, from the store or, the first time, from the files.
+
+    Raises:
+        UserError: a file is truncated, no image, or of the wrong size or mode; or the disk
+            has no room. Nothing is left behind then.
+    """
+    target = cache / "pixels" / f"{_key(index, geometry)}.npy"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_suffix(".lock")):
+            if not target.exists():  # another run may have built it while this one waited
+                _build(index, geometry, target, progress)
+    return np.load(target, mmap_mode="r")
+
+
+def read_image(path: Path, geometry: Geometry, size: int | None = None) -> np.ndarray:
+    """One image file as (side, side, 3) uint8.
+
+    size: width and height that the file must have, or None for any that the crop fits.
+
+    Raises:
+        UserError: not an image, truncated, or of the wrong size or mode.
+    """
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            _check(image, path, geometry, size)
+            return geometry.apply(image)
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"{path}: not a whole image ({error}); copy the file anew or take it out"
+        ) from error
+
+
+def _check(image: Image.Image, path: Path, geometry: Geometry, size: int | None) -> None:
+    width, height = image.size
+    came = f"{path}: {width}x{height} px, mode {image.mode}"
+    if width * height > LARGEST:
+        raise UserError(f"{came}: too large for one cell; cut the cell out of the slide")
+    if image.mode != "RGB":
+        raise UserError(f"{came}: expected 8-bit RGB; convert the file to RGB")
+    if getattr(image, "n_frames", 1) != 1:
+        raise UserError(f"{came}: {image.n_frames} frames; save one of them as a file of its own")
+    if size is not None and (width, height) != (size, size):
+        raise UserError(f"{came}: expected {size}x{size} as in this data set; copy the file anew")
+    if min(width, height) < geometry.crop:
+        raise UserError(
+            f"{came}: smaller than the crop of {geometry.crop} px; use a smaller crop, "
+            f"or crop=0 with an image size"
+        )
+    if not geometry.crop and width != height:
+        raise UserError(f"{came}: not square; crop to a square first, or give a crop")
+
+
+def _key(index: Index, geometry: Geometry) -> str:
+    text = "\n".join([f"{VERSION} {geometry.crop} {geometry.size}", *index.frame["sha256"]])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _build(
+    index: Index, geometry: Geometry, target: Path, progress: Callable[[int, int], None]
+) -> None:
+    shape = (len(index.frame), geometry.side, geometry.side, 3)
+    _need_room(target.parent, int(np.prod(shape)))
+    folder = Path(tempfile.mkdtemp(dir=target.parent, prefix="building-"))
+    try:
+        pixels = np.lib.format.open_memmap(folder / "pixels.npy", "w+", np.uint8, shape)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            read = pool.map(lambda path: read_image(path, geometry, index.size), index.paths)
+            for row, image in enumerate(read):
+                pixels[row] = image
+                progress(row + 1, len(pixels))
+        pixels.flush()
+        os.replace(folder / "pixels.npy", target)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _need_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{folder}: {needed / 2**30:.1f} GiB needed for decoded cells, {free / 2**30:.1f} "
+            f"free; make room or set LEUKEMIA_CACHE to another disk"
+        )

@@ -1,0 +1,1 @@
+"""Figures of merit and pictures: pure functions of labels, scores and subjects."""

@@ -1,0 +1,116 @@
+"""The champion: the best run's classifier as a registered model, and how it is used."""
+
+from dataclasses import dataclass
+
+import keras
+import mlflow
+import numpy as np
+from mlflow.entities.model_registry import ModelVersion
+
+from leukemia.data.store import Geometry
+from leukemia.errors import UserError
+from leukemia.pictures import RESEARCH_ONLY
+from leukemia.tracking import MODEL
+
+NAME = "leukemia-classifier"
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A registered classifier and what is needed to use it.
+
+    model: (n, side, side, 3) uint8 -> (n, 1) probability of `positive`. about: one line.
+    """
+
+    model: keras.Model
+    geometry: Geometry
+    positive: str
+    negative: str
+    about: str
+
+
+def register(run_id: str, name: str = NAME) -> ModelVersion:
+    """Register a run's classifier (once) and move the alias `champion` to it.
+
+    Raises:
+        UserError: the run logged no model.
+    """
+    client = mlflow.MlflowClient()
+    run = client.get_run(run_id)
+    version = _version_of(client, name, run_id) or _new_version(client, name, run_id)
+    client.update_model_version(name, version.version, description(run.data.tags, run.data.metrics))
+    for key in ("technique", "seed", "protocol", "data_digest", "synthetic_data"):
+        client.set_model_version_tag(name, version.version, key, run.data.tags.get(key, ""))
+    client.set_registered_model_alias(name, CHAMPION, version.version)
+    return client.get_model_version(name, version.version)
+
+
+def description(tags: dict[str, str], metrics: dict[str, float]) -> str:
+    """What a version is, what it was measured on and what it is not for, as Markdown."""
+    figures = ", ".join(
+        f"{name} {metrics[name]:.3f}"
+        for name in ("val_bal_acc", "test_bal_acc", "test_ba_low", "test_ba_high", "test_sens",
+                     "test_spec", "test_auroc", "test_wf1")
+        if name in metrics
+    )  # fmt: skip
+    drawn = f"\n\n**SYNTHETIC DATA**: {tags['synthetic_data']}." if tags["synthetic_data"] else ""
+    return (
+        f"**{RESEARCH_ONLY}**{drawn}\n\n"
+        f"Technique {tags['arm']}, seed {tags['seed']}, budget {tags['budget']}, backbone "
+        f"{tags['backbone']} from weights '{tags['weights']}'.\n\n"
+        f"Cells: {tags['cells']}; data digest {tags['data_digest']}; sought class "
+        f"'{tags['positive']}'.\n\n{tags['protocol_line']}\n\n"
+        f"{figures} (test_ba_low to test_ba_high: 95 % interval of the test balanced accuracy "
+        f"over subjects)."
+    )
+
+
+def load(uri: str) -> Served:
+    """A classifier and its geometry from a model URI; Keras' safe mode, no foreign code.
+
+    Raises:
+        UserError: there is no such model, or it is no classifier of this project.
+    """
+    try:
+        metadata = mlflow.models.get_model_info(uri).metadata or {}
+        model = mlflow.keras.load_model(uri)
+    except Exception as error:
+        raise UserError(
+            f"model '{uri}' cannot be loaded ({str(error).splitlines()[0]}); register one with "
+            f"mlflow run . -e register, or give the URI of a logged model"
+        ) from error
+    if not {"crop", "image_size", "positive", "negative"} <= set(metadata):
+        raise UserError(f"model '{uri}' was not logged by this project: its crop is not known")
+    return Served(
+        model,
+        Geometry(metadata["crop"], metadata["image_size"]),
+        metadata["positive"],
+        metadata["negative"],
+        f"{uri}: {metadata['technique']}; {metadata['cells']}. {metadata['protocol']}",
+    )
+
+
+def probabilities(served: Served, images: np.ndarray) -> np.ndarray:
+    """(n,) float32: the probability of the positive class for (n, side, side, 3) uint8."""
+    from leukemia.training import predict
+
+    return predict(served.model, images)[:, 0]
+
+
+def _version_of(client: mlflow.MlflowClient, name: str, run_id: str) -> ModelVersion | None:
+    try:
+        versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    except mlflow.MlflowException:
+        return None
+    return versions[0] if versions else None
+
+
+def _new_version(client: mlflow.MlflowClient, name: str, run_id: str) -> ModelVersion:
+    models = client.search_logged_models(
+        [client.get_run(run_id).info.experiment_id],
+        filter_string=f"source_run_id = '{run_id}' and name = '{MODEL}'",
+    )
+    if not models:
+        raise UserError(f"run {run_id} logged no model; train it anew, then register")
+    return mlflow.register_model(f"models:/{models[0].model_id}", name)
