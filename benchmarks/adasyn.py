@@ -4,7 +4,7 @@
     python -m benchmarks.adasyn --cells 1000 --peer
 
 9,572 drawn cells take a minute to draw. `--peer` also runs imbalanced-learn's ADASYN on the
-same pixels as float32, which needs about 24 GiB at 9,572 cells, and fails unless both make the same.
+same pixels as float32 (about 24 GiB at 9,572 cells) and fails unless both make the same.
 """
 
 import argparse

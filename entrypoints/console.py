@@ -1,6 +1,7 @@
 """What a person sees while a command works."""
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 
 import click
@@ -9,6 +10,7 @@ import numpy as np
 from leukemia.report import Report
 
 WIDTH = 30
+SECONDS_BETWEEN_LINES = 5.0
 
 
 def bar(title: str) -> Callable[[int, int], None]:
@@ -31,10 +33,15 @@ def bar(title: str) -> Callable[[int, int], None]:
 def training(title: str, epochs: int) -> Report:
     """A listener that prints one line an epoch, and how far a long step has come."""
 
+    last = time.monotonic()
+
     def tell(step: int, values: Mapping[str, float | np.ndarray]) -> None:
+        nonlocal last
         numbers = {name: v for name, v in values.items() if not isinstance(v, np.ndarray)}
         line = _line(step, numbers, epochs)
-        if line:
+        # Epochs of the classifier each have their line, those of a GAN one every few seconds.
+        if line and ("val_loss" in numbers or time.monotonic() - last > SECONDS_BETWEEN_LINES):
+            last = time.monotonic()
             click.echo(f"{title}  {line}")
 
     return tell

@@ -2,12 +2,11 @@
 
 import click
 
-from entrypoints.command import EXPERIMENT, Command, quietly
+from entrypoints.command import EXPERIMENT, Command
 
 
 @click.command(cls=Command, help=__doc__)
 @EXPERIMENT
-@quietly
 def main(experiment: str | None) -> None:
     """Rank and publish."""
     from leukemia import tracking

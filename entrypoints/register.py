@@ -2,13 +2,12 @@
 
 import click
 
-from entrypoints.command import EXPERIMENT, REGISTERED, Command, option, quietly
+from entrypoints.command import EXPERIMENT, REGISTERED, Command, option
 
 
 @click.command(cls=Command, help=__doc__)
 @EXPERIMENT
 @option("model", "name in the model registry", default=REGISTERED)
-@quietly
 def main(experiment: str | None, model: str) -> None:
     """Register the leader of the ranking."""
     from leukemia import ranking, tracking

@@ -17,7 +17,6 @@ from entrypoints.command import (
     TERMS,
     Command,
     option,
-    quietly,
     with_options,
 )
 from entrypoints.rank import rank
@@ -51,7 +50,6 @@ def _names(context: click.Context, parameter: click.Parameter, value: str) -> li
 @option("techniques", "names with commas, or all", default="all", callback=_names)
 @with_options(*TERMS, *RARER, EXPERIMENT)
 @option("model", "name in the model registry", default=REGISTERED)
-@quietly
 def main(
     seeds: list[int],
     techniques: list[str],

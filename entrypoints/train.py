@@ -53,6 +53,7 @@ def train(name: str, options: dict[str, Any]) -> None:
     """Run one experiment as a run of MLflow."""
     from leukemia import experiment as experiments
     from leukemia import tracking
+    from leukemia.logbook import Logbook
 
     experiment, cells = prepare(name, options)
     plan = experiment.plan
@@ -61,13 +62,13 @@ def train(name: str, options: dict[str, Any]) -> None:
     click.echo(f"{title}  {experiment.protocol_line()}")
     tracking.connect(options["experiment"])
     with TemporaryDirectory() as folder, tracking.started_run("train", title) as run:
-        tracker = tracking.Tracker(run)
-        tracker.start(experiment)
+        logbook = Logbook(run)
+        logbook.start(experiment)
         settings = _fetched(plan.settings, Path(folder))
         able = replace(experiment, plan=replace(plan, settings=settings))
-        listener = console.both(console.training(title, plan.schedule.epochs), tracker)
+        listener = console.both(console.training(title, plan.schedule.epochs), logbook)
         outcome = experiments.run(able, cells, listener)
-        tracker.finish(experiment, outcome)
+        logbook.finish(experiment, outcome)
     click.echo(f"{title}  {outcome.classifier.note}")
     click.echo(f"{title}  {_summary(outcome.metrics)}")
 

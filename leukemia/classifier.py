@@ -5,6 +5,7 @@ Source: He et al. 2016; the thesis, section 4.3 (23,587,712 parameters below the
 """
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,24 +47,44 @@ class Classifier:
         layer `backbone` ends in (n, h, w, c); `features` pools that to (n, c).
     weights: what the backbone starts from: `imagenet`, `none` or a file's name.
     note: one line for people about that choice.
+    keeps_statistics: batch norm stays as pretrained while the backbone is fine-tuned.
     """
 
     model: "keras.Model"
     weights: str
     note: str
+    keeps_statistics: bool
 
     @property
     def pretrained(self) -> bool:
         """Whether there is anything to transfer."""
         return self.weights != "none"
 
+    def freeze(self) -> None:
+        """The backbone as it is: its batch norm then runs on the stored statistics."""
+        self.model.get_layer("backbone").trainable = False
+
+    def thaw(self) -> None:
+        """The backbone may train; its batch norm only where the statistics do not fit.
+
+        Keras 3 overrides a nested model's training=False with fit's own training=True, so
+        only a batch norm that is not trainable keeps its statistics.
+        """
+        import keras
+
+        backbone = self.model.get_layer("backbone")
+        backbone.trainable = True
+        for layer in backbone.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = not self.keeps_statistics
+
 
 def build(spec: Spec, seed: int) -> Classifier:
     """A classifier with fresh head weights drawn from `seed`.
 
-    Batch norm keeps the pretrained statistics in both stages where the input is scaled as
-    they expect; where they do not fit (from scratch, or `unit` scaling) it learns its own
-    whenever the backbone trains.
+    Batch norm stays as pretrained in both stages where the input is scaled as its statistics
+    expect; where they do not fit (from scratch, or `unit` scaling) it learns its own whenever
+    the backbone trains.
 
     Raises:
         UserError: no such backbone, scaling or weights file, or Keras' file is out of reach.
@@ -75,12 +96,12 @@ def build(spec: Spec, seed: int) -> Classifier:
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((spec.size, spec.size, 3), dtype="uint8", name="cells")
     backbone = _backbone(spec, weights)
-    keep_statistics = weights is not None and spec.scaling == "imagenet"
-    maps = backbone(_scale(inputs, spec.scaling), training=False if keep_statistics else None)
+    maps = backbone(_scale(inputs, spec.scaling))
     features = keras.layers.GlobalAveragePooling2D(name="features")(maps)
     outputs = keras.layers.Dense(1, activation="sigmoid", name="probability")(features)
     model = keras.Model(inputs, outputs, name=f"{spec.backbone}_classifier")
-    return Classifier(model, "none" if weights is None else _name(spec.weights), note)
+    name = "none" if weights is None else _name(spec.weights)
+    return Classifier(model, name, note, weights is not None and spec.scaling == "imagenet")
 
 
 def find_weights(spec: Spec) -> tuple[str | None, str]:
@@ -180,8 +201,11 @@ def _backbone(spec: Spec, weights: str | None) -> "keras.Model":
 
 def _load(load, weights: str | None):
     try:
-        return load(weights)
-    except (ValueError, OSError) as error:
+        with warnings.catch_warnings():
+            # Keras only warns of layers that it finds nothing for, and leaves them random.
+            warnings.simplefilter("error", UserWarning)
+            return load(weights)
+    except (ValueError, OSError, UserWarning) as error:
         raise UserError(
             f"backbone weights '{weights}' do not fit ({str(error).splitlines()[0]}); give a "
             f"ResNet-50 weights file without top"

@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from leukemia import RESEARCH_ONLY
 from leukemia.cells import POSITIVE, Cells
 from leukemia.evaluation import figures
 from leukemia.evaluation.metrics import NAMES, confusion
 from leukemia.experiment import SHORT, Experiment, Outcome
 
-RESEARCH_ONLY = "Research use only; not for diagnosis."
 CURVES = {"loss": ["loss"], "accuracy": ["acc"], "all_metrics": list(NAMES)}
 SHOWN = 32  # cells on each half of the picture of made cells
 

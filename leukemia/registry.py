@@ -1,19 +1,23 @@
 """The champion: the best run's classifier as a registered model, and how it is used."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import keras
 import mlflow
 import numpy as np
 from mlflow.entities.model_registry import ModelVersion
 
+from leukemia import RESEARCH_ONLY
 from leukemia.data.store import Geometry
 from leukemia.errors import UserError
-from leukemia.pictures import RESEARCH_ONLY
 from leukemia.tracking import MODEL
 
 NAME = "leukemia-classifier"
 CHAMPION = "champion"
+
+
+if TYPE_CHECKING:  # Keras takes seconds to import, and only `load` needs it
+    import keras
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Served:
     model: (n, side, side, 3) uint8 -> (n, 1) probability of `positive`. about: one line.
     """
 
-    model: keras.Model
+    model: "keras.Model"
     geometry: Geometry
     positive: str
     negative: str
@@ -72,6 +76,8 @@ def load(uri: str) -> Served:
     Raises:
         UserError: there is no such model, or it is no classifier of this project.
     """
+    import mlflow.keras
+
     try:
         metadata = mlflow.models.get_model_info(uri).metadata or {}
         model = mlflow.keras.load_model(uri)

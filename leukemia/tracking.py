@@ -1,46 +1,27 @@
-"""What goes to MLflow and under which name. Only this module and `registry` speak to it.
+"""Runs of MLflow: where they are kept, how they begin and end, and how they are read back.
 
-A training run carries the tags kind=train, technique, arm and the TERMS that `ranking`
-compares by; its metrics are named as in `evaluation.metrics`, behind train_, val_ or test_.
+Only this module, `logbook`, `board` and `registry` speak to MLflow.
 """
 
-import io
 import logging
-import math
 import os
 import signal
 import socket
-import tempfile
-import time
-import warnings
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
-from types import FrameType, SimpleNamespace
-from typing import Any
+from types import FrameType
 
-import keras
 import mlflow
-import mlflow.keras
-import numpy as np
 import pandas as pd
 import psutil
 from filelock import FileLock
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
-from mlflow.models import Model, infer_signature
-from PIL import Image
+from mlflow.entities import Run, ViewType
 
-from leukemia import pictures, provenance
-from leukemia.data.index import Index
 from leukemia.errors import UserError
-from leukemia.experiment import SHORT, Experiment, Outcome, threads
 
 EXPERIMENT = "leukemia"
 MODEL = "model"  # name of the logged classifier within its run
-SERVED_WITH = ("keras", "mlflow", "numpy", "tensorflow")  # packages that a logged model needs
 SYSTEM_SECONDS = 5  # between two readings of the machine
 
 
@@ -124,78 +105,6 @@ def reap(experiment_id: str) -> int:
     return len(dead)
 
 
-class Tracker:
-    """Logs one training run; it is also the run's `Report`.
-
-    seconds: spent on logging so far.
-    """
-
-    def __init__(self, run: Run):
-        self._client, self._run_id, self.seconds = mlflow.MlflowClient(), run.info.run_id, 0.0
-        self._pictures: set[str] = set()
-
-    def start(self, experiment: Experiment) -> None:
-        """All that is known before training: settings, data sets, code and environment."""
-        with self._counted():
-            self._params(_params(experiment))
-            self._tags(_training_tags(experiment))
-            _log_code()
-            for side, rows in experiment.split.rows.items():
-                _log_dataset(experiment.index, rows, side)
-
-    def __call__(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
-        """Numbers as one request (`*_done` is for the screen only), pictures by step."""
-        with self._counted():
-            pictures = {k: v for k, v in values.items() if isinstance(v, np.ndarray)}
-            self._metrics(
-                {k: v for k, v in values.items() if k not in pictures and k[-5:] != "_done"}, step
-            )
-            self._images(pictures, step)
-
-    def finish(self, experiment: Experiment, outcome: Outcome) -> None:
-        """Final metrics, costs, pictures, made cells, predictions and the model."""
-        with self._counted():
-            last = len(outcome.history)
-            self._metrics(outcome.metrics | outcome.costs, last)
-            self._tags({"weights": outcome.classifier.weights, "note": outcome.classifier.note})
-            drawn = pictures.draw(experiment, outcome)
-            self._images(drawn, last)
-            self._tags({"pictures": ",".join(sorted(self._pictures))})
-            with tempfile.TemporaryDirectory() as folder:
-                _write_files(Path(folder), outcome, drawn)
-                self._client.log_artifacts(self._run_id, folder)
-            _log_model(experiment, outcome)
-        self._metrics({"log_s": self.seconds}, last)
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds += time.perf_counter() - start
-
-    def _params(self, params: Mapping[str, Any]) -> None:
-        """Log what is not there yet: `mlflow run` has logged its own parameters as typed."""
-        there = self._client.get_run(self._run_id).data.params
-        new = [Param(name, str(value)) for name, value in params.items() if name not in there]
-        self._client.log_batch(self._run_id, params=new)
-
-    def _tags(self, tags: Mapping[str, str]) -> None:
-        self._client.log_batch(self._run_id, tags=[RunTag(k, v) for k, v in tags.items()])
-
-    def _metrics(self, values: Mapping[str, float | np.ndarray], step: int) -> None:
-        """What is not finite is left out: MLflow would sort it to an end."""
-        now = int(time.time() * 1000)
-        numbers = {name: float(value) for name, value in values.items()}
-        batch = [Metric(k, v, now, step) for k, v in numbers.items() if math.isfinite(v)]
-        if batch:
-            self._client.log_batch(self._run_id, metrics=batch)
-
-    def _images(self, named: Mapping[str, np.ndarray], step: int) -> None:
-        self._pictures |= set(named)
-        for name, picture in named.items():
-            self._client.log_image(self._run_id, picture, key=name, step=step, synchronous=True)
-
-
 def records(experiment_id: str) -> pd.DataFrame:
     """The finished training runs of an experiment, one row each, as `ranking` reads them."""
     runs = mlflow.search_runs(
@@ -250,123 +159,3 @@ def _alive(tags: Mapping[str, str]) -> bool:
         return str(process.create_time()) == tags["pid_started"]
     except (psutil.NoSuchProcess, KeyError, ValueError):
         return False
-
-
-def _params(experiment: Experiment) -> dict[str, Any]:
-    plan, split = experiment.plan, experiment.split
-    stages = {
-        f"{name}_{field}": value
-        for name, stage in asdict(plan.schedule).items()
-        for field, value in stage.items()
-    }
-    sizes = {f"n_{SHORT[side]}": len(rows) for side, rows in split.rows.items()}
-    return {
-        **asdict(plan.settings),
-        **stages,
-        **sizes,
-        "split": split.text,
-        "threads": threads(),
-    }
-
-
-def _training_tags(experiment: Experiment) -> dict[str, str]:
-    """What a training run is, and the TERMS it can be compared by."""
-    index, plan = experiment.index, experiment.plan
-    terms = {
-        "data_digest": index.digest[:16],
-        "protocol": experiment.split.name,
-        "budget": plan.budget,
-        "image_size": plan.geometry.side,
-        "crop": plan.geometry.crop,
-        "scaling": plan.spec.scaling,
-        "backbone": plan.spec.backbone,
-        "batch_size": plan.batch_size,
-    }
-    return {
-        "technique": plan.name,
-        "arm": plan.arm,
-        "seed": str(plan.seed),
-        "positive": index.positive,
-        "negative": index.negative,
-        "cells": index.describe(),
-        "protocol_line": experiment.protocol_line(),
-        "synthetic_data": index.synthetic,
-        **{name: str(value) for name, value in terms.items()},
-    }
-
-
-def _log_code() -> None:
-    state = provenance.code()
-    mlflow.set_tags({"git_commit": state.commit, "git_dirty": str(state.dirty).lower()})
-    if state.dirty:
-        mlflow.log_text(state.diff, "code/uncommitted.diff")
-    mlflow.log_text(provenance.environment(), "code/environment.txt")
-
-
-def _log_dataset(index: Index, rows: np.ndarray, side: str) -> None:
-    frame = index.frame.iloc[rows].reset_index(drop=True)
-    with warnings.catch_warnings():
-        # MLflow registers its source of local files twice and warns of its own doubt.
-        warnings.simplefilter("ignore", UserWarning)
-        dataset = mlflow.data.from_pandas(
-            frame, source=str(index.root), targets="label", name=f"{index.source}_{SHORT[side]}"
-        )
-    mlflow.log_input(dataset, context=side)
-
-
-def _write_files(folder: Path, outcome: Outcome, pictures: Mapping[str, np.ndarray]) -> None:
-    (folder / "figures").mkdir()
-    for name, picture in pictures.items():
-        Image.fromarray(picture).save(folder / "figures" / f"{name}.png")
-    sides = [pd.DataFrame({**vars(cells), "side": side}) for side, cells in outcome.scored.items()]
-    pd.concat(sides).to_csv(folder / "predictions.csv", index=False)
-    for name, content in outcome.training_set.files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    made = outcome.training_set
-    if made.synthetic.any():
-        _zip(folder / "made_cells.zip", made.cells.images[made.synthetic])
-
-
-def _zip(path: Path, images: np.ndarray) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed already
-        for number, image in enumerate(images):
-            png = io.BytesIO()
-            Image.fromarray(image).save(png, "png", compress_level=1)
-            archive.writestr(f"made_{number:05d}.png", png.getvalue())
-
-
-def _save_keras(path: str, validate_serving_input: bool, **settings: Any) -> None:
-    """mlflow.keras writes an input example before its folder exists (mlflow issue 16183)."""
-    os.makedirs(path)
-    mlflow.keras.save_model(path=path, **settings)
-
-
-_KERAS = SimpleNamespace(__name__="mlflow.keras", save_model=_save_keras)
-
-
-def _log_model(experiment: Experiment, outcome: Outcome) -> None:
-    trained, plan, index = outcome.classifier.model, experiment.plan, experiment.index
-    bare = keras.Model(trained.inputs, trained.outputs, name=trained.name)  # no optimizer state
-    example = outcome.training_set.cells.images[:1]
-    signature = infer_signature(example, trained.predict_on_batch(example))
-    Model.log(
-        artifact_path=None,
-        flavor=_KERAS,
-        model=bare,
-        name=MODEL,
-        signature=signature,
-        input_example=example,
-        validate_serving_input=False,  # loads and runs the model anew: seconds, and a test does it
-        pip_requirements=[f"{name}=={version(name)}" for name in SERVED_WITH],
-        metadata={
-            "positive": index.positive,
-            "negative": index.negative,
-            "crop": plan.geometry.crop,
-            "image_size": plan.geometry.side,
-            "technique": plan.arm,
-            "cells": index.describe(),
-            "protocol": experiment.protocol_line(),
-            "use": pictures.RESEARCH_ONLY,
-        },
-    )

@@ -70,7 +70,8 @@ def fit(classifier: Classifier, job: Job, schedule: Schedule) -> History:
     """
     keras.utils.set_random_seed(job.seed)
     model = classifier.model
-    history = _transfer(model, job, schedule.transfer) if classifier.pretrained else []
+    history = _transfer(classifier, job, schedule.transfer) if classifier.pretrained else []
+    classifier.thaw()
     _compile(model)
     if not classifier.pretrained:
         history = _train(model, job.images, job, schedule.transfer, 1)
@@ -105,10 +106,10 @@ def rows_of_epoch(training: TrainingSet, seed: int, epoch: int) -> np.ndarray:
     return rng.choice(count, count, p=training.draw_weights)
 
 
-def _transfer(model: keras.Model, job: Job, stage: Stage) -> History:
+def _transfer(classifier: Classifier, job: Job, stage: Stage) -> History:
     """Stage 1: the head alone, on features of the frozen backbone."""
-    backbone = model.get_layer("backbone")
-    backbone.trainable = False
+    model = classifier.model
+    classifier.freeze()
     extractor = keras.Model(model.inputs, model.get_layer("features").output)
     news = _news(job.report, 1)
     images = job.images
@@ -117,9 +118,7 @@ def _transfer(model: keras.Model, job: Job, stage: Stage) -> History:
     inputs = keras.Input(features.train.shape[1:])
     head = keras.Model(inputs, shared(inputs))
     _compile(head)
-    history = _train(head, features, job, stage, 1)
-    backbone.trainable = True
-    return history
+    return _train(head, features, job, stage, 1)
 
 
 def _compile(model: keras.Model) -> None:
@@ -133,6 +132,8 @@ def _compile(model: keras.Model) -> None:
         ],
         jit_compile=False,  # 3 to 4 times slower on a CPU
     )
+    # Without its variables there, TensorFlow traces the first step twice: 12 s for ResNet-50.
+    model.optimizer.build(model.trainable_variables)
 
 
 def _train(model: keras.Model, inputs: Inputs, job: Job, stage: Stage, first: int) -> History:

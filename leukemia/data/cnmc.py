@@ -172,8 +172,8 @@ def _refuse_unpaired(said: pd.DataFrame, images: dict[str, Path], csv: Path) -> 
 
 def _check_encoding(codes: pd.Series, named: pd.Series, csv: Path) -> None:
     """The labels must be the names' classes under one encoding; a full set has known counts."""
-    meanings = {(code, name) for code, name in zip(codes, named, strict=True)}
-    if len({code for code, _ in meanings}) != len(meanings) or len(meanings) > 2:
+    meanings = len(set(zip(codes, named, strict=True)))
+    if meanings != codes.nunique() or meanings != named.nunique():
         wrong = _first_contradiction(codes, named)
         raise UserError(
             f"{csv}: line {wrong + 2} says label {codes[wrong]} for a cell named "
@@ -189,5 +189,5 @@ def _check_encoding(codes: pd.Series, named: pd.Series, csv: Path) -> None:
 
 
 def _first_contradiction(codes: pd.Series, named: pd.Series) -> int:
-    usual = named.groupby(codes).agg(lambda names: names.mode()[0])
-    return int((named != codes.map(usual)).idxmax())
+    usual = codes.groupby(named).agg(lambda said: said.mode()[0])
+    return int((codes != named.map(usual)).idxmax())

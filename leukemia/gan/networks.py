@@ -19,7 +19,8 @@ BOTTOM = 8  # side in pixels of the smallest feature map
 def scales(size: int) -> list[tuple[int, int]]:
     """(side in pixels, channels) of the feature maps, from the image's own size down to 8 px.
 
-    Channels are few where pixels are many: 128 at every scale would double the cost of a step.
+    Channels are few where pixels are many: with 128 at every scale a step at 128 px costs three
+    times as much.
 
     Raises:
         UserError: no network is described for images of that size.

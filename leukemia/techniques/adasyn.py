@@ -44,7 +44,7 @@ def balance(
 ) -> TrainingSet:
     """The training cells and ADASYN's blends of the rarer class.
 
-    Needs 4 GB in all, and under a minute on two cores, for 9,572 cells of 210 x 210.
+    9,572 cells of 210 x 210 need 4 GB in all and, on two cores, one to two minutes.
 
     Raises:
         UserError: too few cells of the rarer class, or none near the other class.

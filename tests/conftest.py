@@ -1,0 +1,59 @@
+"""What tests share: drawn cells, tables on disk, genuine cells where they are at hand."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+from leukemia.cells import Cells
+from leukemia.data.sample import draw_cells
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Genuine cells and weights beside the checkout; they are not the project's to hand on."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"no genuine cells at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def cells() -> Cells:
+    """90 drawn cells of 32 px, 60 ALL and 30 HEM, of 12 subjects."""
+    drawn = draw_cells(150, seed=3, size=210, subjects=12)
+    positive = np.flatnonzero(drawn.labels == 1)[:60]
+    negative = np.flatnonzero(drawn.labels == 0)[:30]
+    chosen = drawn.take(np.sort(np.concatenate([positive, negative])))
+    small = [np.asarray(Image.fromarray(image).resize((32, 32))) for image in chosen.images]
+    return Cells(np.stack(small), chosen.labels, chosen.subjects, chosen.origin)
+
+
+@pytest.fixture
+def table(tmp_path: Path, cells: Cells) -> Path:
+    """A folder with index.csv and one PNG a cell, classes `blast` and `normal`."""
+    folder = tmp_path / "my cells"  # with a space, as users have them
+    folder.mkdir()
+    write_table(folder, cells)
+    return folder
+
+
+def write_table(folder: Path, cells: Cells) -> None:
+    rows = []
+    for number, image in enumerate(cells.images):
+        name = f"cell_{number:03d}.png"
+        Image.fromarray(image).save(folder / name)
+        label = "blast" if cells.labels[number] else "normal"
+        rows.append((name, label, cells.subjects[number]))
+    pd.DataFrame(rows, columns=["path", "label", "subject"]).to_csv(
+        folder / "index.csv", index=False
+    )

@@ -1,0 +1,201 @@
+"""Cells from three sources, one index."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from leukemia.data.index import open_index
+from leukemia.errors import UserError
+from leukemia.protocol import linked_subjects
+
+
+def touch(tree: Path, *paths: str) -> None:
+    for path in paths:
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_bytes(path.encode())
+
+
+def small_tree(tree: Path, top: str = "C-NMC_Leukemia/training_data") -> Path:
+    touch(
+        tree,
+        f"{top}/fold_0/all/UID_1_1_1_all.bmp",
+        f"{top}/fold_1/all/UID_2_1_1_all.bmp",
+        f"{top}/fold_2/hem/UID_H1_1_1_hem.bmp",
+        f"{top}/fold_2/hem/UID_h3_1_1_hem.bmp",
+    )
+    return tree
+
+
+def preliminary(tree: Path, labels: str, images: tuple[str, ...] = ("1.bmp", "2.bmp")) -> Path:
+    folder = "C-NMC_Leukemia/validation_data"
+    touch(tree, *(f"{folder}/C-NMC_test_prelim_phase_data/{name}" for name in images))
+    csv = tree / folder / "C-NMC_test_prelim_phase_data_labels.csv"
+    csv.write_bytes(f"Patient_ID,new_names,labels\r\n{labels}".encode())
+    return tree
+
+
+def test_manifest_of_c_nmc_gives_the_known_counts(shared: Path, tmp_path: Path) -> None:
+    manifest = pd.read_csv(shared / "data/cnmc2019_manifest.csv")
+    for path in manifest["path"]:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    labels = "C-NMC_Leukemia/validation_data/C-NMC_test_prelim_phase_data_labels.csv"
+    (tmp_path / labels).write_bytes((shared / "data/cnmc" / labels).read_bytes())
+    index = open_index(tmp_path)
+    counts = index.frame.groupby(["split", "label"]).size().to_dict()
+    assert counts == {
+        ("fold_0", "all"): 2397, ("fold_0", "hem"): 1130,
+        ("fold_1", "all"): 2418, ("fold_1", "hem"): 1163,
+        ("fold_2", "all"): 2457, ("fold_2", "hem"): 1096,
+        ("preliminary", "all"): 1219, ("preliminary", "hem"): 648,
+    }  # fmt: skip
+    assert sum(n for (split, label), n in counts.items() if label == "all") == 7272 + 1219
+    training = index.frame[index.frame["split"] != "preliminary"]
+    assert training.groupby("label")["subject"].nunique().to_dict() == {"all": 47, "hem": 26}
+    assert index.frame[index.frame["split"] == "preliminary"]["subject"].nunique() == 28
+    assert "2586 cells of the final set have no labels" in index.notes[0]
+
+
+def test_subjects_that_share_a_file_in_c_nmc_are_one(shared: Path) -> None:
+    manifest = pd.read_csv(shared / "data/cnmc2019_manifest.csv")
+    cells = manifest[manifest["path"].str.contains("training_data")].copy()
+    cells["subject"] = cells["path"].str.extract(r"UID_(H?\d+)_", flags=2)[0].str.upper()
+    cells["group"] = linked_subjects(cells)
+    subjects = cells.groupby("group")["subject"].agg(lambda names: sorted(set(names)))
+    assert sorted(names for names in subjects if len(names) > 1) == [
+        ["20", "21"], ["51", "75", "78"], ["H10", "H3"], ["H2", "H4", "H5", "H6"],
+    ]  # fmt: skip
+
+
+def test_genuine_cells_are_indexed(shared: Path) -> None:
+    index = open_index(shared / "data/cnmc")
+    assert index.frame["label"].value_counts().to_dict() == {"all": 19, "hem": 18}
+    assert (index.positive, index.source, index.synthetic) == ("all", "cnmc", "")
+
+
+@pytest.mark.parametrize(
+    "top",
+    ["C-NMC_Leukemia/training_data", "C-NMC_training_data", "training_data/x"],
+    ids=["kaggle", "archive", "deeper"],
+)
+def test_every_layout_of_c_nmc_gives_the_same_cells(tmp_path: Path, top: str) -> None:
+    index = open_index(small_tree(tmp_path, top))
+    assert list(index.frame["subject"]) == ["1", "2", "H1", "H3"]
+    assert list(index.frame["split"]) == ["fold_0", "fold_1", "fold_2", "fold_2"]
+
+
+def test_a_repeated_level_is_read_through(tmp_path: Path) -> None:
+    touch(tmp_path, "fold_0/fold_0/all/UID_1_1_1_all.bmp", "fold_1/fold_1/hem/UID_H2_1_1_hem.bmp")
+    assert list(open_index(tmp_path).frame["split"]) == ["fold_0", "fold_1"]
+
+
+def test_the_same_cell_in_two_places_is_refused(tmp_path: Path) -> None:
+    small_tree(tmp_path)
+    touch(tmp_path, "C-NMC_Leukemia/training_data/fold_0/fold_0/all/UID_1_1_1_all.bmp")
+    with pytest.raises(UserError, match=r"the same cell lies at .*UID_1_1_1_all.bmp and"):
+        open_index(tmp_path)
+
+
+@pytest.mark.parametrize(("all_code", "hem_code"), ["10", "01"])
+def test_preliminary_labels_are_read_in_either_encoding(
+    tmp_path: Path, all_code: str, hem_code: str
+) -> None:
+    rows = f"UID_57_1_1_all.bmp,1.bmp,{all_code}\r\nUID_H30_1_1_hem.bmp,2.bmp,{hem_code}\r\n"
+    index = open_index(preliminary(small_tree(tmp_path), rows))
+    found = index.frame[index.frame["split"] == "preliminary"]
+    assert list(found["label"]) == ["all", "hem"]
+    assert list(found["subject"]) == ["57", "H30"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "images", "message"),
+    [
+        ("UID_57_1_1_all.bmp,1.bmp,1\r\n", ("1.bmp", "2.bmp"), "2.bmp has no label"),
+        (
+            "UID_57_1_1_all.bmp,1.bmp,1\r\nUID_57_1_1_all.bmp,1.bmp,0\r\n",
+            ("1.bmp",),
+            "1.bmp has two labels",
+        ),
+        (
+            "UID_57_1_1_all.bmp,1.bmp,1\r\nUID_57_1_2_all.bmp,2.bmp,1\r\n",
+            ("1.bmp",),
+            "2.bmp is labelled but not there",
+        ),
+        (
+            "UID_5_1_1_all.bmp,1.bmp,1\r\nUID_5_1_2_all.bmp,2.bmp,1\r\nUID_5_1_3_all.bmp,3.bmp,0\r\n",
+            ("1.bmp", "2.bmp", "3.bmp"),
+            "label 0 for a cell named all",
+        ),
+    ],
+)
+def test_preliminary_labels_that_contradict_are_refused(
+    tmp_path: Path, rows: str, images: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        open_index(preliminary(small_tree(tmp_path), rows, images))
+
+
+def test_a_name_against_its_folder_is_refused(tmp_path: Path) -> None:
+    touch(small_tree(tmp_path), "training_data/fold_0/all/UID_H9_1_1_hem.bmp")
+    with pytest.raises(UserError, match="the name says hem, the folder all"):
+        open_index(tmp_path)
+
+
+def test_a_table_gives_the_same_index(table: Path) -> None:
+    index = open_index(table, "blast")
+    assert (index.positive, index.negative, index.source) == ("blast", "normal", "table")
+    assert index.frame["label"].value_counts().to_dict() == {"blast": 60, "normal": 30}
+    assert list(index.frame.columns) == ["path", "label", "subject", "split", "sha256"]
+    assert open_index(table / "index.csv", "blast").digest == index.digest
+
+
+def test_the_digest_follows_content_and_not_place(table: Path, tmp_path: Path) -> None:
+    before = open_index(table, "blast").digest
+    moved = table.rename(tmp_path / "elsewhere")
+    assert open_index(moved, "blast").digest == before
+    Image.new("RGB", (32, 32)).save(moved / "cell_000.png")
+    assert open_index(moved, "blast").digest != before
+
+
+def test_remembered_digests_are_renewed_when_a_file_changes(table: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    before = open_index(table, "blast", cache)
+    assert open_index(table, "blast", cache).digest == before.digest
+    Image.new("RGB", (32, 32)).save(table / "cell_000.png")
+    after = open_index(table, "blast", cache)
+    assert (before.frame["sha256"] != after.frame["sha256"]).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda text: text.replace("path,", "file,", 1), "no column 'path' among file"),
+        (lambda text: text.replace("blast", "", 1), r"line \d+ \(cell_\d+.png\) has no label"),
+        (lambda text: text + text.splitlines()[1] + "\n", "is listed 2 times"),
+        (lambda text: text + "gone.png,blast,S\n", r"gone.png is not a file \(1 of 91 missing\)"),
+        (lambda text: text.replace("blast", "normal"), r"1 class\(es\) \(normal\)"),
+        (lambda text: text.splitlines()[0] + "\n", "no rows"),
+    ],
+)
+def test_a_faulty_table_is_refused_in_one_line(table: Path, edit, message: str) -> None:
+    csv = table / "index.csv"
+    csv.write_text(edit(csv.read_text()))
+    with pytest.raises(UserError, match=message) as caught:
+        open_index(table, "blast")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_sought_class_must_be_named_and_known(table: Path) -> None:
+    with pytest.raises(UserError, match="give positive=blast or positive=normal"):
+        open_index(table)
+    with pytest.raises(UserError, match="there is no class 'cancer'"):
+        open_index(table, "cancer")
+
+
+def test_nothing_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file or folder"):
+        open_index(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"neither an index.csv nor a C-NMC tree"):
+        open_index(tmp_path)

@@ -1,0 +1,105 @@
+"""Figures of merit against closed forms, scikit-learn, and the thesis' own counts."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from leukemia.evaluation.intervals import balanced_accuracy_interval, counts_by_subject
+from leukemia.evaluation.metrics import NAMES, Confusion, confusion, from_confusion, metrics
+
+
+def drawn(n: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(n) < 0.7).astype(np.int8)
+    return labels, np.clip(rng.normal(0.3 + 0.3 * labels, 0.25), 0, 1)
+
+
+def test_every_metric_is_what_scikit_learn_says() -> None:
+    labels, scores = drawn()
+    called = scores >= 0.5
+    assert metrics(labels, scores) == pytest.approx(
+        {
+            "loss": reference.log_loss(labels, np.clip(scores, 1e-7, 1 - 1e-7)),
+            "acc": reference.accuracy_score(labels, called),
+            "bal_acc": reference.balanced_accuracy_score(labels, called),
+            "sens": reference.recall_score(labels, called),
+            "spec": reference.recall_score(labels, called, pos_label=0),
+            "prec": reference.precision_score(labels, called),
+            "f1": reference.f1_score(labels, called),
+            "wf1": reference.f1_score(labels, called, average="weighted"),
+            "auroc": reference.roc_auc_score(labels, scores),
+            "auprc": reference.average_precision_score(labels, scores),
+        }
+    )
+
+
+def test_metric_names_are_documented_and_short() -> None:
+    labels, scores = drawn()
+    assert set(metrics(labels, scores)) == set(NAMES)
+    assert max(len(f"test_{name}") for name in NAMES) <= 13
+
+
+@pytest.mark.parametrize(
+    ("counts", "sens", "spec", "prec", "acc"),
+    [
+        (Confusion(8142, 34, 7, 8169), 0.9958, 0.9991, 0.9991, 0.9975),
+        (Confusion(10093, 1377, 124, 11346), 0.8800, 0.9892, 0.9879, 0.9346),
+    ],
+    ids=["dcgan", "adasyn and weighted"],
+)
+def test_the_thesis_counts_give_other_figures_than_it_reports(
+    counts: Confusion, sens: float, spec: float, prec: float, acc: float
+) -> None:
+    found = from_confusion(counts)
+    assert [found[name] for name in ("sens", "spec", "prec", "acc")] == pytest.approx(
+        [sens, spec, prec, acc],
+        abs=6e-5,  # the fourth digit as printed
+    )
+
+
+def test_a_share_of_nothing_is_not_a_number() -> None:
+    only_positive = metrics(np.ones(3, np.int8), np.array([0.2, 0.8, 0.9]))
+    assert only_positive["sens"] == pytest.approx(2 / 3)
+    assert np.isnan([only_positive[name] for name in ("spec", "bal_acc", "auroc")]).all()
+
+
+def test_a_score_at_the_threshold_calls_positive() -> None:
+    assert confusion(np.array([1, 0]), np.array([0.5, 0.5])) == Confusion(1, 0, 1, 0)
+
+
+def test_counts_by_subject_sum_to_the_confusion() -> None:
+    labels, scores = drawn()
+    subjects = np.arange(len(labels)) % 13
+    counts = counts_by_subject(labels, scores, subjects)
+    whole = confusion(labels, scores)
+    assert counts.shape == (13, 4)
+    assert counts.sum(axis=0).tolist() == [whole.tp, whole.fn, whole.fp, whole.tn]
+
+
+def test_the_interval_of_independent_cells_is_the_binomial_one() -> None:
+    labels, scores = drawn(2000)
+    low, high = balanced_accuracy_interval(labels, scores, np.arange(len(labels)))
+    found = metrics(labels, scores)
+    positive = labels.sum()
+    variance = found["sens"] * (1 - found["sens"]) / positive
+    variance += found["spec"] * (1 - found["spec"]) / (len(labels) - positive)
+    half = 1.96 * np.sqrt(variance) / 2
+    assert (low, high) == pytest.approx(
+        (found["bal_acc"] - half, found["bal_acc"] + half), abs=0.004
+    )
+
+
+def test_the_interval_widens_when_subjects_are_few() -> None:
+    rng = np.random.default_rng(1)
+    subjects = np.repeat(np.arange(16), 50)
+    labels = (subjects % 2).astype(np.int8)
+    shift = rng.normal(0, 0.25, 16)[subjects]
+    scores = np.clip(0.35 + 0.3 * labels + shift + rng.normal(0, 0.1, len(labels)), 0, 1)
+    apart = balanced_accuracy_interval(labels, scores, subjects)
+    as_if_independent = balanced_accuracy_interval(labels, scores, np.arange(len(labels)))
+    assert np.diff(apart)[0] > 3 * np.diff(as_if_independent)[0]
+
+
+def test_one_subject_has_no_interval() -> None:
+    labels, scores = drawn(20)
+    assert np.isnan(balanced_accuracy_interval(labels, scores, np.zeros(20))).all()
