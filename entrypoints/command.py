@@ -23,9 +23,9 @@ class Command(click.Command):
     `mlflow run -P` passes a parameter on as it was typed, so --image_size is --image-size.
     """
 
-    def __init__(self, *words: Any, **settings: Any):
+    def __init__(self, name: str | None, **settings: Any):
         normal = {"token_normalize_func": lambda token: token.replace("_", "-")}
-        super().__init__(*words, context_settings=normal, **settings)
+        super().__init__(name, context_settings=normal, **settings)
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command."""

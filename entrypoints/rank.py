@@ -1,5 +1,7 @@
 """Order the techniques of an experiment by validation balanced accuracy over seeds."""
 
+from typing import Any
+
 import click
 
 from entrypoints.command import EXPERIMENT, Command
@@ -18,7 +20,7 @@ def main(experiment: str | None) -> None:
 
 def rank(experiment_id: str) -> str:
     """Print the ranking, publish it in MLflow, and return the best run's ID."""
-    from leukemia import board, ranking, tracking
+    from leukemia import board, ranking, tracking, views
 
     tracking.reap(experiment_id)
     kept, left_out = ranking.comparable(tracking.records(experiment_id))
@@ -29,12 +31,17 @@ def rank(experiment_id: str) -> str:
     click.echo()
     for line in _terms(kept.iloc[-1], len(left_out)):
         click.echo(line)
+    server = tracking.server()
+    table_link = views.address(server, experiment_id, board.RANKING)
+    charts_link = views.address(server, experiment_id, board.CHARTS, charts=True)
+    click.echo(f"The table in MLflow: {table_link}")
+    click.echo(f"Curves and pictures: {charts_link}")
     for warning in filter(None, [ranking.uneven(kept), ranking.undecided(table)]):
         click.echo(f"Note: {warning}.")
     return str(table["run_id"].iloc[0])
 
 
-def _terms(run, left_out: int) -> list[str]:
+def _terms(run: Any, left_out: int) -> list[str]:
     """What the table was measured on, for a reader who sees nothing else."""
     lines = [
         f"Ordered by validation balanced accuracy, mean ± standard deviation over seeds; the "

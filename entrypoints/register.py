@@ -20,13 +20,14 @@ def main(experiment: str | None, model: str) -> None:
 
 def register(run_id: str, model: str) -> None:
     """Register a run's model, move the alias, and say so."""
-    from leukemia import registry
+    from leukemia import registry, tracking, views
 
     version = registry.register(run_id, model)
     click.echo(
         f"Registered {model} version {version.version}, alias {registry.CHAMPION} "
         f"(run {run_id}): models:/{model}@{registry.CHAMPION}"
     )
+    click.echo(f"Its page: {views.model_address(tracking.server(), model, str(version.version))}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 import math
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import mlflow
 import pandas as pd
@@ -31,14 +29,14 @@ def publish(experiment_id: str, table: pd.DataFrame, kept: pd.DataFrame) -> None
     """
     client = mlflow.MlflowClient()
     old = {run.data.tags["arm"]: run for run in _found(client, experiment_id, "summary")}
-    for number, row in enumerate(table.sort_values("arm").to_dict("records")):
+    for number, (_, row) in enumerate(table.sort_values("arm").iterrows()):
         run = old.pop(row["arm"], None) or _new_summary(client, experiment_id, row["arm"])
         colour = COLOURS[number % len(COLOURS)]
         _write_summary(client, run.info.run_id, row, kept.iloc[-1], colour)
         _tag_runs(client, row, kept, colour)
     for run in old.values():
         client.set_tag(run.info.run_id, "kind", "former summary")
-    _save_views(client, experiment_id, len(table))
+    _save_views(client, experiment_id)
 
 
 def _found(client: mlflow.MlflowClient, experiment_id: str, kind: str) -> list[Run]:
@@ -52,7 +50,7 @@ def _new_summary(client: mlflow.MlflowClient, experiment_id: str, arm: str) -> R
 
 
 def _write_summary(
-    client: mlflow.MlflowClient, run_id: str, row: Mapping[str, Any], last: pd.Series, colour: str
+    client: mlflow.MlflowClient, run_id: str, row: pd.Series, last: pd.Series, colour: str
 ) -> None:
     now = int(time.time() * 1000)
     # Rounded, since MLflow's table prints every digit.
@@ -69,40 +67,45 @@ def _write_summary(
     client.log_batch(run_id, metrics=metrics, tags=[RunTag(k, v) for k, v in tags.items()])
 
 
-def _tag_runs(
-    client: mlflow.MlflowClient, row: Mapping[str, Any], kept: pd.DataFrame, colour: str
-) -> None:
+def _tag_runs(client: mlflow.MlflowClient, row: pd.Series, kept: pd.DataFrame, colour: str) -> None:
     for run_id in kept["run_id"][kept["arm"] == row["arm"]]:
         best = str(run_id == row["run_id"]).lower()
         tags = {"rank": str(row["rank"]), "best_of_arm": best, "mlflow.runColor": colour}
         client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
 
 
-def _save_views(client: mlflow.MlflowClient, experiment_id: str, arms: int) -> None:
+def _save_views(client: mlflow.MlflowClient, experiment_id: str) -> None:
     """The table of summaries, and curves and pictures of each arm's best run.
 
     One run an arm, since MLflow's picture cards show ten runs and no more.
     """
-    best = client.search_runs([experiment_id], "tags.kind = 'train' and tags.best_of_arm = 'true'")
+    search = "tags.kind = 'train' and tags.best_of_arm = 'true'"
+    best = list(client.search_runs([experiment_id], search))
     metrics = {name for run in best for name in run.data.metrics}
-    images = {key for run in best for key in run.data.tags.get("pictures", "").split(",") if key}
+    pictures = [key for run in best for key in run.data.tags.get("pictures", "").split(",") if key]
+    page = sections(metrics, pictures, _last_gan_epoch(client, best))
     saved = {
         RANKING: views.table_view("Ranking", "tags.kind = 'summary'", CHOICE, COLUMNS),
+        # While the page loads it holds the summaries too: their metrics want no cards either.
         CHARTS: views.charts_view(
-            "Curves and pictures",
-            "tags.kind = 'train' and tags.best_of_arm = 'true'",
-            CHOICE,
-            sections(metrics, images, arms),
-            metrics,
-            images,
+            "Curves and pictures", search, CHOICE, page, {*metrics, *COLUMNS}, pictures
         ),
     }
     for key, value in saved.items():
         client.set_experiment_tag(experiment_id, views.TAG + key, value)
 
 
-def sections(metrics: set[str], images: set[str], arms: int) -> list[Section]:
-    """The chart page: curves, test figures, GAN, pictures; what no run has is left out."""
+def _last_gan_epoch(client: mlflow.MlflowClient, best: list[Run]) -> int:
+    trained = [run for run in best if "gan_g_loss" in run.data.metrics]
+    histories = [client.get_metric_history(run.info.run_id, "gan_g_loss") for run in trained]
+    return max((each.step for history in histories for each in history), default=0)
+
+
+def sections(metrics: set[str], pictures: list[str], last_gan_epoch: int) -> list[Section]:
+    """The chart page: curves, test figures, GAN, pictures; what no run has is left out.
+
+    pictures: the names that each run carries, one after another.
+    """
     curves = [Card("line", (f"train_{n}", f"val_{n}")) for n in ("loss", "acc")]
     curves.append(Card("line", (CHOICE,)))
     test = [Card("bar", (f"test_{name}",)) for name in NAMES if name != "loss"]
@@ -114,10 +117,11 @@ def sections(metrics: set[str], images: set[str], arms: int) -> list[Section]:
     ]
     if "gan_g_loss" in metrics:
         found.append(Section("GAN: losses and discriminator accuracy by epoch", tuple(gan), 2))
-    rows = -(-arms // 3)
     for name, key in PICTURES.items():
-        if key in images:
-            found.append(Section(name, (Card("images", (key,)),), 1, ROW * rows + 100))
+        rows = -(-pictures.count(key) // 3)
+        if rows:
+            card = Card("images", (key,), last_gan_epoch if key == "gan_samples" else 0)
+            found.append(Section(name, (card,), 1, ROW * rows + 100))
     return found
 
 

@@ -6,6 +6,7 @@ Source: He et al. 2016; the thesis, section 4.3 (23,587,712 parameters below the
 
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -199,7 +200,7 @@ def _backbone(spec: Spec, weights: str | None) -> "keras.Model":
     return backbone
 
 
-def _load(load, weights: str | None):
+def _load(load: "Callable[[str | None], keras.Model]", weights: str | None) -> "keras.Model":
     try:
         with warnings.catch_warnings():
             # Keras only warns of layers that it finds nothing for, and leaves them random.

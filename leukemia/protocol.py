@@ -118,11 +118,10 @@ def _check(index: Index, side: np.ndarray, groups: np.ndarray) -> None:
     for which in SIDES:
         for name, label in ((index.positive, POSITIVE), (index.negative, 1 - POSITIVE)):
             if not np.any((side == which) & (index.labels == label)):
-                subjects = len(set(groups[index.labels == label]))
                 raise UserError(
-                    f"{index.root}: no {name} cells in {which}: class {name} has {subjects} "
-                    f"separate subject(s); at least 3 a class are needed to keep train, "
-                    f"validation and test apart: add subjects"
+                    f"{index.root}: no {name} cells are left for {which}, and "
+                    f"{_fewest(index, groups)}; 3 or more a class are needed to keep train, validation and test apart: "
+                    f"add subjects"
                 )
     placed = pd.DataFrame({"group": groups, "side": side})[side != "left out"]
     sides = placed.groupby("group")["side"].nunique()
@@ -133,3 +132,10 @@ def _check(index: Index, side: np.ndarray, groups: np.ndarray) -> None:
             f"with it) is on two sides of the given split; mend the column 'split', or take it "
             f"out to have subjects kept apart"
         )
+
+
+def _fewest(index: Index, groups: np.ndarray) -> str:
+    """The class with the fewest separate subjects, and how many those are."""
+    classes = ((index.positive, POSITIVE), (index.negative, 1 - POSITIVE))
+    count, name = min((len(set(groups[index.labels == label])), name) for name, label in classes)
+    return f"class {name} has {count} separate subject(s)"

@@ -34,7 +34,7 @@ def rank(records: pd.DataFrame) -> pd.DataFrame:
     test_ba_high (the widest of the seeds' 95 % intervals over subjects), run_id (the arm's
     run that is best on validation). Equal means are ordered by arm's name.
     """
-    rows = [_row(arm, runs) for arm, runs in records.groupby("arm", sort=True)]
+    rows = [_row(str(arm), runs) for arm, runs in records.groupby("arm", sort=True)]
     table = pd.DataFrame(rows).sort_values(CHOICE, ascending=False, kind="stable")
     table.insert(0, "rank", range(1, len(table) + 1))
     return table.reset_index(drop=True)
@@ -42,10 +42,13 @@ def rank(records: pd.DataFrame) -> pd.DataFrame:
 
 def uneven(records: pd.DataFrame) -> str:
     """A warning where arms were run on different seeds, else ""."""
-    seeds = records.groupby("arm")["seed"].agg(lambda values: tuple(sorted(values)))
-    if seeds.nunique() <= 1:
+    seeds = {
+        str(arm): ",".join(map(str, sorted(of_arm)))
+        for arm, of_arm in records.groupby("arm")["seed"]
+    }
+    if len(set(seeds.values())) <= 1:
         return ""
-    said = "; ".join(f"{arm}: {','.join(map(str, of_arm))}" for arm, of_arm in seeds.items())
+    said = "; ".join(f"{arm}: {of_arm}" for arm, of_arm in seeds.items())
     return f"the techniques ran on different seeds ({said}): their means are not of the same splits"
 
 

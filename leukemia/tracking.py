@@ -15,13 +15,16 @@ from types import FrameType
 import mlflow
 import pandas as pd
 import psutil
+import requests
 from filelock import FileLock
 from mlflow.entities import Run, ViewType
 
 from leukemia.errors import UserError
 
 EXPERIMENT = "leukemia"
+LOCAL_UI = "http://127.0.0.1:5000"  # where `make ui` listens
 MODEL = "model"  # name of the logged classifier within its run
+SECONDS_TO_ANSWER = 10  # that a tracking server has
 SYSTEM_SECONDS = 5  # between two readings of the machine
 
 
@@ -38,11 +41,14 @@ def connect(experiment: str | None = None) -> str:
     mlflow.set_system_metrics_sampling_interval(SYSTEM_SECONDS)
     uri = mlflow.get_tracking_uri()
     try:
+        if uri.startswith("http"):  # MLflow itself would try for minutes before it gives up
+            requests.head(uri, timeout=SECONDS_TO_ANSWER)
         with _one_at_a_time(uri):  # several processes would migrate a fresh database at once
             inherited = os.environ.get("MLFLOW_EXPERIMENT_ID")
             if inherited and not experiment:
                 return mlflow.set_experiment(experiment_id=inherited).experiment_id
             name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+            _make(name, uri)
             return mlflow.set_experiment(name).experiment_id
     except Exception as error:
         raise UserError(
@@ -51,15 +57,36 @@ def connect(experiment: str | None = None) -> str:
         ) from error
 
 
+def _make(name: str, uri: str) -> None:
+    """Make the experiment if it is new: on a local database with its artifacts beside that."""
+    if mlflow.get_experiment_by_name(name) is None:
+        beside = _database(uri).parent / "mlruns" if _is_local(uri) else None
+        mlflow.create_experiment(name, beside and beside.absolute().as_uri())
+
+
+def _is_local(uri: str) -> bool:
+    return uri.startswith("sqlite:///")
+
+
+def _database(uri: str) -> Path:
+    return Path(uri.removeprefix("sqlite:///"))
+
+
 @contextmanager
 def _one_at_a_time(uri: str) -> Iterator[None]:
-    if not uri.startswith("sqlite:///"):
+    if not _is_local(uri):
         yield
         return
-    database = Path(uri.removeprefix("sqlite:///"))
+    database = _database(uri)
     database.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{database}.lock"):
         yield
+
+
+def server() -> str:
+    """The address at which people see the runs: of the tracking server, else of `make ui`."""
+    uri = mlflow.get_tracking_uri()
+    return uri if uri.startswith("http") else LOCAL_UI
 
 
 @contextmanager

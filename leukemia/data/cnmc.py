@@ -11,6 +11,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from leukemia.errors import UserError
@@ -67,7 +68,8 @@ def _walk(tree: Path) -> tuple[list[Path], list[Path]]:
     """The BMP files and the CSV files below a folder, relative to it, in order."""
     if not tree.is_dir():
         raise UserError(f"{tree}: not a folder and not a CSV; give a C-NMC tree or an index.csv")
-    images, tables = [], []
+    images: list[Path] = []
+    tables: list[Path] = []
     for folder, _, names in sorted(os.walk(tree)):
         for name in sorted(names):
             ending = name.lower()[-4:]
@@ -190,4 +192,4 @@ def _check_encoding(codes: pd.Series, named: pd.Series, csv: Path) -> None:
 
 def _first_contradiction(codes: pd.Series, named: pd.Series) -> int:
     usual = codes.groupby(named).agg(lambda said: said.mode()[0])
-    return int((codes != named.map(usual)).idxmax())
+    return int(np.argmax(codes != named.map(usual)))

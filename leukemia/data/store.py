@@ -127,7 +127,7 @@ def _check(image: Image.Image, path: Path, geometry: Geometry, size: int | None)
     if image.mode != "RGB":
         raise UserError(f"{came}: expected 8-bit RGB; convert the file to RGB")
     if getattr(image, "n_frames", 1) != 1:
-        raise UserError(f"{came}: {image.n_frames} frames; save one of them as a file of its own")
+        raise UserError(f"{came}: several frames; save one of them as a file of its own")
     if size is not None and (width, height) != (size, size):
         raise UserError(f"{came}: expected {size}x{size} as in this data set; copy the file anew")
     if min(width, height) < geometry.crop:

@@ -1,5 +1,7 @@
 """Pictures of an experiment as uint8 arrays (H, W, 3), drawn without a screen."""
 
+import textwrap
+
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -14,24 +16,20 @@ GAP = 4  # pixels between the cells of a grid
 def confusion_figure(
     counts: Confusion, positive: str, negative: str, title: str, footnote: str
 ) -> np.ndarray:
-    """Counts and rates (share of each true class) side by side."""
-    figure = Figure((8, 4.2), dpi=DPI)
+    """Counts of cells, and under each its share of the true class."""
+    figure = Figure((5.6, 5.6), dpi=DPI)  # MLflow shows pictures in squares
+    axes = figure.add_subplot()
     matrix = counts.matrix
     rates = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    for place, (values, form, name) in enumerate(
-        ((matrix, "{:d}", "cells"), (rates, "{:.3f}", "share of the true class")), 1
-    ):
-        axes = figure.add_subplot(1, 2, place)
-        axes.imshow(rates, cmap="Blues", vmin=0, vmax=1)
-        for row in range(2):
-            for column in range(2):
-                axes.text(
-                    column, row, form.format(values[row, column]), ha="center", va="center",
-                    size=16, color="white" if rates[row, column] > 0.5 else "black",
-                )  # fmt: skip
-        axes.set(title=name, xlabel="called", ylabel="true")
-        axes.set_xticks([0, 1], [positive, negative])
-        axes.set_yticks([0, 1], [positive, negative])
+    axes.imshow(rates, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        rate = rates[row, column]
+        text, colour = f"{count}\n{rate:.1%}", "white" if rate > 0.5 else "black"
+        axes.text(column, row, text, ha="center", va="center", size=20, color=colour)
+    axes.set_xlabel("called", size=13)
+    axes.set_ylabel("true", size=13)
+    axes.set_xticks([0, 1], [positive, negative], size=13)
+    axes.set_yticks([0, 1], [positive, negative], size=13)
     return _render(figure, title, footnote)
 
 
@@ -85,22 +83,25 @@ def grid(images: np.ndarray, columns: int) -> np.ndarray:
 def real_and_made_figure(
     real: np.ndarray, made: np.ndarray, made_by: str, label: str, footnote: str
 ) -> np.ndarray:
-    """Up to 4 x 8 real cells of the rarer class (left) beside as many made ones (right)."""
-    figure = Figure((11, 4.2), dpi=DPI)
+    """Up to 4 x 8 real cells of the rarer class above as many made ones."""
+    figure = Figure((7, 7.4), dpi=DPI)
     for place, (cells, name) in enumerate(
         ((real, f"real {label}"), (made, f"SYNTHETIC {label}, made by {made_by}")), 1
     ):
-        axes = figure.add_subplot(1, 2, place)
+        axes = figure.add_subplot(2, 1, place)
         axes.imshow(grid(cells[:32], 8))
-        axes.set_title(name, size=10)
+        axes.set_title(name, size=12)
         axes.axis("off")
     return _render(figure, "training cells", footnote)
 
 
 def _render(figure: Figure, title: str, footnote: str) -> np.ndarray:
-    figure.suptitle(title, size=11)
-    figure.text(0.01, 0.01, footnote, size=6.5, color="dimgrey")
-    figure.subplots_adjust(bottom=0.18, top=0.84, left=0.1, right=0.97, wspace=0.3)
+    width, height = figure.get_size_inches()
+    lines = textwrap.wrap(footnote, round(17 * width))
+    figure.suptitle(title, size=12)
+    figure.text(0.01, 0.01, "\n".join(lines), size=6.5, color="dimgrey", va="bottom")
+    foot = (0.45 + 0.11 * len(lines)) / height
+    figure.subplots_adjust(bottom=foot + 0.06, top=0.88, left=0.12, right=0.97, hspace=0.12)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,171 @@
+"""A user's mistake gets one line that says what to do, a non-zero exit, and no run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from entrypoints import predict, rank, register, sample, study, train
+from leukemia.cells import Cells
+from tests.conftest import ROOT, write_table
+
+TINY = ["--backbone", "miniature", "--crop", "0", "--image-size", "32", "--budget", "quick"]
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tracking store and a cache of the test's own; says whether runs were left in it."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("LEUKEMIA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "")  # MLflow leaves it set for the next command
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID")
+    return tmp_path / "mlflow.db"
+
+
+def training(technique: str, data: Path, *more: str) -> Result:
+    words = [technique, "--data", str(data), "--positive", "blast", *TINY, *more]
+    return CliRunner().invoke(train.main, words)
+
+
+def refused(result: Result, message: str, code: int = 1) -> None:
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert "Traceback" not in result.output
+
+
+def test_no_such_data(tmp_path: Path, store: Path) -> None:
+    refused(training("baseline", tmp_path / "gone"), "no such file or folder")
+    assert not store.exists()
+
+
+def test_a_truncated_file_is_named_before_any_run(table: Path, store: Path) -> None:
+    whole = (table / "cell_007.png").read_bytes()
+    (table / "cell_007.png").write_bytes(whole[: len(whole) // 2])
+    refused(training("baseline", table), "cell_007.png: not a whole image")
+    assert not store.exists()
+
+
+def test_a_file_of_another_size(table: Path) -> None:
+    Image.new("RGB", (20, 30)).save(table / "cell_003.png")
+    refused(training("baseline", table), "cell_003.png: 20x30 px, mode RGB: not square")
+
+
+def test_an_empty_class(table: Path) -> None:
+    csv = table / "index.csv"
+    csv.write_text(csv.read_text().replace("normal", "blast"))
+    refused(training("baseline", table), "1 class(es) (blast) where two are needed")
+
+
+def test_an_unknown_sought_class(table: Path) -> None:
+    refused(training("baseline", table, "--positive", "all"), "there is no class 'all'")
+
+
+def test_too_few_subjects(table: Path) -> None:
+    csv = table / "index.csv"
+    lines = csv.read_text().splitlines()
+    merged = [line if ",blast," in line else line.rsplit(",", 1)[0] + ",S" for line in lines[1:]]
+    csv.write_text("\n".join([lines[0], *merged]))
+    refused(training("baseline", table), "class normal has 1 separate subject(s)")
+
+
+def test_too_few_cells_for_the_technique(tmp_path: Path, cells: Cells) -> None:
+    positive = np.flatnonzero(cells.labels == 1)
+    negative = np.flatnonzero(cells.labels == 0)
+    subjects, first = np.unique(cells.subjects[negative], return_index=True)
+    few = cells.take(np.concatenate([positive, negative[first]]))
+    (tmp_path / "few").mkdir()
+    write_table(tmp_path / "few", few)
+    refused(training("adasyn", tmp_path / "few"), "needs at least 6; lower n_neighbors")
+    assert len(subjects) < 10
+
+
+def test_options_out_of_range(table: Path) -> None:
+    refused(training("adasyn", table, "--n-neighbors", "0"), "at least 1 is needed")
+    refused(training("baseline", table, "--image-size", "16"), "too small; use 32 px or more")
+    refused(training("baseline", table, "--seed", "x"), "'x' is not a valid integer range", 2)
+    refused(training("baseline", table, "--budget", "huge"), "'huge' is not one of", 2)
+    refused(training("dcgan", table, "--gan-size", "100"), "'100' is not one of", 2)
+
+
+def test_weights_that_are_not_there_or_do_not_fit(table: Path, tmp_path: Path) -> None:
+    refused(training("baseline", table, "--backbone-weights", "gone.h5"), "'gone.h5': no such file")
+    (tmp_path / "bad.h5").write_text("no weights")
+    wrong = training("baseline", table, "--backbone-weights", str(tmp_path / "bad.h5"))
+    refused(wrong, "do not fit")
+
+
+def test_a_tracking_server_that_is_away(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    refused(training("baseline", table), "http://127.0.0.1:9 does not answer")
+
+
+def test_ranking_or_registering_nothing() -> None:
+    refused(CliRunner().invoke(rank.main, []), "no finished training runs")
+    refused(CliRunner().invoke(register.main, []), "no finished training runs")
+
+
+def test_predicting_what_is_no_image_or_without_a_model(table: Path, tmp_path: Path) -> None:
+    gone = CliRunner().invoke(predict.main, [str(tmp_path / "gone.bmp")])
+    refused(gone, "gone.bmp: no such file or folder")
+    (tmp_path / "nothing").mkdir()
+    refused(CliRunner().invoke(predict.main, [str(tmp_path / "nothing")]), "no image files below")
+    no_model = CliRunner().invoke(predict.main, [str(table / "cell_000.png")])
+    refused(no_model, "cannot be loaded")
+
+
+def test_a_study_of_unknown_techniques_or_seeds(table: Path) -> None:
+    words = ["--data", str(table), "--techniques", "smote"]
+    refused(CliRunner().invoke(study.main, words), "no technique 'smote'", 2)
+    words = ["--data", str(table), "--seeds", "1,1"]
+    refused(CliRunner().invoke(study.main, words), "give different seeds", 2)
+
+
+def test_a_sample_over_something_else(tmp_path: Path) -> None:
+    there = tmp_path / "C-NMC_Leukemia"
+    there.mkdir()
+    (there / "mine.txt").write_text("keep")
+    result = CliRunner().invoke(sample.main, ["--out", str(tmp_path), "--cells", "72"])
+    refused(result, str(there))
+    assert (there / "mine.txt").read_text() == "keep"
+
+
+def test_a_run_that_fails_later_says_so_in_mlflow(tmp_path: Path, cells: Cells) -> None:
+    import mlflow
+
+    (tmp_path / "even").mkdir()
+    write_table(tmp_path / "even", cells)
+    refused(training("adasyn", tmp_path / "even", "--n-neighbors", "50"), "needs at least 51")
+    run = mlflow.search_runs(experiment_names=["leukemia"]).iloc[0]
+    assert run["status"] == "FAILED"
+    assert "needs at least 51" in run["tags.error"]
+
+
+def test_mlflow_run_passes_the_line_and_the_failure_on(tmp_path: Path) -> None:
+    from tests.service import run_project
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    done = run_project("baseline", uri, check=False, data=tmp_path, positive="all")
+    assert done.returncode == 1
+    assert "neither an index.csv nor a C-NMC tree" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_is_quick_and_loads_no_tensorflow() -> None:
+    script = (
+        "import json, sys, time; start = time.process_time()\n"
+        "from click.testing import CliRunner; from entrypoints import train\n"
+        "result = CliRunner().invoke(train.main, ['dcgan', '--help'])\n"
+        "heavy = [n for n in ('tensorflow', 'mlflow', 'keras', 'pandas') if n in sys.modules]\n"
+        "print(json.dumps([result.exit_code, heavy, time.process_time() - start]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    code, heavy, seconds = json.loads(done.stdout)
+    assert (code, heavy) == (0, [])
+    assert seconds < 1.0  # half a second on an idle machine

@@ -1,0 +1,155 @@
+"""One source of versions, one line a technique, and documents that say what is there."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from entrypoints import predict, rank, register, sample, study, train
+from leukemia import techniques
+from leukemia.ranking import as_text
+from tests.conftest import ROOT
+
+PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+README = (ROOT / "README.md").read_text()
+COMMANDS: dict[str, click.Command] = {
+    "sample": sample.main, "study": study.main, "rank": rank.main,
+    "register": register.main, "predict": predict.main,
+}  # fmt: skip
+COMMANDS |= {name: train.command_of(name) for name in techniques.names()}
+
+
+def pins(file: str) -> dict[str, str]:
+    lines = (ROOT / file).read_text().splitlines()
+    found = [re.match(r"([\w.-]+)(?:\[\w+\])?==([\w.]+)", line) for line in lines]
+    return {match[1].lower().replace("_", "-"): match[2] for match in found if match}
+
+
+def test_every_version_chosen_in_pyproject_is_the_locked_one() -> None:
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    for file, chosen in {
+        "requirements.lock": PYPROJECT["project"]["dependencies"],
+        "requirements-dev.lock": [*extras["dev"], *extras["server"]],
+    }.items():
+        for requirement in chosen:
+            name, version = re.fullmatch(r"([\w.-]+)(?:\[\w+\])?==([\w.]+)", requirement).groups()
+            assert pins(file)[name.lower()] == version, f"{requirement} in {file}: make lock"
+
+
+def test_the_development_lock_holds_every_pin_of_the_run_time_lock() -> None:
+    assert pins("requirements.lock").items() <= pins("requirements-dev.lock").items()
+
+
+def test_conda_takes_its_pins_from_the_lock_and_the_same_python() -> None:
+    conda = yaml.safe_load((ROOT / "conda.yaml").read_text())
+    assert conda["dependencies"] == ["python=3.11", "pip", {"pip": ["-r requirements.lock"]}]
+    assert PYPROJECT["project"]["requires-python"] == "==3.11.*"
+    assert PROJECT["conda_env"] == "conda.yaml"
+
+
+def test_the_environment_of_these_tests_is_the_locked_one() -> None:
+    from importlib.metadata import version
+
+    for name in ("tensorflow", "keras", "mlflow", "imbalanced-learn", "numpy", "scikit-learn"):
+        assert version(name) == pins("requirements.lock")[name]
+
+
+def test_every_technique_and_command_is_an_entry_point_and_the_other_way_round() -> None:
+    assert set(PROJECT["entry_points"]) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_an_entry_points_parameters_are_options_with_the_same_defaults(name: str) -> None:
+    entry = PROJECT["entry_points"][name]
+    options = {option.name: option for option in COMMANDS[name].params}
+    for parameter, given in entry.get("parameters", {}).items():
+        assert parameter in options, f"{name}: {parameter}"
+        assert f"{{{parameter}}}" in entry["command"]
+        if isinstance(given, dict):
+            assert str(given["default"]) == str(options[parameter].default)
+        else:
+            assert options[parameter].required
+    assert (
+        f"entrypoints.{'train ' + name if name in techniques.names() else name}" in entry["command"]
+    )
+
+
+def test_every_technique_has_the_six_shared_parameters() -> None:
+    shared = ["data", "positive", "seed", "budget", "image_size", "backbone_weights"]
+    for name in techniques.names():
+        assert list(PROJECT["entry_points"][name]["parameters"]) == shared
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_option_has_a_help_text(name: str) -> None:
+    for option in COMMANDS[name].params:
+        assert isinstance(option, click.Argument) or getattr(option, "help", None), option.name
+
+
+def test_nothing_in_the_core_imports_mlflow_or_click() -> None:
+    speaks = {"tracking.py", "logbook.py", "board.py", "registry.py"}
+    for path in (ROOT / "leukemia").rglob("*.py"):
+        imports = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
+        assert "click" not in imports, path
+        assert "mlflow" not in imports or path.name in speaks, path
+
+
+def test_what_the_readme_commands_name_exists() -> None:
+    blocks = "\n".join(re.findall(r"```(?:sh|console)\n(.*?)```", README, re.DOTALL))
+    targets = re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = set(re.findall(r"\bmake ([a-z]+)", blocks))
+    assert named
+    assert named <= set(targets)
+    for words in re.findall(r"mlflow run \S+ -e (.*)", blocks):
+        entry, *rest = words.split()
+        assert entry in PROJECT["entry_points"]
+        options = {option.name for option in COMMANDS[entry].params}
+        given = re.findall(r"-P (\w+)=", " ".join(rest))
+        assert set(given) <= options, words
+    for module in re.findall(r"python -m ((?:entrypoints|benchmarks)\.\w+)", blocks):
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+
+
+def test_the_readme_tells_of_every_entry_point_and_technique_setting() -> None:
+    for name in PROJECT["entry_points"]:
+        assert f"`{name}`" in README, name
+
+
+def test_the_readme_shows_the_tables_real_columns() -> None:
+    import pandas as pd
+
+    from leukemia.ranking import rank as ranked
+    from tests.test_ranking import record
+
+    heads = as_text(ranked(pd.DataFrame([record("a", 0, 0.5)]))).splitlines()[0].split()
+    shown = next(line for line in README.splitlines() if line.startswith("rank "))
+    assert shown.split() == heads
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+        for link in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_what_the_containers_run_is_there() -> None:
+    compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
+    assert set(compose["services"]) == {"postgres", "store", "server", "trainer"}
+    for service in compose["services"].values():
+        if "build" in service:
+            stages = re.findall(r" AS (\w+)", (ROOT / "docker/Dockerfile").read_text())
+            assert service["build"]["target"] in stages
+        else:
+            assert re.search(r":[\w.-]*\d", service["image"]), "an image without a version"
+    copied = re.findall(r"^COPY (?:--\S+ )?(\S+)", (ROOT / "docker/Dockerfile").read_text(), re.M)
+    assert all((ROOT / path).exists() for path in copied)
+    for script in ("server.sh", "store.sh"):
+        assert Path(ROOT / "docker" / script).stat().st_mode & 0o100
+    secrets = re.findall(r"\$\{(\w+):\?", (ROOT / "docker/compose.yaml").read_text())
+    example = (ROOT / "docker/example.env").read_text()
+    assert secrets
+    assert all(f"\n{name}=\n" in example for name in secrets)

@@ -1,0 +1,405 @@
+"""The whole job through `mlflow run`, on a real server with PostgreSQL and an S3 store."""
+
+import io
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+from mlflow.entities import Run
+
+from leukemia import board, registry, techniques, views
+from leukemia.evaluation.metrics import NAMES, metrics
+from tests.conftest import ROOT
+from tests.service import chromium, run_project, service
+
+pytestmark = pytest.mark.filterwarnings(
+    # Of MLflow's own: its classes of SQLAlchemy, its type hints.
+    "ignore::DeprecationWarning",
+    "ignore::FutureWarning",
+    "ignore::PendingDeprecationWarning",
+    "ignore:.*Any type hint is inferred:UserWarning",
+)
+QUICK = {"budget": "quick", "image_size": 32, "backbone": "miniature"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        patch.setenv("LEUKEMIA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        with service(tmp_path_factory.mktemp("service")) as address:
+            mlflow.set_tracking_uri(address)
+            yield address
+
+
+@pytest.fixture(scope="module")
+def sample(server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("drawn") / "sample"
+    run_project("sample", server, out=out, cells=130)
+    return out
+
+
+@pytest.fixture(scope="module")
+def study(server: str, sample: Path) -> str:
+    """What a study of all five techniques on one seed printed."""
+    return run_project("study", server, data=sample, seeds=0, **QUICK).stdout
+
+
+@pytest.fixture(scope="module")
+def runs(study: str) -> dict[str, Run]:
+    """The study's training runs by technique."""
+    found = find("tags.kind = 'train'")
+    return {run.data.tags["technique"]: run for run in found}
+
+
+def find(search: str) -> list[Run]:
+    experiment = mlflow.get_experiment_by_name("leukemia")
+    return list(mlflow.MlflowClient().search_runs([experiment.experiment_id], search))
+
+
+def artifacts(run: Run, folder: str = "") -> set[str]:
+    listed = mlflow.MlflowClient().list_artifacts(run.info.run_id, folder)
+    return {Path(each.path).name for each in listed}
+
+
+def read(run: Run, artifact: str, folder: Path) -> Path:
+    return Path(
+        mlflow.artifacts.download_artifacts(
+            run_id=run.info.run_id, artifact_path=artifact, dst_path=str(folder)
+        )
+    )
+
+
+def test_the_study_ranks_registers_and_names_what_it_measured(study: str) -> None:
+    table = study[study.index("rank  technique") :]
+    ranked = re.findall(r"^(\d)\s+(\w+)\s+1\s", table, re.MULTILINE)
+    assert [number for number, _ in ranked] == list("12345")
+    assert {name for _, name in ranked} == set(techniques.names())
+    assert "no subject on two sides" in table
+    assert "SYNTHETIC DATA: drawn cells, seed 7" in table
+    assert "miniature is trained from scratch" in table
+    assert "Research use only; not for diagnosis." in table
+    assert "Registered leukemia-classifier version 1, alias champion" in table
+    assert "viewStateShareKey=ranking" in table
+
+
+@pytest.mark.parametrize("name", techniques.names())
+class TestEveryRun:
+    def test_logs_metrics_by_epoch_and_at_the_end(self, name: str, runs: dict[str, Run]) -> None:
+        run = runs[name]
+        assert run.info.status == "FINISHED"
+        for side in ("train", "val", "test"):
+            assert {f"{side}_{metric}" for metric in NAMES} <= set(run.data.metrics)
+        client = mlflow.MlflowClient()
+        for metric in ("train_loss", "val_loss", "train_bal_acc", "val_bal_acc", "lr"):
+            steps = [each.step for each in client.get_metric_history(run.info.run_id, metric)]
+            assert sorted(set(steps)) == [1, 2, 3, 4, 5]
+        costs = {"balance_s", "train_s", "peak_gib", "log_s", "epoch_seconds"}
+        assert costs <= set(run.data.metrics)
+        assert [metric for metric in run.data.metrics if metric.startswith("system/")]
+
+    def test_logs_what_it_takes_to_repeat_it(self, name: str, runs: dict[str, Run]) -> None:
+        run = runs[name]
+        settings = techniques.load(name).Settings.__dataclass_fields__
+        asked = {"data", "positive", "seed", "budget", "image_size", "backbone_weights"}
+        assert asked | set(settings) <= set(run.data.params)
+        assert {"transfer_epochs", "fine_tune_learning_rate", "threads"} <= set(run.data.params)
+        assert len(run.data.tags["data_digest"]) == 16
+        assert run.data.tags["protocol"] == "official"
+        assert run.data.tags["mlflow.project.entryPoint"] == name
+        assert {"git_commit", "git_dirty", "weights", "note"} <= set(run.data.tags)
+        assert "environment.txt" in artifacts(run, "code")
+
+    def test_logs_the_cells_of_each_side_as_data_sets(
+        self, name: str, runs: dict[str, Run]
+    ) -> None:
+        contexts = {
+            tag.value: each.dataset.digest
+            for each in runs[name].inputs.dataset_inputs
+            for tag in each.tags
+            if tag.key == "mlflow.data.context"
+        }
+        assert set(contexts) == {"train", "validation", "test"}
+        assert len(set(contexts.values())) == 3
+
+    def test_logs_pictures(self, name: str, runs: dict[str, Run]) -> None:
+        pictures = set(runs[name].data.tags["pictures"].split(","))
+        expected = {"confusion_train", "confusion_val", "confusion_test", "curve_loss",
+                    "curve_accuracy", "curve_all_metrics", "roc_pr"}  # fmt: skip
+        assert expected <= pictures
+        assert {f"{picture}.png" for picture in expected} <= artifacts(runs[name], "figures")
+        made = name in ("adasyn", "augmentation", "dcgan")
+        assert ("made_cells" in pictures) == made
+        assert ("made_cells.zip" in artifacts(runs[name])) == made
+
+    def test_logged_figures_are_those_of_the_logged_predictions(
+        self, name: str, runs: dict[str, Run], tmp_path: Path
+    ) -> None:
+        rows = pd.read_csv(read(runs[name], "predictions.csv", tmp_path))
+        for side, short in (("train", "train"), ("validation", "val"), ("test", "test")):
+            cells = rows[rows["side"] == side]
+            found = metrics(cells["labels"].to_numpy(), cells["scores"].to_numpy())
+            for metric, value in found.items():
+                assert runs[name].data.metrics[f"{short}_{metric}"] == pytest.approx(
+                    value, abs=1e-5
+                )
+        subjects = rows.groupby("side")["subjects"].agg(set)
+        assert not subjects["train"] & subjects["test"]
+        assert not subjects["train"] & subjects["validation"]
+        assert not rows["origin"].str.startswith("made:").any()
+
+    def test_the_logged_model_answers_its_own_example(
+        self, name: str, runs: dict[str, Run]
+    ) -> None:
+        model = mlflow.pyfunc.load_model(f"runs:/{runs[name].info.run_id}/model")
+        assert str(model.metadata.signature.inputs.inputs[0].type) == "uint8"
+        example = model.input_example
+        answer = np.asarray(model.predict(np.asarray(example, np.uint8)))
+        assert answer.shape == (1, 1)
+        assert 0 <= answer[0, 0] <= 1
+
+
+def test_every_technique_had_the_same_split(runs: dict[str, Run], tmp_path: Path) -> None:
+    splits = set()
+    for name, run in runs.items():
+        (tmp_path / name).mkdir()
+        rows = pd.read_csv(read(run, "predictions.csv", tmp_path / name))
+        splits.add(tuple(sorted(zip(rows["side"], rows["origin"], strict=True))))
+    assert len(splits) == 1
+
+
+def test_made_cells_are_zipped_and_balance_the_classes(
+    runs: dict[str, Run], tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    run = runs["dcgan"]
+    rows = pd.read_csv(read(run, "predictions.csv", tmp_path))
+    train = rows[rows["side"] == "train"]["labels"]
+    with zipfile.ZipFile(read(run, "made_cells.zip", tmp_path)) as archive:
+        names = archive.namelist()
+        assert len(names) == abs((train == 1).sum() - (train == 0).sum())
+        assert Image.open(io.BytesIO(archive.read(names[0]))).size == (32, 32)
+
+
+def test_the_gan_logs_its_losses_and_samples_over_time(runs: dict[str, Run]) -> None:
+    client, run = mlflow.MlflowClient(), runs["dcgan"]
+    for metric in ("gan_g_loss", "gan_d_loss", "gan_d_real", "gan_d_fake"):
+        assert len(client.get_metric_history(run.info.run_id, metric)) == 150
+    samples = [name for name in artifacts(run, "images") if name.startswith("gan_samples")]
+    assert len([name for name in samples if name.endswith(".png")]) == 10
+    assert artifacts(run, "generator") == {"generator.keras", "trained_on.json"}
+
+
+def test_a_trained_generator_is_used_again_on_the_same_split_only(
+    server: str, sample: Path, runs: dict[str, Run]
+) -> None:
+    again = {"data": sample, "gan_run": runs["dcgan"].info.run_id, **QUICK}
+    run_project("dcgan", server, seed=0, **again)
+    latest = find("tags.technique = 'dcgan' and tags.kind = 'train'")[0]
+    assert latest.info.run_id != runs["dcgan"].info.run_id
+    assert latest.data.metrics["test_loss"] == runs["dcgan"].data.metrics["test_loss"]
+    refused = run_project("dcgan", server, check=False, seed=1, **again)
+    assert refused.returncode == 1
+    assert "was trained on other cells" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_same_seed_gives_the_same_figures(
+    server: str, sample: Path, runs: dict[str, Run]
+) -> None:
+    run_project("weighted", server, data=sample, seed=0, **QUICK)
+    again = find("tags.technique = 'weighted' and tags.kind = 'train'")[0]
+    assert again.info.run_id != runs["weighted"].info.run_id
+    for metric in (*(f"test_{name}" for name in NAMES), "val_bal_acc", "train_loss"):
+        assert again.data.metrics[metric] == runs["weighted"].data.metrics[metric]
+
+
+def test_ranking_again_renews_the_summaries(server: str, study: str) -> None:
+    run_project("rank", server)
+    summaries = find("tags.kind = 'summary'")
+    assert sorted(run.data.tags["rank"] for run in summaries) == list("12345")
+    assert {run.data.tags["arm"] for run in summaries} == set(techniques.names())
+    for run in summaries:
+        assert "SYNTHETIC DATA" in run.data.tags["mlflow.note.content"]
+
+
+def test_the_champion_is_the_leader_of_the_ranking(server: str, study: str) -> None:
+    printed = run_project("register", server).stdout
+    champion = mlflow.MlflowClient().get_model_version_by_alias(registry.NAME, registry.CHAMPION)
+    leader = find("tags.kind = 'summary' and tags.rank = '1'")[0]
+    assert champion.run_id == leader.data.tags["best_run"]
+    assert f"version {champion.version}, alias champion" in printed
+    for said in ("Research use only", "SYNTHETIC DATA", "data digest", "test_bal_acc", "Protocol"):
+        assert said in champion.description
+
+
+def test_predict_gives_the_probabilities_of_the_evaluation(
+    server: str, sample: Path, study: str, tmp_path: Path
+) -> None:
+    csv = tmp_path / "calls.csv"
+    done = run_project("predict", server, images=sample / "C-NMC_Leukemia/validation_data", csv=csv)
+    assert "Research use only; not for diagnosis." in done.stdout
+    assert "SYNTHETIC" in done.stdout
+    champion = mlflow.MlflowClient().get_model_version_by_alias(registry.NAME, registry.CHAMPION)
+    run = mlflow.get_run(champion.run_id)
+    rows = pd.read_csv(read(run, "predictions.csv", tmp_path))
+    test = rows[rows["side"] == "test"]
+    expected = dict(
+        zip(test["origin"].map(lambda path: Path(path).name), test["scores"], strict=True)
+    )
+    calls = pd.read_csv(csv)
+    assert len(calls) == len(expected)
+    for path, probability, label in calls.itertuples(index=False):
+        assert probability == pytest.approx(expected[Path(path).name], abs=1e-4)
+        assert label == ("all" if expected[Path(path).name] >= 0.5 else "hem")
+
+
+MIRROR = '''"""Mirrored copies of the rarer class: a technique thrown away after the test."""
+
+from dataclasses import dataclass
+
+from leukemia.cells import with_made
+from leukemia.techniques import setting
+
+
+@dataclass(frozen=True)
+class Settings:
+    copies: int = setting(3, "cells that are mirrored")
+
+
+def balance(train, settings, rng, report):
+    rarer = train.images[train.labels == train.minority()]
+    return with_made(train, rarer[: settings.copies, :, ::-1], "mirror")
+'''
+
+
+def test_a_technique_is_one_file_and_one_line(server: str, sample: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    kept = shutil.ignore_patterns(
+        ".venv", ".cache", ".git", "mlruns", "sample", "*.db*", "__pycache__"
+    )
+    shutil.copytree(ROOT, project, ignore=kept)
+    (project / "leukemia/techniques/mirror.py").write_text(MIRROR)
+    lines = (project / "MLproject").read_text().splitlines()
+    line = next(line for line in lines if line.startswith("  adasyn:"))
+    lines.insert(lines.index(line), line.replace("adasyn", "mirror"))
+    (project / "MLproject").write_text("\n".join(lines))
+    run_project("mirror", server, project, data=sample, copies=2, **QUICK)
+    run = find("tags.technique = 'mirror'")[0]
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["arm"] == "mirror(copies=2)"
+    assert run.data.params["copies"] == "2"
+    assert "made_cells" in run.data.tags["pictures"]
+    assert "test_bal_acc" in run.data.metrics
+    mlflow.MlflowClient().set_tag(run.info.run_id, "kind", "thrown away")
+
+
+def test_a_killed_run_does_not_stay_running(server: str, sample: Path, study: str) -> None:
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    command = [sys.executable, "-m", "entrypoints.train", "dcgan", "--data", str(sample),
+               "--image-size", "32", "--backbone", "miniature", "--gan-size", "32"]  # fmt: skip
+    environment = os.environ | {"MLFLOW_TRACKING_URI": server}
+    process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 90
+    while not (running := find("attributes.status = 'RUNNING' and tags.technique = 'dcgan'")):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    run_project("rank", server)
+    assert mlflow.get_run(running[0].info.run_id).info.status == "KILLED"
+
+
+# --- as a person sees it, in a real browser ---------------------------------------------------
+
+# AG Grid's order in the document is not the order on the screen: sorted by place.
+HEADS = """() => [...document.querySelectorAll('.ag-header-cell')]
+  .map(e => [e.getBoundingClientRect().left, e.innerText.trim()])
+  .sort((a, b) => a[0] - b[0]).map(x => x[1]).filter(Boolean)"""
+NAMES_SHOWN = """() => [...document.querySelectorAll('.ag-pinned-left-cols-container .ag-row')]
+  .map(e => [e.getBoundingClientRect().top, e.querySelector('a')?.innerText])
+  .sort((a, b) => a[0] - b[0]).map(x => x[1])"""
+# MLflow opens its assistant by itself at the first visit to a local address.
+NO_ASSISTANT = """
+localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
+localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');
+"""
+OFFLINE = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+]  # fmt: skip
+
+
+@pytest.fixture
+def page(study: str):
+    """A tab of a fresh headless browser that has seen no host but this one when it closes."""
+    from urllib.parse import urlparse
+
+    from playwright.sync_api import sync_playwright
+
+    if chromium() is None:
+        pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
+    hosts = set()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=OFFLINE)
+        context = browser.new_context(viewport={"width": 1900, "height": 1000})
+        context.add_init_script(NO_ASSISTANT)
+        context.on("request", lambda request: hosts.add(urlparse(request.url).hostname))
+        yield context.new_page()
+        browser.close()
+    assert hosts - {None} == {"127.0.0.1"}
+
+
+def experiment_id() -> str:
+    return mlflow.get_experiment_by_name("leukemia").experiment_id
+
+
+def test_the_ranking_link_opens_the_sorted_table(server: str, page) -> None:
+    run_project("rank", server)
+    page.goto(views.address(server, experiment_id(), board.RANKING))
+    page.get_by_text("5 matching runs").wait_for(timeout=60_000)
+    page.wait_for_timeout(2000)  # the columns are put in order after the first paint
+    shown = page.evaluate(HEADS)
+    assert shown[2 : 2 + 8] == board.COLUMNS[:8]
+    summaries = sorted(find("tags.kind = 'summary'"), key=lambda run: run.data.metrics["rank"])
+    assert page.evaluate(NAMES_SHOWN) == [run.data.tags["arm"] for run in summaries]
+
+
+def test_the_chart_link_opens_curves_and_pictures(server: str, page) -> None:
+    page.set_viewport_size({"width": 1900, "height": 6000})  # cards out of sight are not drawn
+    page.goto(views.address(server, experiment_id(), board.CHARTS, charts=True))
+    page.get_by_role("heading", name="gan_samples").wait_for(timeout=60_000)
+    page.wait_for_timeout(5000)  # curves and pictures
+    titles = page.locator("h4").all_inner_texts()
+    assert titles[:3] == ["train_loss vs val_loss", "train_acc vs val_acc", "val_bal_acc"]
+    assert titles[-3:] == ["confusion_test", "made_cells", "gan_samples"]
+    sections = page.get_by_test_id("experiment-view-compare-runs-section-header").all_inner_texts()
+    assert "model metrics" not in " ".join(sections).lower()  # no card of MLflow's own making
+    loaded = page.evaluate("() => [...document.images].filter(i => i.naturalWidth > 0).length")
+    assert loaded >= 5 + 3 + 1
+    assert page.locator(".js-plotly-plot").count() >= 10
+
+
+def test_the_model_page_shows_the_champion_and_its_limits(server: str, page) -> None:
+    page.goto(views.model_address(server, registry.NAME, "1"))
+    page.get_by_text("champion").first.wait_for(timeout=60_000)
+    page.get_by_text("Research use only").first.wait_for()
+
+
+def test_the_server_answers_only_to_its_own_name(server: str) -> None:
+    answer = requests.get(f"{server}/", headers={"Host": "elsewhere.example"}, timeout=10)
+    assert answer.status_code == 403
