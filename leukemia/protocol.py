@@ -120,8 +120,8 @@ def _check(index: Index, side: np.ndarray, groups: np.ndarray) -> None:
             if not np.any((side == which) & (index.labels == label)):
                 raise UserError(
                     f"{index.root}: no {name} cells are left for {which}, and "
-                    f"{_fewest(index, groups)}; 3 or more a class are needed to keep train, validation and test apart: "
-                    f"add subjects"
+                    f"{_fewest(index, groups)}; 3 or more a class are needed to keep train, "
+                    f"validation and test apart: add subjects"
                 )
     placed = pd.DataFrame({"group": groups, "side": side})[side != "left out"]
     sides = placed.groupby("group")["side"].nunique()
