@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from leukemia.cells import Cells
-from leukemia.data.sample import draw_cell, draw_style
+from leukemia.data.drawing import draw_cell, draw_style
 from leukemia.report import silent
 from leukemia.techniques.adasyn import Settings, balance
 

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -70,7 +71,9 @@ def service(folder: Path) -> Iterator[str]:
         [str(ROOT / "docker/store.sh")], log, STORE_DIR=str(folder / "store"),
         PORT=str(store_port), **ports, **KEYS,
     )  # fmt: skip
-    database = pgserver.get_server(folder / "database", cleanup_mode="delete")
+    # Not below pytest's folders, which only root may enter: PostgreSQL runs as another user.
+    place = tempfile.mkdtemp(prefix="leukemia-database-")
+    database = pgserver.get_server(place, cleanup_mode="delete")
     with store as process:
         wait_for(endpoint, process, log)
         log = folder / "server.log"
