@@ -38,8 +38,11 @@ format: setup
 
 # The job engine would take 2 GiB for features that are not used here.
 ui: setup
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server \
-		--backend-store-uri $(STORE) --host 127.0.0.1 --port $(PORT)
+	@case "$(STORE)" in \
+	http*) echo "The runs are at $(STORE)" ;; \
+	*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server \
+		--backend-store-uri "$(STORE)" --host 127.0.0.1 --port $(PORT) ;; \
+	esac
 
 # pyproject.toml is where versions are chosen; the locks and conda.yaml follow it.
 lock: setup

@@ -85,7 +85,7 @@ def _save_views(client: mlflow.MlflowClient, experiment_id: str) -> None:
     pictures = [key for run in best for key in run.data.tags.get("pictures", "").split(",") if key]
     page = sections(metrics, pictures, _last_gan_epoch(client, best))
     saved = {
-        RANKING: views.table_view("Ranking", "tags.kind = 'summary'", CHOICE, COLUMNS),
+        RANKING: views.table_view("Ranking", "tags.kind = 'summary'", "rank", COLUMNS),
         # While the page loads it holds the summaries too: their metrics want no cards either.
         CHARTS: views.charts_view(
             "Curves and pictures", search, CHOICE, page, {*metrics, *COLUMNS}, pictures

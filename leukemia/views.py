@@ -41,8 +41,8 @@ class Section:
 
 
 def table_view(name: str, search: str, order_by: str, columns: Sequence[str]) -> str:
-    """A sorted table, best first, that shows the metrics `columns` in this order, uncut."""
-    state = _state(search, order_by, ascending=False)
+    """A table, smallest `order_by` first, that shows the metrics `columns` in this order, uncut."""
+    state = _state(search, order_by, ascending=True)
     ids = [_metric(column) for column in columns]
     widths = {RUN_NAME: 190, CREATED: 142, DURATION: 90}
     for heading, column in zip(columns, ids, strict=True):

@@ -98,7 +98,9 @@ def run_project(
         "--experiment-name", "leukemia", *words,
     ]  # fmt: skip
     environment = os.environ | {"MLFLOW_TRACKING_URI": uri, "PATH": PATH}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=project)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, cwd=project, timeout=900
+    )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 
