@@ -50,6 +50,10 @@ def connect(experiment: str | None = None) -> str:
             name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
             _make(name, uri)
             return mlflow.set_experiment(name).experiment_id
+    except requests.RequestException as error:
+        raise UserError(
+            f"tracking server {uri} cannot be reached; start it or set MLFLOW_TRACKING_URI"
+        ) from error
     except Exception as error:
         raise UserError(
             f"tracking store {uri} does not answer ({str(error).splitlines()[0]}); start the "

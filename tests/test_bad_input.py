@@ -103,7 +103,7 @@ def test_weights_that_are_not_there_or_do_not_fit(table: Path, tmp_path: Path) -
 
 def test_a_tracking_server_that_is_away(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    refused(training("baseline", table), "http://127.0.0.1:9 does not answer")
+    refused(training("baseline", table), "tracking server http://127.0.0.1:9 cannot be reached")
 
 
 def test_ranking_or_registering_nothing() -> None:

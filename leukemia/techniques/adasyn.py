@@ -70,7 +70,7 @@ def check(train: Cells, n_neighbors: int) -> None:
     rarer = min(train.counts())
     if train.shortage() and rarer <= n_neighbors:
         raise UserError(
-            f"adasyn: class {train.minority()} has {rarer} training cells, n_neighbors="
+            f"adasyn: the rarer class has {rarer} training cells, n_neighbors="
             f"{n_neighbors} needs at least {n_neighbors + 1}; lower n_neighbors, add cells, "
             f"or take another technique"
         )
