@@ -31,7 +31,7 @@ class Schedule:
 
 # The thesis' own baseline, section 4.3: every technique trains like it under `equal`.
 EQUAL = Schedule(Stage(1e-3, 5), Stage(1e-4, 10))
-QUICK = Schedule(Stage(1e-3, 2), Stage(3e-4, 3))
+QUICK = Schedule(Stage(1e-3, 2), Stage(1e-4, 3))
 
 
 def schedule_for(budget: str, technique: ModuleType) -> Schedule:
