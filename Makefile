@@ -7,6 +7,8 @@ PORT ?= 5000
 STORE := $(or $(MLFLOW_TRACKING_URI),sqlite:///mlflow.db)
 
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
+# Trust the certificate authorities that the machine trusts, a hospital's own among them.
+export UV_SYSTEM_CERTS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .PHONY: setup study test lint format ui lock clean
