@@ -13,8 +13,9 @@ from leukemia.ranking import CHOICE, COSTS, SHOWN
 from leukemia.views import Card, Section
 
 RANKING, CHARTS = "ranking", "charts"  # keys of the saved views
-COLUMNS = ["rank", CHOICE, "val_sd", *SHOWN, "test_sd", "test_ba_low", "test_ba_high",
-           *COSTS, "seeds"]  # fmt: skip
+# In the order of the saved table: a figure, then how wide it is, then the rest.
+COLUMNS = ["rank", CHOICE, "val_sd", "seeds", "test_bal_acc", "test_ba_low", "test_ba_high",
+           "test_sd", *SHOWN[1:], *COSTS]  # fmt: skip
 SHARED = ["protocol", "budget", "data_digest", "weights", "synthetic_data", "cells"]
 # One colour an arm on every chart; Okabe and Ito 2008, told apart by colour-blind readers.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]

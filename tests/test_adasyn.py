@@ -168,7 +168,9 @@ def test_needs_a_neighbour(n_neighbors: int) -> None:
 
 def test_needs_more_cells_than_neighbours() -> None:
     train = cells(*blobs(50, 8, rarer=0.1))
-    message = "the rarer class has 5 training cells, n_neighbors=5 needs at least 6; lower n_neighbors"
+    message = (
+        "the rarer class has 5 training cells, n_neighbors=5 needs at least 6; lower n_neighbors"
+    )
     with pytest.raises(UserError, match=message):
         balance(train, Settings(5), np.random.default_rng(0), silent)
     assert len(balance(train, Settings(4), np.random.default_rng(0), silent).cells) > 50
