@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from leukemia.errors import UserError
+from leukemia.names import FOLDS, LEAKS, PRIMARY, PROTOCOLS
 from leukemia.provenance import ROOT
 from leukemia.schedule import BUDGETS
 
@@ -70,13 +71,27 @@ SEED = option(
     default=0,
     type=click.IntRange(0),
 )
+FOLD = option("fold", "which of the folds is the test", default=0, type=click.IntRange(0))
+PROTOCOL = option(
+    "protocol",
+    "subject: no subject on two sides; official: the split that the data come with; image: "
+    "cells at random, whoever they are of; thesis: balanced first, then split at random",
+    default="subject",
+    type=click.Choice(PROTOCOLS),
+)
+NUMBER_OF_FOLDS = option(
+    "folds",
+    "parts that the subjects (or cells) fall into: one is the test, another validation",
+    default=FOLDS,
+    type=click.IntRange(3),
+)
 TERMS = [
     option(
         "budget",
         "learning rates and epochs: thesis (each technique its own), equal (the thesis' "
-        "baseline for all), quick (a short look)",
-        default="equal",
-        type=click.Choice(BUDGETS),
+        "baseline for all), quick (a short look); auto: equal, and thesis under protocol thesis",
+        default="auto",
+        type=click.Choice(["auto", *BUDGETS]),
     ),
     option(
         "image_size",
@@ -101,9 +116,10 @@ RARER = [
     ),
     option(
         "scaling",
-        "input scaling in the model: imagenet (Keras' preprocess_input) or unit (thesis 4.2)",
-        default="imagenet",
-        type=click.Choice(["imagenet", "unit"]),
+        "input scaling in the model: imagenet (Keras' preprocess_input) or unit (thesis 4.2); "
+        "auto: imagenet, and unit under protocol thesis",
+        default="auto",
+        type=click.Choice(["auto", "imagenet", "unit"]),
     ),
     option(
         "backbone",
@@ -112,11 +128,41 @@ RARER = [
         type=click.Choice(["resnet50", "miniature"]),
     ),
     option("batch_size", "cells a step (thesis 4.3: 32)", default=32, type=click.IntRange(1)),
+    option(
+        "sensitivity",
+        "what the operating threshold is to reach on validation cells",
+        default=0.95,
+        type=click.FloatRange(0, 1, min_open=True),
+    ),
 ]
 EXPERIMENT = option(
     "experiment", "MLflow experiment; unset: the run's own, else 'leukemia'", default=None
 )
-SHARED = [*DATA, SEED, *TERMS, *RARER, EXPERIMENT]
+SHARED = [*DATA, PROTOCOL, SEED, FOLD, NUMBER_OF_FOLDS, *TERMS, *RARER, EXPERIMENT]
+METRIC = option(
+    "metric",
+    "what the order goes by on validation cells: balanced accuracy, wf1 (weighted F1, the C-NMC "
+    "challenge's), ...",
+    default="bal_acc",
+    type=click.Choice(PRIMARY),
+)
+
+
+def kinds_of_leak(context: click.Context, parameter: click.Parameter, value: str) -> set[str]:
+    """The kinds named with commas; `all` stands for every kind."""
+    kinds = set(LEAKS if value == "all" else filter(None, value.split(",")))
+    for unknown in sorted(kinds - set(LEAKS)):
+        raise click.BadParameter(f"'{unknown}': choose from {', '.join(LEAKS)}, or all")
+    return kinds
+
+
+WAIVE = option(
+    "waive",
+    "rank and register in spite of these findings of the audit: kinds with commas, or all; "
+    "printed with the ranking",
+    default="",
+    callback=kinds_of_leak,
+)
 
 
 def cache() -> Path:

@@ -1,57 +1,86 @@
-"""Order the techniques of an experiment by validation balanced accuracy over seeds."""
+"""Order the techniques of an experiment by a validation metric, and say what cannot be told."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from entrypoints.command import EXPERIMENT, Command
+from entrypoints.command import EXPERIMENT, METRIC, WAIVE, Command, cache, option
+from leukemia.names import PROTOCOLS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from leukemia.ranking import Ranking
+
+OF_PROTOCOL = option(
+    "protocol",
+    "the runs to rank; auto: the latest run's, of those that keep subjects apart",
+    default="auto",
+    type=click.Choice(["auto", *PROTOCOLS]),
+)
 
 
 @click.command(cls=Command, help=__doc__)
+@OF_PROTOCOL
+@METRIC
+@WAIVE
 @EXPERIMENT
-def main(experiment: str | None) -> None:
+def main(protocol: str, metric: str, waive: set[str], experiment: str | None) -> None:
     """Rank and publish."""
     from leukemia import tracking
 
     experiment_id = tracking.connect(experiment)
     with tracking.project_run("rank"):
-        rank(experiment_id)
+        rank(experiment_id, protocol, metric, waive)
 
 
-def rank(experiment_id: str) -> str:
-    """Print the ranking, publish it in MLflow, and return the best run's ID."""
+def rank(experiment_id: str, protocol: str, metric: str, waive: set[str]) -> tuple[str, str]:
+    """Print the ranking, publish it in MLflow; the best run's ID and what was waived."""
     from leukemia import board, ranking, tracking, views
 
     tracking.reap(experiment_id)
-    kept, left_out = ranking.comparable(tracking.records(experiment_id))
-    table = ranking.rank(kept)
-    board.publish(experiment_id, table, kept)
+    found, kept, left_out, waived = ranked(experiment_id, protocol, metric, waive)
+    board.publish(experiment_id, found, kept, waived)
     click.echo()
-    click.echo(ranking.as_text(table))
+    click.echo(ranking.as_text(found))
     click.echo()
-    for line in _terms(kept.iloc[-1], len(left_out)):
+    for line in filter(None, [waived, *_terms(found, kept.iloc[-1], left_out)]):
         click.echo(line)
     server = tracking.server()
     table_link = views.address(server, experiment_id, board.RANKING)
     charts_link = views.address(server, experiment_id, board.CHARTS, charts=True)
     click.echo(f"The table in MLflow: {table_link}")
     click.echo(f"Curves and pictures: {charts_link}")
-    for warning in filter(None, [ranking.uneven(kept), ranking.undecided(table)]):
-        click.echo(f"Note: {warning}.")
-    return str(table["run_id"].iloc[0])
+    return found.leader, waived
 
 
-def _terms(run: Any, left_out: int) -> list[str]:
+def ranked(
+    experiment_id: str, protocol: str, metric: str, waive: set[str]
+) -> "tuple[Ranking, pd.DataFrame, int, str]":
+    """The ranking, the records it was made from, how many were left out, what was waived."""
+    from leukemia import ranking, tracking
+
+    asked = None if protocol == "auto" else protocol
+    kept, left_out = ranking.comparable(tracking.records(experiment_id), asked)
+    waived = ranking.refuse_leaks(kept, waive)
+    tested = tracking.test_cells(kept["run_id"], cache())
+    return ranking.rank(kept, tested, metric), kept, len(left_out), waived
+
+
+def _terms(found: "Ranking", run: Any, left_out: int) -> list[str]:
     """What the table was measured on, for a reader who sees nothing else."""
+    subjects = found.table["subjects"].max()
     lines = [
-        f"Ordered by validation balanced accuracy, mean ± standard deviation over seeds; the "
-        f"interval is over test subjects, the widest of the seeds'. Sought class: {run.positive}.",
+        *(f"Note: {note}." for note in found.notes),
+        f"Ordered by validation {found.metric}, mean ± standard deviation over seeds; intervals "
+        f"are over {subjects} test subjects (and seeds, where there are several), since cells of "
+        f"one subject are not independent. Sought class: {run.positive}.",
         f"{run.protocol_line}",
         f"Cells: {run.cells}. Budget {run.budget}, {run.image_size} px, {run.note}.",
         "Research use only; not for diagnosis.",
     ]
     if left_out:
-        lines.append(f"{left_out} earlier runs on other terms or repeated seeds are left out.")
+        lines.append(f"{left_out} runs on other terms or of repeated seeds are left out.")
     return lines
 
 

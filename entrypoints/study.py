@@ -1,9 +1,10 @@
-"""Run every technique on every seed, then rank them and register the best classifier."""
+"""Run every technique on every seed and fold, then rank them and register the best classifier."""
 
 import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,32 @@ import click
 from entrypoints.command import (
     DATA,
     EXPERIMENT,
+    METRIC,
+    NUMBER_OF_FOLDS,
+    PROTOCOL,
     RARER,
     REGISTERED,
     TERMS,
+    WAIVE,
     Command,
     option,
     with_options,
 )
 from entrypoints.rank import rank
 from entrypoints.register import register
+from entrypoints.train import gathered, planned
 from leukemia import techniques
 from leukemia.provenance import ROOT
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
     try:
-        seeds = [int(part) for part in value.split(",")]
+        numbers = [int(part) for part in value.split(",") if value != "all"]
     except ValueError as error:
         raise click.BadParameter(f"'{value}': give whole numbers as 0,1,2") from error
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise click.BadParameter(f"'{value}': give different seeds of 0 or more")
-    return seeds
+    if len(set(numbers)) < len(numbers) or min(numbers, default=0) < 0:
+        raise click.BadParameter(f"'{value}': give different numbers of 0 or more")
+    return numbers
 
 
 def _names(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
@@ -44,15 +50,43 @@ def _names(context: click.Context, parameter: click.Parameter, value: str) -> li
     return names
 
 
+ARMS = [
+    option("seeds", "one run of every technique for each", default="0,1,2", callback=_numbers),
+    option(
+        "test_folds",
+        "the folds to test on, as 0,1 or all: all of them test every cell once a seed",
+        default="all",
+        callback=_numbers,
+    ),
+    option("techniques", "names with commas, or all", default="all", callback=_names),
+    option("again", "train anew what is there already", default=False, type=bool),
+]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A run to be: a technique on a seed and a fold under a protocol."""
+
+    technique: str
+    protocol: str
+    seed: int
+    fold: int
+
+    def __str__(self) -> str:
+        return f"{self.technique}, {self.protocol}, seed {self.seed}, fold {self.fold}"
+
+
 @click.command(cls=Command, help=__doc__)
-@with_options(*DATA)
-@option("seeds", "one run of every technique for each", default="0,1,2", callback=_numbers)
-@option("techniques", "names with commas, or all", default="all", callback=_names)
-@with_options(*TERMS, *RARER, EXPERIMENT)
+@with_options(*DATA, PROTOCOL, *ARMS, NUMBER_OF_FOLDS, *TERMS, *RARER, METRIC, WAIVE, EXPERIMENT)
 @option("model", "name in the model registry", default=REGISTERED)
 def main(
+    protocol: str,
     seeds: list[int],
+    test_folds: list[int],
     techniques: list[str],
+    again: bool,
+    metric: str,
+    waive: set[str],
     experiment: str | None,
     model: str,
     **shared: Any,
@@ -63,40 +97,90 @@ def main(
     shared["data"] = str(Path(shared["data"]).absolute())
     experiment_id = tracking.connect(experiment)
     tracking.reap(experiment_id)
-    arms = [(name, seed) for seed in seeds for name in techniques]
+    arms = arms_of([protocol], seeds, test_folds, techniques, shared)
     with tracking.started_run("study", f"study of {len(techniques)} techniques"):
-        failed = [arm for arm in _progress(arms) if not _train(*arm, shared, experiment_id)]
-        best = rank(experiment_id)
-        register(best, model)
-    for name, seed in failed:
-        click.echo(f"Failed and not ranked: {name}, seed {seed} (see its run).", err=True)
+        failed = train_all(arms, shared, experiment_id, again)
+        leader, waived = rank(experiment_id, protocol, metric, waive)
+        register(leader, model, waived)
+    say_failed(failed)
+
+
+def arms_of(
+    protocols: list[str],
+    seeds: list[int],
+    test_folds: list[int],
+    techniques: list[str],
+    shared: dict[str, Any],
+) -> list[Arm]:
+    """Every run of a study, the folds of a seed one after another, techniques side by side."""
+    from leukemia.protocol import number_of_folds
+
+    index, _, _, subjects = gathered(shared)
+    arms = []
+    for protocol in protocols:
+        there = range(number_of_folds(index, subjects, protocol, shared["folds"]))
+        folds = [fold for fold in there if not test_folds or fold in test_folds]
+        arms += [
+            Arm(t, protocol, seed, fold) for seed in seeds for fold in folds for t in techniques
+        ]
+    return arms
+
+
+def train_all(
+    arms: list[Arm], shared: dict[str, Any], experiment_id: str, again: bool
+) -> list[Arm]:
+    """Train what is not there yet; the arms that failed."""
+    from entrypoints.train import opened
+    from leukemia import tracking
+
+    index = opened(shared)
+    done = {} if again else tracking.finished(experiment_id)
+    keys = {
+        arm: planned(
+            arm.technique,
+            shared | {"protocol": arm.protocol, "seed": arm.seed, "fold": arm.fold},
+        ).key(index)
+        for arm in arms
+    }
+    there = [arm for arm in arms if keys[arm] in done]
+    if there:
+        click.echo(f"{len(there)} of {len(arms)} runs are there already; again=true repeats them")
+    missing = [arm for arm in arms if keys[arm] not in done]
+    return [arm for arm in _progress(missing) if not _train(arm, shared, experiment_id)]
+
+
+def say_failed(failed: list[Arm]) -> None:
+    """Name the arms that failed, and exit with 1 if there are any."""
+    for arm in failed:
+        click.echo(f"Failed and not ranked: {arm} (see its run).", err=True)
     if failed:
         sys.exit(1)
 
 
-def _progress(arms: list[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+def _progress(arms: list[Arm]) -> Iterator[Arm]:
     start = time.monotonic()
-    for done, (name, seed) in enumerate(arms):
+    for done, arm in enumerate(arms):
         spent = time.monotonic() - start
         left = f", about {spent / done * (len(arms) - done) / 60:.0f} min left" if done else ""
-        click.echo(f"=== run {done + 1} of {len(arms)}: {name}, seed {seed}{left}")
-        yield name, seed
+        click.echo(f"=== run {done + 1} of {len(arms)}: {arm}{left}")
+        yield arm
 
 
-def _train(name: str, seed: int, shared: dict[str, Any], experiment_id: str) -> bool:
-    """One technique on one seed as a run of its own project entry point and process."""
+def _train(arm: Arm, shared: dict[str, Any], experiment_id: str) -> bool:
+    """One arm as a run of its own project entry point and process."""
     import mlflow
 
     # The entry point's `python` must be the one that runs this, activated or not.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    asked = {"protocol": arm.protocol, "seed": arm.seed, "fold": arm.fold}
     try:
         mlflow.projects.run(
             str(ROOT),
-            entry_point=name,
-            parameters={**shared, "seed": seed},
+            entry_point=arm.technique,
+            parameters=shared | asked,
             experiment_id=experiment_id,
             env_manager="local",
-            run_name=f"{name} seed {seed}",
+            run_name=str(arm),
         )
     except mlflow.exceptions.ExecutionException:
         return False

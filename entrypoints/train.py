@@ -13,8 +13,12 @@ from entrypoints.command import SHARED, Command, cache, option, quietly, with_op
 from leukemia import techniques
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from leukemia.cells import Cells
-    from leukemia.experiment import Experiment
+    from leukemia.data.index import Index
+    from leukemia.data.likeness import Pair
+    from leukemia.plan import Experiment, Plan
 
 
 class Techniques(click.Group):
@@ -53,51 +57,99 @@ def train(name: str, options: dict[str, Any]) -> None:
     """Run one experiment as a run of MLflow."""
     from leukemia import experiment as experiments
     from leukemia import tracking
+    from leukemia.audit import as_text
     from leukemia.logbook import Logbook
 
     experiment, cells = prepare(name, options)
     plan = experiment.plan
-    title = f"{plan.arm} seed {plan.seed}"
-    click.echo(f"{title}  {experiment.index.describe()}")
-    click.echo(f"{title}  {experiment.protocol_line()}")
+    click.echo(f"{plan.title}  {experiment.index.describe()}")
+    click.echo(f"{plan.title}  {experiment.protocol_line()}")
     tracking.connect(options["experiment"])
-    with TemporaryDirectory() as folder, tracking.started_run("train", title) as run:
+    with TemporaryDirectory() as folder, tracking.started_run("train", plan.title) as run:
         logbook = Logbook(run)
         logbook.start(experiment)
         settings = _fetched(plan.settings, Path(folder))
         able = replace(experiment, plan=replace(plan, settings=settings))
-        listener = console.both(console.training(title, plan.schedule.epochs), logbook)
+        listener = console.both(console.training(plan.title, plan.schedule.epochs), logbook)
         outcome = experiments.run(able, cells, listener)
-        logbook.finish(experiment, outcome)
-    click.echo(f"{title}  {outcome.classifier.note}")
-    click.echo(f"{title}  {_summary(outcome.metrics)}")
+        logbook.finish(experiment, outcome, cells)
+    click.echo(f"{plan.title}  {outcome.classifier.note}")
+    if outcome.audit.blocking:
+        click.echo(as_text(outcome.audit))
+    for line in outcome.reading.lines():
+        click.echo(f"{plan.title}  {line}")
 
 
 def prepare(name: str, options: dict[str, Any]) -> "tuple[Experiment, Cells]":
     """All that can be checked before a run starts: cells, split, settings."""
-    from leukemia.classifier import Spec, check
-    from leukemia.data.index import open_index
-    from leukemia.data.store import Geometry, load_cells
-    from leukemia.experiment import Experiment, Plan
+    from leukemia.classifier import check
+    from leukemia.plan import Experiment
     from leukemia.protocol import split
+
+    plan = planned(name, options)
+    check(plan.spec)
+    index, cells, pairs, subjects = gathered(options)
+    sides = split(index, subjects, plan.protocol, plan.seed, plan.fold, plan.folds)
+    return Experiment(index, subjects, pairs, sides, plan), replace(cells, subjects=subjects)
+
+
+def gathered(options: dict[str, Any]) -> "tuple[Index, Cells, tuple[Pair, ...], np.ndarray]":
+    """The index, its cells, the near-identical pairs, and the subjects with linked ones joined."""
+    from leukemia.data import likeness
+    from leukemia.data.store import Geometry, load_cells
+
+    index, geometry = opened(options), Geometry(options["crop"], options["image_size"])
+    cells = load_cells(index, geometry, cache(), console.bar("decoding cells"))
+    key = f"{index.digest[:32]}-{geometry.crop}-{geometry.size}"
+    pairs = likeness.remembered(cells.images, key, cache(), console.bar("comparing cells"))
+    digests = index.frame["sha256"].to_numpy(str)
+    return index, cells, pairs, likeness.joined_subjects(cells.subjects, digests, pairs)
+
+
+def opened(options: dict[str, Any]) -> "Index":
+    """The index of the cells that were asked for."""
+    from leukemia.data.index import open_index
+
+    return open_index(
+        Path(options["data"]), options["positive"], cache(), console.bar("reading files")
+    )
+
+
+def planned(name: str, options: dict[str, Any]) -> "Plan":
+    """The plan of a technique from its options; those left open follow protocol and budget."""
+    from leukemia.classifier import Spec
+    from leukemia.data.store import Geometry
+    from leukemia.plan import Plan
     from leukemia.schedule import schedule_for
 
-    technique, budget = techniques.load(name), options["budget"]
+    technique, as_thesis = techniques.load(name), options["protocol"] == "thesis"
+    budget = _unless_auto(options["budget"], "thesis" if as_thesis else "equal")
+    scaling = _unless_auto(options["scaling"], "unit" if as_thesis else "imagenet")
     geometry = Geometry(options["crop"], options["image_size"])
-    spec = Spec(options["backbone"], options["backbone_weights"], options["scaling"], geometry.side)
-    check(spec)
     given = {
-        f.name: options[f.name] for f in fields(technique.Settings) if options[f.name] is not None
+        f.name: options[f.name]
+        for f in fields(technique.Settings)
+        if options.get(f.name) is not None
     }
-    settings = replace(techniques.defaults(technique, budget), **given)
-    schedule = schedule_for(budget, technique)
-    plan = Plan(
-        name, technique, settings, budget, schedule, geometry, spec, options["seed"],
+    return Plan(
+        name,
+        technique,
+        replace(techniques.defaults(technique, budget), **given),
+        options["protocol"],
+        options["fold"],
+        options["folds"],
+        budget,
+        schedule_for(budget, technique),
+        geometry,
+        Spec(options["backbone"], options["backbone_weights"], scaling, geometry.side),
+        options["seed"],
         options["batch_size"],
-    )  # fmt: skip
-    index = open_index(options["data"], options["positive"], cache(), console.bar("reading files"))
-    experiment = Experiment(index, split(index, plan.seed), plan)
-    return experiment, load_cells(index, geometry, cache(), console.bar("decoding cells"))
+        options["sensitivity"],
+    )
+
+
+def _unless_auto(value: str, default: str) -> str:
+    return default if value == "auto" else value
 
 
 def _setting_option(each: Any, quick: Any) -> Any:
@@ -120,16 +172,6 @@ def _fetched(settings: Any, folder: Path) -> Any:
         if "artifact" in each.metadata and run_id:
             fetched[each.name] = str(tracking.download(run_id, each.metadata["artifact"], folder))
     return replace(settings, **fetched)
-
-
-def _summary(metrics: dict[str, float]) -> str:
-    return (
-        f"test balanced accuracy {metrics['test_bal_acc']:.3f} (95 % interval over subjects "
-        f"{metrics.get('test_ba_low', float('nan')):.3f} to "
-        f"{metrics.get('test_ba_high', float('nan')):.3f}), "
-        f"sensitivity {metrics['test_sens']:.3f}, specificity {metrics['test_spec']:.3f}; "
-        f"validation balanced accuracy {metrics['val_bal_acc']:.3f}"
-    )
 
 
 if __name__ == "__main__":

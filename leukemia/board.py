@@ -1,78 +1,159 @@
-"""The ranking in MLflow: one flat summary run an arm, rank tags, and two saved views."""
+"""The ranking in MLflow: one flat summary run an arm, rank tags, and the saved views."""
 
 import math
 import time
+from collections.abc import Mapping
 
 import mlflow
 import pandas as pd
 from mlflow.entities import Metric, Run, RunTag
 
-from leukemia import views
+from leukemia import inflation, views
 from leukemia.evaluation.metrics import NAMES
-from leukemia.ranking import CHOICE, COSTS, SHOWN
+from leukemia.inflation import Inflation
+from leukemia.ranking import CHOICE, COSTS, LEVEL, SHOWN, Ranking, as_text
 from leukemia.views import Card, Section
 
 RANKING, CHARTS = "ranking", "charts"  # keys of the saved views
+PROTOCOLS, PROTOCOLS_TABLE = "protocols", "protocols-table"
+PROTOCOL_SUMMARY = "protocol summary"  # the kind of a run that stands for many
 # In the order of the saved table: a figure, then how wide it is, then the rest.
-COLUMNS = ["rank", CHOICE, "val_sd", "seeds", "test_bal_acc", "test_ba_low", "test_ba_high",
-           "test_sd", *SHOWN[1:], *COSTS]  # fmt: skip
+COLUMNS = ["rank", "tie", "val", "val_sd", "runs", "test", "lo", "hi", "base", "base_p", "lead",
+           "lead_p", "subjects", *SHOWN, *COSTS, "wh", "s_per_point", "overfits"]  # fmt: skip
 SHARED = ["protocol", "budget", "data_digest", "weights", "synthetic_data", "cells"]
 # One colour an arm on every chart; Okabe and Ito 2008, told apart by colour-blind readers.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
 ROW = 300  # pixels that a row of three pictures takes on an image card
 
 
-def publish(experiment_id: str, table: pd.DataFrame, kept: pd.DataFrame) -> None:
+def publish(experiment_id: str, ranking: Ranking, kept: pd.DataFrame, waived: str) -> None:
     """Write the ranking: summary runs (made or renewed), rank tags on the runs, saved views.
 
-    table: as `ranking.rank` gives it. kept: the records that it was made from. Summaries of
-    arms that are no longer ranked lose their kind, so that views no longer show them.
+    kept: the records that it was made from. waived: what was found and overlooked, or "".
+    Summaries of arms that are no longer ranked lose their kind, so that views no longer show
+    them.
     """
     client = mlflow.MlflowClient()
     old = {run.data.tags["arm"]: run for run in _found(client, experiment_id, "summary")}
-    for number, (_, row) in enumerate(table.sort_values("arm").iterrows()):
-        run = old.pop(row["arm"], None) or _new_summary(client, experiment_id, row["arm"])
+    for number, (_, row) in enumerate(ranking.table.sort_values("arm").iterrows()):
+        run = old.pop(row["arm"], None) or _new(client, experiment_id, "summary", row["arm"])
         colour = COLOURS[number % len(COLOURS)]
         _write_summary(client, run.info.run_id, row, kept.iloc[-1], colour)
+        said = "\n".join([as_text(ranking), *ranking.notes, waived])
+        _log_ranking(client, run.info.run_id, ranking, said, waived)
         _tag_runs(client, row, kept, colour)
     for run in old.values():
         client.set_tag(run.info.run_id, "kind", "former summary")
     _save_views(client, experiment_id)
 
 
+def publish_inflation(experiment_id: str, found: Inflation) -> None:
+    """One flat run a technique and protocol with its figure and interval; a chart and a table."""
+    client = mlflow.MlflowClient()
+    for run in _found(client, experiment_id, PROTOCOL_SUMMARY):
+        client.delete_run(run.info.run_id)
+    arms = list(dict.fromkeys(found.figures["arm"]))
+    text, drawn, name = inflation.as_text(found), inflation.figure(found), f"test_{found.metric}"
+    for number, row in enumerate(found.figures.to_dict("records")):
+        title, protocol = f"{row['arm']} {row['protocol']}", row["protocol"]
+        run_id = _new(client, experiment_id, PROTOCOL_SUMMARY, row["arm"], title).info.run_id
+        place = arms.index(row["arm"]) * len(inflation.ORDER) + inflation.ORDER.index(protocol)
+        values = {"place": place, name: row["value"], "lo": row["lo"], "hi": row["hi"]}
+        if protocol == inflation.ORDER[-1]:
+            values |= _added(found.steps[found.steps["arm"] == row["arm"]])
+        colour = COLOURS[inflation.ORDER.index(protocol)]
+        note = f"{title}, {row['runs']} runs. {found.about} Research use only."
+        _log(client, run_id, values, {
+            "protocol": protocol, "mlflow.runColor": colour, "mlflow.note.content": note,
+        })  # fmt: skip
+        client.log_text(run_id, text, "inflation.txt")
+        if not number:  # a picture card would show it once for each run that has it
+            client.log_image(run_id, drawn, key="inflation", step=0, synchronous=True)
+    _save_protocol_views(client, experiment_id, name)
+
+
+def _added(steps: pd.DataFrame) -> dict[str, float]:
+    """adds_random, adds_balancing and adds_both, each with its interval."""
+    return {
+        f"adds_{step['step'].split()[0]}{end}": step[key]
+        for step in steps.to_dict("records")
+        for end, key in (("", "difference"), ("_lo", "lo"), ("_hi", "hi"))
+    }
+
+
+def _save_protocol_views(client: mlflow.MlflowClient, experiment_id: str, name: str) -> None:
+    """Bars of technique by protocol in this order, and the table with the intervals."""
+    search = f"tags.kind = '{PROTOCOL_SUMMARY}'"
+    carried = {
+        m for run in _found(client, experiment_id, PROTOCOL_SUMMARY) for m in run.data.metrics
+    }
+    sections = [
+        Section("Test cells: technique by protocol", (Card("bar", (name,)),), 1, 560),
+        Section(
+            "With 95 % intervals (click to enlarge)", (Card("images", ("inflation",)),), 1, 400
+        ),
+    ]
+    chart = views.charts_view("Protocols", search, "place", sections, carried, ["inflation"])
+    columns = [name, "lo", "hi", "adds_random", "adds_balancing", "adds_both"]
+    table = views.table_view("Protocols, table", search, "place", columns)
+    for key, value in ((PROTOCOLS, chart), (PROTOCOLS_TABLE, table)):
+        client.set_experiment_tag(experiment_id, views.TAG + key, value)
+
+
 def _found(client: mlflow.MlflowClient, experiment_id: str, kind: str) -> list[Run]:
     return list(client.search_runs([experiment_id], f"tags.kind = '{kind}'"))
 
 
-def _new_summary(client: mlflow.MlflowClient, experiment_id: str, arm: str) -> Run:
-    run = client.create_run(experiment_id, tags={"kind": "summary", "arm": arm}, run_name=arm)
+def _new(
+    client: mlflow.MlflowClient, experiment_id: str, kind: str, arm: str, name: str = ""
+) -> Run:
+    run = client.create_run(experiment_id, tags={"kind": kind, "arm": arm}, run_name=name or arm)
     client.set_terminated(run.info.run_id)
     return run
+
+
+def _log(
+    client: mlflow.MlflowClient, run_id: str, values: Mapping[str, float], tags: Mapping[str, str]
+) -> None:
+    now = int(time.time() * 1000)
+    # Rounded, since MLflow's table prints every digit.
+    finite = {name: round(float(v), 4) for name, v in values.items() if math.isfinite(v)}
+    metrics = [Metric(name, value, now, 0) for name, value in finite.items()]
+    client.log_batch(run_id, metrics=metrics, tags=[RunTag(k, str(v)) for k, v in tags.items()])
 
 
 def _write_summary(
     client: mlflow.MlflowClient, run_id: str, row: pd.Series, last: pd.Series, colour: str
 ) -> None:
-    now = int(time.time() * 1000)
-    # Rounded, since MLflow's table prints every digit.
-    values = {name: round(float(row[name]), 4) for name in COLUMNS}
-    metrics = [Metric(name, v, now, 0) for name, v in values.items() if math.isfinite(v)]
     shared = {name: str(last.get(name, "")) for name in SHARED}
     note = (
-        f"Mean over {row['seeds']} seed(s). {last['protocol_line']} {shared['cells']}. Ordered by "
-        f"validation balanced accuracy; test_ba_low to test_ba_high is the widest of the seeds' "
-        f"95 % intervals over test subjects. Best run: {row['run_id']}. Research use only."
+        f"{row['runs']} runs of {row['seeds']} seed(s). {last['protocol_line']} "
+        f"{shared['cells']}. Ordered by `val`, the validation metric; lo to hi: 95 % interval of "
+        f"`test` over {row['subjects']} test subjects; tie 1: not told apart from the leader "
+        f"(corrected p not below {LEVEL:g}). Best run: {row['run_id']}. Research use only; not "
+        f"for diagnosis."
     )
-    tags = shared | {"rank": str(row["rank"]), "best_run": row["run_id"]}
-    tags |= {"mlflow.note.content": note, "mlflow.runColor": colour}
-    client.log_batch(run_id, metrics=metrics, tags=[RunTag(k, v) for k, v in tags.items()])
+    tags = {"rank": row["rank"], "best_run": row["run_id"], "mlflow.note.content": note,
+            "mlflow.runColor": colour}  # fmt: skip
+    _log(client, run_id, {name: row[name] for name in COLUMNS}, shared | tags)
+
+
+def _log_ranking(
+    client: mlflow.MlflowClient, run_id: str, ranking: Ranking, said: str, waived: str
+) -> None:
+    client.log_text(run_id, said, "ranking.txt")
+    client.log_text(run_id, ranking.comparisons.to_csv(index=False), "comparisons.csv")
+    client.log_batch(run_id, tags=[RunTag("metric", ranking.metric), RunTag("waived", waived)])
 
 
 def _tag_runs(client: mlflow.MlflowClient, row: pd.Series, kept: pd.DataFrame, colour: str) -> None:
-    for run_id in kept["run_id"][kept["arm"] == row["arm"]]:
-        best = str(run_id == row["run_id"]).lower()
-        tags = {"rank": str(row["rank"]), "best_of_arm": best, "mlflow.runColor": colour}
-        client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+    """Rank and colour on the arm's best run alone: one run an arm is shown on the charts."""
+    runs = kept[kept["arm"] == row["arm"]]
+    marked = runs["best_of_arm"] == "true" if "best_of_arm" in runs else runs["run_id"] == ""
+    for run_id in runs["run_id"][marked & (runs["run_id"] != row["run_id"])]:
+        client.set_tag(run_id, "best_of_arm", "false")
+    tags = {"rank": str(row["rank"]), "best_of_arm": "true", "mlflow.runColor": colour}
+    client.log_batch(row["run_id"], tags=[RunTag(k, v) for k, v in tags.items()])
 
 
 def _save_views(client: mlflow.MlflowClient, experiment_id: str) -> None:
@@ -89,7 +170,7 @@ def _save_views(client: mlflow.MlflowClient, experiment_id: str) -> None:
         RANKING: views.table_view("Ranking", "tags.kind = 'summary'", "rank", COLUMNS),
         # While the page loads it holds the summaries too: their metrics want no cards either.
         CHARTS: views.charts_view(
-            "Curves and pictures", search, CHOICE, page, {*metrics, *COLUMNS}, pictures
+            "Curves and pictures", search, f"val_{CHOICE}", page, {*metrics, *COLUMNS}, pictures
         ),
     }
     for key, value in saved.items():
@@ -108,7 +189,7 @@ def sections(metrics: set[str], pictures: list[str], last_gan_epoch: int) -> lis
     pictures: the names that each run carries, one after another.
     """
     curves = [Card("line", (f"train_{n}", f"val_{n}")) for n in ("loss", "acc")]
-    curves.append(Card("line", (CHOICE,)))
+    curves.append(Card("line", (f"val_{CHOICE}",)))
     test = [Card("bar", (f"test_{name}",)) for name in NAMES if name != "loss"]
     gan = [Card("line", ("gan_g_loss", "gan_d_loss")), Card("line", ("gan_d_real", "gan_d_fake"))]
     found = [
@@ -128,6 +209,9 @@ def sections(metrics: set[str], pictures: list[str], last_gan_epoch: int) -> lis
 
 PICTURES = {
     "Confusion matrices on test cells": "confusion_test",
+    "Calibration on test cells": "reliability",
+    "Where the network looks: wrong and right calls": "gradcam",
+    "Errors by test subject": "subjects",
     "Made cells beside real ones": "made_cells",
     "GAN samples from one fixed latent": "gan_samples",
 }

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -65,6 +65,9 @@ class TrainingSet:
     loss_weights: (n,) float32 factor of each cell in the loss, or None for equal weights.
     draw_weights: (n,) float64 probability of drawing each cell into an epoch (with
         replacement), summing to 1, or None to visit every cell once an epoch.
+    parents: (made, k) int, the rows of the cells that each made cell was made of; None where
+        every made cell was learned from all the cells of its class.
+    epoch_size: cells in an epoch where not each cell once: they are then visited in turn.
     files: what else the run should keep, by artifact path (a trained generator).
     """
 
@@ -72,7 +75,23 @@ class TrainingSet:
     synthetic: np.ndarray
     loss_weights: np.ndarray | None = None
     draw_weights: np.ndarray | None = None
+    parents: np.ndarray | None = None
+    epoch_size: int | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
+
+    def part(self, rows: np.ndarray) -> "TrainingSet":
+        """The cells at `rows` ((n,) bool) with their weights: what is left after a split."""
+        loss, draw = self.loss_weights, self.draw_weights
+        size = self.epoch_size and round(self.epoch_size * rows.mean())
+        return replace(
+            self,
+            cells=self.cells.take(rows),
+            synthetic=self.synthetic[rows],
+            loss_weights=None if loss is None else loss[rows],
+            draw_weights=None if draw is None else draw[rows] / draw[rows].sum(),
+            epoch_size=size,
+            parents=None,
+        )
 
 
 def unchanged(train: Cells) -> TrainingSet:
@@ -81,12 +100,17 @@ def unchanged(train: Cells) -> TrainingSet:
 
 
 def with_made(
-    train: Cells, images: np.ndarray, maker: str, files: Mapping[str, bytes] | None = None
+    train: Cells,
+    images: np.ndarray,
+    maker: str,
+    parents: np.ndarray | None = None,
+    files: Mapping[str, bytes] | None = None,
 ) -> TrainingSet:
     """The training cells followed by `images` (m, H, W, 3) uint8 as cells of the rarer class.
 
-    A made cell has no subject of its own: its subject is `made:MAKER`, which no split can
-    put on another side because techniques only ever see training cells.
+    A made cell has no subject of its own: its subject is `made:MAKER`. A technique sees
+    training cells only, so no made cell has a parent on another side, but under the protocol
+    that balances before it splits.
     """
     made = np.full(len(images), f"made:{maker}")
     cells = Cells(
@@ -96,4 +120,4 @@ def with_made(
         np.concatenate([train.origin, made]),
     )
     synthetic = np.arange(len(cells)) >= len(train)
-    return TrainingSet(cells, synthetic, files=files or {})
+    return TrainingSet(cells, synthetic, parents=parents, files=files or {})

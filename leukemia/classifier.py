@@ -39,6 +39,11 @@ class Spec:
     scaling: str = "imagenet"
     size: int = 210
 
+    @property
+    def cached(self) -> bool:
+        """Whether Keras' own ImageNet file is at hand now: it decides what `auto` becomes."""
+        return (_cache() / CACHED).is_file()
+
 
 @dataclass(frozen=True)
 class Classifier:

@@ -1,116 +1,65 @@
-"""One experiment: cells -> split -> technique -> classifier -> evaluation -> Outcome."""
+"""One experiment: cells -> technique -> audit -> classifier -> evaluation -> Outcome."""
 
-import math
 import os
 import resource
 import sys
 import time
-from dataclasses import dataclass, fields
-from types import ModuleType
-from typing import Any
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from leukemia import energy
+from leukemia.audit import Audit, MadeCells, examine
 from leukemia.cells import Cells, TrainingSet
-from leukemia.classifier import Classifier, Spec, build
-from leukemia.data.index import Index
-from leukemia.data.store import Geometry
+from leukemia.classifier import Classifier, build
 from leukemia.errors import UserError
-from leukemia.evaluation.intervals import balanced_accuracy_interval
-from leukemia.evaluation.metrics import metrics
-from leukemia.protocol import SIDES, Split
+from leukemia.evaluation.reading import Reading, read
+from leukemia.evaluation.scored import Scored
+from leukemia.plan import Experiment, Plan
+from leukemia.protocol import SIDES, sides_of_made
 from leukemia.report import Report
-from leukemia.schedule import Schedule
-from leukemia.techniques import defaults
+from leukemia.thesis.counting import as_the_thesis_counts
 from leukemia.training import History, Job, fit, scores
 
-SHORT = {"train": "train", "validation": "val", "test": "test"}  # as metric names begin
-
 
 @dataclass(frozen=True)
-class Plan:
-    """Everything that decides an experiment's outcome, but the cells and their split.
+class Balanced:
+    """What a technique made, by side: only under the protocol that balances first does
+    anything but training cells lie in `held_out`.
 
-    name: the technique, technique: its module, settings: its Settings. budget: the name under
-    which `schedule` (learning rates and epochs) was chosen. geometry: what the cells were
-    decoded with. spec: the classifier.
+    training: the cells to train on. held_out: side -> (made cells and real ones) as pooled.
+    audit: what was found before training.
     """
 
-    name: str
-    technique: ModuleType
-    settings: Any
-    budget: str
-    schedule: Schedule
-    geometry: Geometry
-    spec: Spec
-    seed: int
-    batch_size: int = 32
-
-    @property
-    def arm(self) -> str:
-        """The technique with the settings that were changed: `weighted(mode=thesis)`.
-
-        What the budget sets is no change, nor is the choice of an earlier run's artifact.
-        """
-        usual = defaults(self.technique, self.budget)
-        changed = {
-            option.name: getattr(self.settings, option.name)
-            for option in fields(self.settings)
-            if getattr(self.settings, option.name) != getattr(usual, option.name)
-            and "artifact" not in option.metadata
-        }
-        said = ",".join(f"{name}={value}" for name, value in changed.items())
-        return f"{self.name}({said})" if said else self.name
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Which cells, which of them on which side, and what is done with them."""
-
-    index: Index
-    split: Split
-    plan: Plan
-
-    def protocol_line(self) -> str:
-        """What a figure of this experiment was measured on, in a sentence or two."""
-        drawn = self.index.synthetic and f" SYNTHETIC DATA: {self.index.synthetic}."
-        return f"Protocol {self.split.name}: no subject on two sides; {self.split.text}.{drawn}"
-
-
-@dataclass(frozen=True)
-class Scored:
-    """The real cells of one side with the probability that the model gives each.
-
-    labels (n,) int8, scores (n,) float32, subjects (n,) str, origin (n,) str.
-    """
-
-    labels: np.ndarray
-    scores: np.ndarray
-    subjects: np.ndarray
-    origin: np.ndarray
+    training: TrainingSet
+    held_out: dict[str, Cells]
+    audit: Audit
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What an experiment found.
 
-    history: one row an epoch. scored: side -> Scored. metrics: {val_bal_acc: ...} from the
-    final model, each side's real cells once. costs: seconds and GiB. training_set: with the
-    made cells.
+    training_set: with the made cells. audit: what was found before training. history: one
+    row an epoch. scored: side -> its real cells, from the final model, each once. reading: what
+    they are worth. thesis: the thesis' way of counting, where its protocol was asked for.
+    costs: seconds, GiB and, where the machine counts them, watt-hours.
     """
 
     classifier: Classifier
     training_set: TrainingSet
+    audit: Audit
     history: History
     scored: dict[str, Scored]
-    metrics: dict[str, float]
+    reading: Reading
+    thesis: dict[str, float]
     costs: dict[str, float]
 
 
 def run(experiment: Experiment, cells: Cells, report: Report) -> Outcome:
-    """Balance, train and evaluate; test cells are looked at once, after training.
+    """Balance, audit, train and evaluate; test cells are looked at once, after training.
 
     cells: those of the experiment's index, in its order.
 
@@ -120,22 +69,50 @@ def run(experiment: Experiment, cells: Cells, report: Report) -> Outcome:
         UserError: the technique cannot balance these cells, or training diverges.
     """
     tf.config.experimental.enable_op_determinism()
-    plan = experiment.plan
-    sides = {side: cells.take(experiment.split.rows[side]) for side in SIDES}
+    plan, rows = experiment.plan, experiment.split.rows
     classifier = build(plan.spec, plan.seed)
-    start = time.perf_counter()
-    training_set = balanced(sides["train"], plan, report)
-    balanced_at = time.perf_counter()
-    job = Job(training_set, sides["validation"], plan.batch_size, plan.seed, report)
+    clock = Clock()
+    balanced = balance(experiment, cells, report)
+    clock.note("balance")
+    validation = cells.take(rows["validation"])
+    job = Job(balanced.training, validation, plan.batch_size, plan.seed, report)
     history = fit(classifier, job, plan.schedule)
-    trained_at = time.perf_counter()
-    scored = {side: score(classifier.model, side_cells) for side, side_cells in sides.items()}
-    costs = {
-        "balance_s": balanced_at - start,
-        "train_s": trained_at - balanced_at,
-        "peak_gib": peak_gib(),
-    }
-    return Outcome(classifier, training_set, history, scored, final_metrics(scored), costs)
+    clock.note("train")
+    scored = {side: score(classifier.model, cells.take(rows[side])) for side in SIDES}
+    return Outcome(
+        classifier,
+        balanced.training,
+        balanced.audit,
+        history,
+        scored,
+        read(scored, history, plan.sensitivity),
+        thesis_figures(experiment, classifier.model, balanced),
+        clock.costs | {"peak_gib": peak_gib()},
+    )
+
+
+def balance(experiment: Experiment, cells: Cells, report: Report) -> Balanced:
+    """What the technique makes of the cells that its protocol shows it, parted into sides."""
+    split, plan = experiment.split, experiment.plan
+    shown = split.rows["train"]
+    if split.balances_first:
+        shown = np.sort(np.concatenate([split.rows[side] for side in SIDES]))
+    made = balanced(cells.take(shown), plan, report)
+    real = np.full(len(cells), "left out", dtype="<U10")
+    for side in SIDES:
+        real[split.rows[side]] = side
+    synthetic = sides_of_made(int(made.synthetic.sum()), split, plan.seed)
+    found = examine(
+        experiment.index.frame,
+        experiment.subjects,
+        real,
+        experiment.pairs,
+        _origins(made, shown, synthetic),
+        split.name,
+    )
+    sides = np.concatenate([real[shown], synthetic])
+    held_out = {which: made.cells.take(sides == which) for which in SIDES[1:]}
+    return Balanced(made.part(sides == "train"), held_out, found)
 
 
 def balanced(train: Cells, plan: Plan, report: Report) -> TrainingSet:
@@ -151,17 +128,29 @@ def score(model: keras.Model, cells: Cells) -> Scored:
     return Scored(cells.labels, scores(model, cells), cells.subjects, cells.origin)
 
 
-def final_metrics(scored: dict[str, Scored]) -> dict[str, float]:
-    """Every metric of every side, and the test's interval over subjects; finite ones only."""
-    found = {
-        f"{SHORT[side]}_{name}": value
-        for side, cells in scored.items()
-        for name, value in metrics(cells.labels, cells.scores).items()
-    }
-    test = scored["test"]
-    low, high = balanced_accuracy_interval(test.labels, test.scores, test.subjects)
-    found |= {"test_ba_low": low, "test_ba_high": high}
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+def thesis_figures(
+    experiment: Experiment, model: keras.Model, balanced: Balanced
+) -> dict[str, float]:
+    """The thesis' own way of counting, under its protocol; else nothing."""
+    if not experiment.split.balances_first:
+        return {}
+    pooled = {"train": balanced.training.cells, **balanced.held_out}
+    return as_the_thesis_counts({side: score(model, cells) for side, cells in pooled.items()})
+
+
+class Clock:
+    """Seconds and, where the machine counts them, watt-hours of each step."""
+
+    def __init__(self) -> None:
+        self.costs: dict[str, float] = {}
+        self._then = time.perf_counter(), energy.read()
+
+    def note(self, step: str) -> None:
+        """What was spent since the last note belongs to `step`."""
+        now = time.perf_counter(), energy.read()
+        self.costs[f"{step}_s"] = now[0] - self._then[0]
+        self.costs[f"{step}_wh"] = energy.watt_hours(self._then[1], now[1])
+        self._then = now
 
 
 def peak_gib() -> float:
@@ -173,6 +162,17 @@ def peak_gib() -> float:
 def threads() -> int:
     """Threads that TensorFlow works with: part of what a result can depend on."""
     return tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
+
+
+def _origins(made: TrainingSet, shown: np.ndarray, sides: np.ndarray) -> MadeCells | None:
+    """Where made cells lie and which rows of the index they come from; None if none were made."""
+    if not len(sides):
+        return None
+    if made.parents is not None:
+        return MadeCells(sides, shown[made.parents])
+    label = made.cells.labels[made.synthetic][0]
+    learned_from = shown[made.cells.labels[: len(shown)] == label]
+    return MadeCells(sides, None, learned_from)
 
 
 def _hold_to_contract(train: Cells, made: TrainingSet, name: str) -> None:

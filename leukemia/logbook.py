@@ -28,11 +28,17 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.models import Model, infer_signature
 from PIL import Image
 
-from leukemia import pictures, provenance
+from leukemia import audit, pictures, provenance
+from leukemia.cells import Cells
 from leukemia.data.index import Index
-from leukemia.experiment import SHORT, Experiment, Outcome, threads
-from leukemia.tracking import MODEL
+from leukemia.evaluation.by_subject import by_subject
+from leukemia.evaluation.error_page import page
+from leukemia.evaluation.reading import SHORT
+from leukemia.experiment import Outcome, threads
+from leukemia.plan import Experiment
+from leukemia.tracking import ERRORS, MODEL, PREDICTIONS, SUBJECTS
 
+MOST_ERRORS = 200  # rows of the page of errors: 13 MB at 210 px if all were noise
 SERVED_WITH = ("keras", "mlflow", "numpy", "tensorflow")  # packages that a logged model needs
 
 
@@ -64,18 +70,22 @@ class Logbook:
             )
             self._images(pictures, step)
 
-    def finish(self, experiment: Experiment, outcome: Outcome) -> None:
-        """Final metrics, costs, pictures, made cells, predictions and the model."""
+    def finish(self, experiment: Experiment, outcome: Outcome, cells: Cells) -> None:
+        """Final metrics, costs, audit, pictures, made cells, predictions, errors and the model.
+
+        cells: those of the experiment's index, in its order.
+        """
         with self._counted():
             last = len(outcome.history)
-            self._metrics(outcome.metrics | outcome.costs, last)
-            self._tags({"weights": outcome.classifier.weights, "note": outcome.classifier.note})
-            drawn = pictures.draw(experiment, outcome)
+            self._metrics(outcome.reading.metrics | outcome.thesis | outcome.costs, last)
+            self._tags(_outcome_tags(outcome))
+            drawn = pictures.draw(experiment, outcome, cells)
             self._images(drawn, last)
             self._tags({"pictures": ",".join(sorted(self._pictures))})
             with tempfile.TemporaryDirectory() as folder:
                 _write_files(Path(folder), outcome, drawn)
                 self._client.log_artifacts(self._run_id, folder)
+            self._client.log_text(self._run_id, _errors(experiment, outcome, cells), ERRORS)
             _log_model(experiment, outcome)
         self._metrics({"log_s": self.seconds}, last)
 
@@ -120,6 +130,9 @@ def _params(experiment: Experiment) -> dict[str, Any]:
         **asdict(plan.settings),
         **stages,
         **sizes,
+        "fold": split.fold,
+        "folds": split.folds,
+        "sensitivity": plan.sensitivity,
         "split": split.text,
         "threads": threads(),
     }
@@ -131,6 +144,7 @@ def _training_tags(experiment: Experiment) -> dict[str, str]:
     terms = {
         "data_digest": index.digest[:16],
         "protocol": experiment.split.name,
+        "folds": experiment.split.folds,
         "budget": plan.budget,
         "image_size": plan.geometry.side,
         "crop": plan.geometry.crop,
@@ -142,12 +156,29 @@ def _training_tags(experiment: Experiment) -> dict[str, str]:
         "technique": plan.name,
         "arm": plan.arm,
         "seed": str(plan.seed),
+        "fold": str(plan.fold),
+        "key": plan.key(index),
         "positive": index.positive,
         "negative": index.negative,
         "cells": index.describe(),
         "protocol_line": experiment.protocol_line(),
         "synthetic_data": index.synthetic,
         **{name: str(value) for name, value in terms.items()},
+    }
+
+
+def _outcome_tags(outcome: Outcome) -> dict[str, str]:
+    """What was found, in words; `leaks` names the kinds that the audit found, with commas."""
+    reading = outcome.reading
+    return {
+        "weights": outcome.classifier.weights,
+        "note": outcome.classifier.note,
+        "leaks": ",".join(sorted({each.kind for each in outcome.audit.blocking})),
+        "audit": audit.as_text(outcome.audit)[:5000],
+        "verdict": reading.verdict.text,
+        "calibration": reading.temperature.text,
+        "operating": reading.operating.text,
+        "interval_method": reading.intervals["bal_acc"].method,
     }
 
 
@@ -171,17 +202,44 @@ def _log_dataset(index: Index, rows: np.ndarray, side: str) -> None:
 
 
 def _write_files(folder: Path, outcome: Outcome, pictures: Mapping[str, np.ndarray]) -> None:
-    (folder / "figures").mkdir()
+    for place in ("figures", "audit", PREDICTIONS):
+        (folder / place).mkdir()
     for name, picture in pictures.items():
         Image.fromarray(picture).save(folder / "figures" / f"{name}.png")
-    sides = [pd.DataFrame({**vars(cells), "side": side}) for side, cells in outcome.scored.items()]
-    pd.concat(sides).to_csv(folder / "predictions.csv", index=False)
+    for side, cells in outcome.scored.items():
+        pd.DataFrame(vars(cells)).to_csv(folder / PREDICTIONS / f"{side}.csv", index=False)
+    by_subject(outcome.scored["test"]).to_csv(folder / SUBJECTS, index=False)
+    (folder / "audit" / "audit.json").write_text(audit.as_json(outcome.audit))
+    audit.as_table(outcome.audit).to_csv(folder / "audit" / "audit.csv", index=False)
     for name, content in outcome.training_set.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     made = outcome.training_set
     if made.synthetic.any():
         _zip(folder / "made_cells.zip", made.cells.images[made.synthetic])
+
+
+def _errors(experiment: Experiment, outcome: Outcome, cells: Cells) -> str:
+    """The test cells that were called wrongly, the surest first, as a page with pictures."""
+    index, test = experiment.index, outcome.scored["test"]
+    wrong = pictures.surest_errors(test)
+    shown = wrong[:MOST_ERRORS]
+    names = np.array([index.negative, index.positive])
+    table = pd.DataFrame(
+        {
+            "cell": test.origin[shown],
+            "subject": test.subjects[shown],
+            "true": names[test.labels[shown]],
+            "called": names[1 - test.labels[shown]],
+            f"probability of {index.positive}": [f"{score:.4f}" for score in test.scores[shown]],
+        }
+    )
+    about = (
+        f"{experiment.plan.title}: {len(wrong)} of {len(test)} test cells were called wrongly; "
+        f"{len(shown)} are shown, the surest calls first. Click a heading to sort. "
+        f"{experiment.protocol_line()} {pictures.RESEARCH_ONLY}"
+    )
+    return page(table, cells.images[experiment.split.rows["test"][shown]], about)
 
 
 def _zip(path: Path, images: np.ndarray) -> None:

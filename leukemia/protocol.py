@@ -1,24 +1,24 @@
-"""Which cell may be on which side of a split.
+"""Which cell may be on which side of a split: the honest ways, and two that flatter.
 
-The rule is the same whatever the data: no subject, and nothing made from one, stands on two
-sides. Subjects that share a byte-identical file are taken for one person.
+`subject` and `official` keep every subject on one side. `image` and `thesis` do not: they are
+here so that what they add to a figure can be measured.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from leukemia.cells import POSITIVE
 from leukemia.data.cnmc import PRELIMINARY
 from leukemia.data.index import Index
 from leukemia.errors import UserError
+from leukemia.names import FOLDS, PROTOCOLS
 
 SIDES = ("train", "validation", "test")
-TRIES = 20  # shuffles tried until every side has cells of both classes
+OFFICIAL_FOLDS = ("fold_0", "fold_1", "fold_2")
+VALIDATION = 0.3  # of what `image` and `thesis` do not test: 8,176 of 14,600 trained there
+TRIES = 20  # shuffles tried until every fold has cells of both classes
 
 
 @dataclass(frozen=True)
@@ -26,116 +26,184 @@ class Split:
     """Row numbers of an index by side, and in words what was kept apart.
 
     rows: side -> (m,) int64, ascending.
-    name: `official` or `subject`.
+    name: one of PROTOCOLS. fold, folds: which part is the test, of how many.
     text: one line for people: what is on each side.
+    shared: how many test subjects also have cells in training or validation.
     """
 
     rows: dict[str, np.ndarray]
     name: str
+    fold: int
+    folds: int
     text: str
+    shared: int
+
+    @property
+    def balances_first(self) -> bool:
+        """Whether the technique sees all cells before any is put on a side."""
+        return self.name == "thesis"
+
+    @property
+    def line(self) -> str:
+        """The protocol in a sentence, its leak first."""
+        kept = "no subject on two sides"
+        if self.shared:
+            kept = f"{self.shared} TEST SUBJECTS ALSO TRAIN, the figures flatter"
+        return f"Protocol {self.name}: {kept}; {self.text}"
 
 
-def split(index: Index, seed: int) -> Split:
-    """Train, validation and test rows; the same for every technique at a seed.
+def split(
+    index: Index, subjects: np.ndarray, protocol: str, seed: int, fold: int = 0, folds: int = FOLDS
+) -> Split:
+    """Train, validation and test rows; the same for every technique at a seed and fold.
 
-    C-NMC with its preliminary set: that set is the test; validation is the official fold
-    seed % 3, less the subjects that share a file with a training subject (those train).
-    Data whose table names a split: that one. Other data: one fifth of the subjects is the
-    test and one fifth of the rest validation, grouped by subject and stratified by class.
+    subjects: (n,) str, with linked subjects under one name (`likeness.joined_subjects`).
+
+    subject: the subjects fall into `folds` parts, stratified by class; part `fold` is the
+        test, the next one validation. official: the split that the data come with: in C-NMC
+        the preliminary set is the test and official fold `fold` validation, less the subjects
+        that share cells with a training subject (those train); else the table's column
+        `split`. image: cells, not subjects, fall into parts; 30 % of what is not tested is
+        validation. thesis: the same cells as `image`, for a technique that has seen them all.
 
     Raises:
-        UserError: too few subjects of a class, or a given split with a subject on two sides.
+        UserError: too few subjects of a class, no such fold, or no official split.
     """
-    groups = linked_subjects(index.frame)
-    splits = set(index.frame["split"])
-    if index.source == "cnmc" and {"fold_0", "fold_1", "fold_2", PRELIMINARY} <= splits:
-        side, name, text = _official(index, groups, seed)
-    elif splits & set(SIDES):
-        side, name, text = _given(index)
-    else:
-        side, name, text = _grouped(index, groups, seed)
-    _check(index, side, groups)
+    if protocol not in PROTOCOLS:
+        raise UserError(f"there is no protocol '{protocol}': choose from {', '.join(PROTOCOLS)}")
+    available = number_of_folds(index, subjects, protocol, folds)
+    if not 0 <= fold < available:
+        raise UserError(
+            f"there is no fold {fold}: protocol {protocol} has {available} here, "
+            f"0 to {available - 1}"
+        )
+    place = {"subject": _by_subject, "official": _official}.get(protocol, _by_image)
+    side, text = place(index, subjects, seed, fold, available)
+    _check(index, side, subjects)
     rows = {which: np.flatnonzero(side == which) for which in SIDES}
-    return Split(rows, name, text)
+    shared = np.intersect1d(subjects[side == "test"], subjects[(side != "test") & (side != "")])
+    if protocol == "thesis":
+        text = f"balanced first, then split; {text}"
+    return Split(rows, protocol, fold, available, text, len(shared))
 
 
-def linked_subjects(frame: pd.DataFrame) -> np.ndarray:
-    """(n,) int: the same number for cells whose subjects share an identical file."""
-    subject, names = pd.factorize(frame["subject"])
-    digest, files = pd.factorize(frame["sha256"])
-    nodes = len(names) + len(files)
-    edges = coo_array((np.ones(len(frame)), (subject, len(names) + digest)), (nodes, nodes))
-    _, component = connected_components(edges, directed=False)
-    return component[subject]
+def number_of_folds(index: Index, subjects: np.ndarray, protocol: str, asked: int) -> int:
+    """How many folds a protocol has on these cells: as asked, or what the data allow."""
+    if protocol == "official":
+        return len(OFFICIAL_FOLDS) if _is_cnmc(index) else 1
+    if asked < 3:
+        raise UserError(f"{asked} folds: train, validation and test need 3 or more")
+    if protocol == "subject":
+        return max(3, min(asked, _fewest(index, subjects)[0]))
+    return asked
 
 
-def _official(index: Index, groups: np.ndarray, seed: int) -> tuple[np.ndarray, str, str]:
-    origin = index.frame["split"].to_numpy(str)
-    fold = f"fold_{seed % 3}"
-    side = np.where(origin == PRELIMINARY, "test", "train").astype("<U10")
-    side[origin == fold] = "validation"
-    side[(side == "train") & np.isin(groups, groups[side == "test"])] = "left out"
-    shared = (side == "validation") & np.isin(groups, groups[side == "train"])
-    side[shared] = "train"
-    text = f"test: preliminary set; validation: official {fold}; train: the other folds"
-    if shared.any():
-        text += f" and {shared.sum()} cells of {fold} whose subject shares a file with theirs"
-    return side, "official", text
+def has_official(index: Index) -> bool:
+    """Whether the data come with a split of their own."""
+    return _is_cnmc(index) or bool(set(index.frame["split"]) & set(SIDES))
 
 
-def _given(index: Index) -> tuple[np.ndarray, str, str]:
-    side = index.frame["split"].to_numpy(str)
-    return side, "subject", "train, validation and test as the table's column 'split' says"
+def sides_of_made(count: int, split: Split, seed: int) -> np.ndarray:
+    """(count,) str: the side of each made cell; `train` unless the split comes after balancing.
+
+    Then it falls at random as the real cells do: 1 / folds test, 30 % of the rest validation.
+    """
+    sides = np.full(count, "train", dtype="<U10")
+    if split.balances_first:
+        order = np.random.default_rng([seed, split.fold]).permutation(count)
+        test = round(count / split.folds)
+        sides[order[:test]] = "test"
+        sides[order[test : test + round(VALIDATION * (count - test))]] = "validation"
+    return sides
 
 
-def _grouped(index: Index, groups: np.ndarray, seed: int) -> tuple[np.ndarray, str, str]:
+def _by_subject(
+    index: Index, subjects: np.ndarray, seed: int, fold: int, folds: int
+) -> tuple[np.ndarray, str]:
     labels = index.labels
+    if _fewest(index, subjects)[0] < 3:
+        return np.full(len(labels), ""), ""  # _check names the class that is too small
     for attempt in range(TRIES):
         state = np.random.RandomState([seed, attempt])
-        side = np.full(len(labels), "train", dtype="<U10")
-        for which in ("test", "validation"):
-            rest = np.flatnonzero(side == "train")
-            side[rest[_one_fold(labels[rest], groups[rest], state)]] = which
-        if all(len(set(labels[side == which])) == 2 for which in SIDES):
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=state)
+        part = _parts(splitter.split(labels, labels, subjects), len(labels))
+        if all(len(set(labels[part == each])) == 2 for each in range(folds)):
             break
-    text = "by subject, stratified by class: 1/5 test, 1/5 of the rest validation"
-    return side, "subject", text
+    side = np.full(len(labels), "train", dtype="<U10")
+    side[part == fold] = "test"
+    side[part == (fold + 1) % folds] = "validation"
+    return side, (
+        f"subjects in {folds} parts, stratified by class: part {fold} test, part "
+        f"{(fold + 1) % folds} validation, the rest train"
+    )
 
 
-def _one_fold(labels: np.ndarray, groups: np.ndarray, state: np.random.RandomState) -> np.ndarray:
-    """The rows of one of up to five grouped and stratified folds."""
-    per_class = [len(set(groups[labels == label])) for label in set(labels)]
-    folds = max(2, min(5, *per_class))
-    if min(per_class) < 2:
-        return np.zeros(0, int)  # _check names the class that is too small
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=state)
-    chosen = state.randint(folds)  # its shuffle alone leaves the largest subjects in one fold
-    return list(splitter.split(labels, labels, groups))[chosen][1]
+def _by_image(
+    index: Index, subjects: np.ndarray, seed: int, fold: int, folds: int
+) -> tuple[np.ndarray, str]:
+    labels = index.labels
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    side = np.full(len(labels), "train", dtype="<U10")
+    side[_parts(splitter.split(labels, labels), len(labels)) == fold] = "test"
+    rng = np.random.default_rng([seed, fold])
+    for label in (0, 1):
+        rest = rng.permutation(np.flatnonzero((side == "train") & (labels == label)))
+        side[rest[: round(VALIDATION * len(rest))]] = "validation"
+    return side, (
+        f"cells at random in {folds} parts, stratified by class: part {fold} test, "
+        f"{VALIDATION:.0%} of the rest validation"
+    )
 
 
-def _check(index: Index, side: np.ndarray, groups: np.ndarray) -> None:
-    """Every side has both classes and no group stands on two sides."""
+def _parts(splits: object, count: int) -> np.ndarray:
+    """(count,) int: in which test part of a scikit-learn splitter each row is."""
+    part = np.full(count, -1)
+    for number, (_, test) in enumerate(splits):  # type: ignore[var-annotated,arg-type]
+        part[test] = number
+    return part
+
+
+def _official(
+    index: Index, subjects: np.ndarray, seed: int, fold: int, folds: int
+) -> tuple[np.ndarray, str]:
+    origin = index.frame["split"].to_numpy(str)
+    if not _is_cnmc(index):
+        if not has_official(index):
+            raise UserError(
+                f"{index.root}: there is no official split here (a C-NMC tree with its "
+                f"preliminary set, or a column 'split'); use protocol=subject"
+            )
+        return origin, "train, validation and test as the table's column 'split' says"
+    held = OFFICIAL_FOLDS[fold]
+    side = np.where(origin == PRELIMINARY, "test", "train").astype("<U10")
+    side[origin == held] = "validation"
+    side[(side != "test") & np.isin(subjects, subjects[side == "test"])] = ""
+    shared = (side == "validation") & np.isin(subjects, subjects[side == "train"])
+    side[shared] = "train"
+    text = f"test: preliminary set; validation: official {held}; train: the other folds"
+    if shared.any():
+        text += f" and {shared.sum()} cells of {held} whose subject shares cells with theirs"
+    return side, text
+
+
+def _is_cnmc(index: Index) -> bool:
+    return index.source == "cnmc" and {*OFFICIAL_FOLDS, PRELIMINARY} <= set(index.frame["split"])
+
+
+def _check(index: Index, side: np.ndarray, subjects: np.ndarray) -> None:
+    """Every side has both classes."""
     for which in SIDES:
         for name, label in ((index.positive, POSITIVE), (index.negative, 1 - POSITIVE)):
             if not np.any((side == which) & (index.labels == label)):
+                count, fewest = _fewest(index, subjects)
                 raise UserError(
-                    f"{index.root}: no {name} cells are left for {which}, and "
-                    f"{_fewest(index, groups)}; 3 or more a class are needed to keep train, "
-                    f"validation and test apart: add subjects"
+                    f"{index.root}: no {name} cells are left for {which}, and class {fewest} "
+                    f"has {count} separate subject(s); 3 or more a class are needed to keep "
+                    f"train, validation and test apart: add subjects"
                 )
-    placed = pd.DataFrame({"group": groups, "side": side})[side != "left out"]
-    sides = placed.groupby("group")["side"].nunique()
-    if (sides > 1).any():
-        row = int(np.flatnonzero(groups == sides.index[sides > 1][0])[0])
-        raise UserError(
-            f"{index.root}: subject {index.frame['subject'][row]} (or one that shares a file "
-            f"with it) is on two sides of the given split; mend the column 'split', or take it "
-            f"out to have subjects kept apart"
-        )
 
 
-def _fewest(index: Index, groups: np.ndarray) -> str:
-    """The class with the fewest separate subjects, and how many those are."""
+def _fewest(index: Index, subjects: np.ndarray) -> tuple[int, str]:
+    """The number of separate subjects of the class that has fewest, and its name."""
     classes = ((index.positive, POSITIVE), (index.negative, 1 - POSITIVE))
-    count, name = min((len(set(groups[index.labels == label])), name) for name, label in classes)
-    return f"class {name} has {count} separate subject(s)"
+    return min((len(set(subjects[index.labels == label])), name) for name, label in classes)

@@ -1,100 +1,305 @@
 """Records of runs in, one ordered row a technique out: pure, and without a server.
 
-Ordered by validation balanced accuracy: the test figures stand beside it and decide nothing.
+Ordered by a validation metric, balanced accuracy unless told otherwise: the test figures stand
+beside it and decide nothing but whether two techniques can be told apart.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
 import pandas as pd
 
-CHOICE = "val_bal_acc"  # what the order goes by
-SHOWN = ["test_bal_acc", "test_sens", "test_spec", "test_auroc", "test_wf1"]
+from leukemia.errors import UserError
+from leukemia.evaluation import comparison, intervals
+from leukemia.evaluation.intervals import Repeats
+from leukemia.evaluation.scored import Scored
+from leukemia.names import APART
+
+CHOICE = "bal_acc"  # what the order goes by, unless told otherwise
+LEVEL = 0.05  # two techniques are apart where the corrected p is below
+BASELINE = "baseline"
+SHOWN = ["test_sens", "test_spec", "test_auroc", "test_wf1"]
 COSTS = ["balance_s", "train_s", "peak_gib"]
+ENERGY = ["balance_wh", "train_wh"]
 # Runs can be set against each other only where all of these are the same.
-TERMS = ["data_digest", "protocol", "budget", "image_size", "crop", "scaling", "backbone",
-         "weights", "batch_size"]  # fmt: skip
+TERMS = ["data_digest", "protocol", "folds", "budget", "image_size", "crop", "scaling",
+         "backbone", "weights", "batch_size"]  # fmt: skip
 
 
-def comparable(records: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The latest run's peers, one run an arm and seed (the latest), and the runs left out.
+@dataclass(frozen=True)
+class Ranking:
+    """An order of techniques and how far it can be trusted.
 
-    records: one row a finished run, columns run_id, arm, seed, start_time, TERMS and metrics.
+    table: one row an arm, best first (see `rank`). comparisons: one row a paired comparison.
+    metric: what it goes by. notes: what a reader must know, one line each.
+    """
+
+    table: pd.DataFrame
+    comparisons: pd.DataFrame
+    metric: str
+    notes: tuple[str, ...]
+
+    @property
+    def leader(self) -> str:
+        """The ID of the best arm's best run on validation."""
+        return str(self.table["run_id"].iloc[0])
+
+
+def comparable(
+    records: pd.DataFrame, protocol: str | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The latest run's peers, one run an arm, seed and fold (the latest), and those left out.
+
+    records: one row a finished run: run_id, arm, seed, fold, start_time, TERMS and metrics.
+    protocol: the one to rank; None: the latest run's among those that keep subjects apart.
+
+    Raises:
+        UserError: no run is of that protocol.
     """
     ordered = records.sort_values("start_time", kind="stable")
-    terms = ordered[TERMS].astype(str)
-    peers = (terms == terms.iloc[-1]).all(axis=1) & ordered[CHOICE].notna()
-    latest = ~ordered[peers].duplicated(["arm", "seed"], keep="last")
+    wanted = ordered["protocol"].isin(APART if protocol is None else [protocol])
+    if protocol and not wanted.any():
+        there = ", ".join(sorted(set(ordered["protocol"])))
+        raise UserError(f"no run is of protocol {protocol}: there are runs of {there}")
+    last = ordered[wanted].iloc[-1] if wanted.any() else ordered.iloc[-1]
+    peers = (ordered[TERMS].astype(str) == last[TERMS].astype(str)).all(axis=1)
+    peers &= ordered[f"val_{CHOICE}"].notna()
+    latest = ~ordered[peers].duplicated(["arm", "seed", "fold"], keep="last")
     kept = ordered[peers][latest]
     return kept, ordered.drop(kept.index)
 
 
-def rank(records: pd.DataFrame) -> pd.DataFrame:
+def refuse_leaks(records: pd.DataFrame, waived: set[str]) -> str:
+    """What was found and waived, in a line; "" where nothing was found.
+
+    Raises:
+        UserError: the audit of a run found what is not waived.
+    """
+    found = records["leaks"].map(lambda leaks: {*filter(None, leaks.split(","))})
+    kinds = set().union(*found)
+    if kinds - waived:
+        count = int(found.map(lambda of_run: bool(of_run - waived)).sum())
+        raise UserError(
+            f"the audit of {count} of {len(records)} runs found leaks "
+            f"({', '.join(sorted(kinds - waived))}), so their figures flatter; see audit/ in a "
+            f"run, mend the data or the protocol, or rank all the same with "
+            f"waive={','.join(sorted(kinds))}"
+        )
+    if not kinds:
+        return ""
+    return f"WAIVED findings of the audit: {', '.join(sorted(kinds))}; these figures flatter"
+
+
+def rank(records: pd.DataFrame, tested: Mapping[str, Scored], metric: str = CHOICE) -> Ranking:
     """One row an arm, best first, from comparable records.
 
-    Columns: rank, arm, seeds (how many), val_bal_acc and val_sd (mean and standard deviation
-    over seeds; 0 for one seed), the SHOWN and COSTS means, test_sd, test_ba_low and
-    test_ba_high (the widest of the seeds' 95 % intervals over subjects), run_id (the arm's
-    run that is best on validation). Equal means are ordered by arm's name.
+    tested: run ID -> its scored test cells.
+
+    Columns of the table: rank, tie (not told apart from the leader on test cells), arm, runs,
+    seeds, val and val_sd (mean and standard deviation over seeds; 0 for one seed), test, lo, hi
+    (over subjects and seeds), subjects, the means of SHOWN and COSTS, wh (NaN where the machine
+    reports none), overfits (share of the runs whose verdict says so), base and base_p, lead and
+    lead_p (paired differences and corrected p), s_per_point (extra seconds for each percentage
+    point gained over baseline, NaN where none is), run_id (the arm's run that is best on
+    validation). Equal means are ordered by arm's name.
     """
-    rows = [_row(str(arm), runs) for arm, runs in records.groupby("arm", sort=True)]
-    table = pd.DataFrame(rows).sort_values(CHOICE, ascending=False, kind="stable")
+    repeats = {str(arm): _repeats(runs, tested) for arm, runs in records.groupby("arm")}
+    rows = [
+        _row(str(arm), runs, repeats[str(arm)], metric)
+        for arm, runs in records.groupby("arm", sort=True)
+    ]
+    table = pd.DataFrame(rows).sort_values("val", ascending=False, kind="stable")
+    table = table.reset_index(drop=True)
+    compared = compare(records, tested, list(table["arm"]), metric)
+    table = _with_comparisons(table, compared)
     table.insert(0, "rank", range(1, len(table) + 1))
-    return table.reset_index(drop=True)
+    notes = tuple(filter(None, [uneven(records), ties(table)]))
+    return Ranking(table, compared, metric, notes)
+
+
+def compare(
+    records: pd.DataFrame, tested: Mapping[str, Scored], order: list[str], metric: str
+) -> pd.DataFrame:
+    """Every arm against the baseline and against the leader, on the same seeds and folds.
+
+    Columns: arm, against, difference, lo, hi (paired, over subjects and seeds), p, holm (p
+    corrected for all the comparisons here), mcnemar and delong (their p, clustered by subject).
+    """
+    pairs = [(arm, order[0]) for arm in order[1:]]
+    if BASELINE in order:
+        pairs += [(arm, BASELINE) for arm in order if arm != BASELINE]
+    rows = []
+    for arm, against in dict.fromkeys(pairs):
+        a, b = _paired(records, tested, arm, against)
+        if not a:
+            continue
+        found = comparison.difference(a, b, metric)
+        rows.append(
+            {
+                "arm": arm, "against": against, "difference": found.value, "lo": found.low,
+                "hi": found.high, "p": found.p, "mcnemar": comparison.mcnemar(a, b).p,
+                "delong": comparison.delong(a, b).p,
+            }
+        )  # fmt: skip
+    columns = ["arm", "against", "difference", "lo", "hi", "p", "mcnemar", "delong"]
+    table = pd.DataFrame(rows, columns=columns)
+    table.insert(6, "holm", comparison.holm(table["p"].to_numpy()))
+    return table
 
 
 def uneven(records: pd.DataFrame) -> str:
-    """A warning where arms were run on different seeds, else ""."""
-    seeds = {
-        str(arm): ",".join(map(str, sorted(of_arm)))
-        for arm, of_arm in records.groupby("arm")["seed"]
+    """A warning where arms were run on different seeds or folds, else ""."""
+    runs = {
+        str(arm): ",".join(f"{seed}/{fold}" for seed, fold in sorted(zip(*columns, strict=True)))
+        for arm, columns in (
+            (arm, (of_arm["seed"], of_arm["fold"])) for arm, of_arm in records.groupby("arm")
+        )
     }
-    if len(set(seeds.values())) <= 1:
+    if len(set(runs.values())) <= 1:
         return ""
-    said = "; ".join(f"{arm}: {of_arm}" for arm, of_arm in seeds.items())
-    return f"the techniques ran on different seeds ({said}): their means are not of the same splits"
+    said = "; ".join(f"{arm}: {of_arm}" for arm, of_arm in runs.items())
+    return (
+        f"the techniques ran on different seeds/folds ({said}): their means are not of the same "
+        f"splits, and pairs are compared where both ran"
+    )
 
 
-def undecided(table: pd.DataFrame) -> str:
-    """A warning where the leader's interval reaches the others' test means, else ""."""
-    leader, others = table.iloc[0], table.iloc[1:]
-    inside = others["test_bal_acc"].between(leader["test_ba_low"], leader["test_ba_high"])
-    if not inside.any():
+def ties(table: pd.DataFrame) -> str:
+    """What cannot be told apart from the leader, in a line; "" where all can."""
+    tied = table["arm"][1:][table["tie"][1:].astype(bool)]
+    if tied.empty:
         return ""
-    names = ", ".join(others["arm"][inside])
-    return f"the leader's interval holds the test means of {names}: this order may be chance"
+    return (
+        f"TIE: on these test cells {table['arm'].iloc[0]} cannot be told apart from "
+        f"{', '.join(tied)} (paired difference over subjects, p corrected by Holm not below "
+        f"{LEVEL:g}); their order may be chance"
+    )
 
 
-def _row(arm: str, runs: pd.DataFrame) -> dict[str, object]:
-    best = runs.sort_values([CHOICE, "seed"], ascending=[False, True]).iloc[0]
-    spread = runs[[CHOICE, "test_bal_acc"]].std(ddof=1).fillna(0.0)
+def _repeats(runs: pd.DataFrame, tested: Mapping[str, Scored]) -> Repeats:
+    """The test cells of an arm's runs: seeds, and within each its folds."""
+    return [
+        [tested[run_id] for run_id in of_seed.sort_values("fold")["run_id"]]
+        for _, of_seed in runs.groupby("seed")
+    ]
+
+
+def _paired(
+    records: pd.DataFrame, tested: Mapping[str, Scored], arm: str, against: str
+) -> tuple[Repeats, Repeats]:
+    """The runs of two arms on the seeds and folds that both ran."""
+    of_arm, of_other = records[records["arm"] == arm], records[records["arm"] == against]
+    on = ["seed", "fold"]
+    both = of_arm[on].merge(of_other[on])
+    return _repeats(of_arm.merge(both), tested), _repeats(of_other.merge(both), tested)
+
+
+def _row(arm: str, runs: pd.DataFrame, repeats: Repeats, metric: str) -> dict[str, object]:
+    chosen = f"val_{metric}"
+    best = runs.sort_values([chosen, "seed", "fold"], ascending=[False, True, True]).iloc[0]
+    by_seed = runs.groupby("seed")[chosen].mean()
+    wide = intervals.interval(repeats, metric)
+    energy = [runs[name].mean() for name in ENERGY if name in runs]
     return {
         "arm": arm,
-        "seeds": len(runs),
-        CHOICE: runs[CHOICE].mean(),
-        "val_sd": spread[CHOICE],
-        **{name: runs[name].mean() for name in SHOWN},
-        "test_sd": spread["test_bal_acc"],
-        "test_ba_low": runs["test_ba_low"].min(),
-        "test_ba_high": runs["test_ba_high"].max(),
-        **{name: runs[name].mean() for name in COSTS},
+        "runs": len(runs),
+        "seeds": len(by_seed),
+        "val": by_seed.mean(),
+        "val_sd": by_seed.std(ddof=1) if len(by_seed) > 1 else 0.0,
+        "test": wide.value,
+        "lo": wide.low,
+        "hi": wide.high,
+        "subjects": wide.subjects,
+        **{name: runs[name].mean() for name in (*SHOWN, *COSTS)},
+        "wh": sum(energy) if energy else float("nan"),
+        "overfits": runs["overfits"].mean() if "overfits" in runs else float("nan"),
         "run_id": best["run_id"],
     }
 
 
-def as_text(table: pd.DataFrame) -> str:
-    """The table as a person reads it in a terminal."""
-    columns = {
-        "rank": table["rank"].map("{:d}".format),
-        "technique": table["arm"],
-        "seeds": table["seeds"].map("{:d}".format),
-        "val bal.acc": _mean_sd(table[CHOICE], table["val_sd"]),
-        "test bal.acc": _mean_sd(table["test_bal_acc"], table["test_sd"]),
-        "95 % interval": _interval(table["test_ba_low"], table["test_ba_high"]),
-        "sens": table["test_sens"].map("{:.3f}".format),
-        "spec": table["test_spec"].map("{:.3f}".format),
-        "auroc": table["test_auroc"].map("{:.3f}".format),
-        "balance s": table["balance_s"].map("{:.1f}".format),
-        "train s": table["train_s"].map("{:.1f}".format),
-        "peak GiB": table["peak_gib"].map("{:.2f}".format),
-    }
+def _with_comparisons(table: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
+    """The table with each arm's difference to the baseline and to the leader, and its price."""
+    leader = table["arm"].iloc[0]
+    for name, against in (("base", BASELINE), ("lead", leader)):
+        of = compared[compared["against"] == against].set_index("arm")
+        table[name] = table["arm"].map(of["difference"])
+        table[f"{name}_p"] = table["arm"].map(of["holm"])
+    table["tie"] = (table["arm"] != leader) & ~(table["lead_p"] < LEVEL)
+    seconds = table["balance_s"] + table["train_s"]
+    usual = seconds[table["arm"] == BASELINE]
+    extra = seconds - (usual.iloc[0] if len(usual) else np.nan)
+    gained = 100 * table["base"]
+    table["s_per_point"] = (extra / gained).where(gained > 0)
+    return table
+
+
+def as_text(ranking: Ranking) -> str:
+    """Order, comparisons and costs as a person reads them in a terminal."""
+    return "\n\n".join([_order_text(ranking), _comparison_text(ranking), _cost_text(ranking.table)])
+
+
+def _order_text(ranking: Ranking) -> str:
+    table, name = ranking.table, ranking.metric
+    places = [f"{r}{'=' if t else ''}" for r, t in zip(table["rank"], table["tie"], strict=True)]
+    return aligned(
+        {
+            "rank": places,
+            "technique": table["arm"],
+            "runs": table["runs"].map("{:d}".format),
+            f"val {name}": _mean_sd(table["val"], table["val_sd"]),
+            f"test {name}": table["test"].map("{:.3f}".format),
+            "95 % interval": _interval(table["lo"], table["hi"]),
+            "sens": table["test_sens"].map("{:.3f}".format),
+            "spec": table["test_spec"].map("{:.3f}".format),
+            "auroc": table["test_auroc"].map("{:.3f}".format),
+            "wf1": table["test_wf1"].map("{:.3f}".format),
+        }
+    )
+
+
+def _comparison_text(ranking: Ranking) -> str:
+    table = ranking.comparisons
+    if table.empty:
+        return "No two techniques ran on the same seeds and folds: nothing can be compared."
+    return aligned(
+        {
+            "compared on test": table["arm"],
+            "with": table["against"],
+            "difference": table["difference"].map("{:+.3f}".format),
+            "95 % interval": [
+                f"{a:+.3f} to {b:+.3f}" for a, b in zip(table["lo"], table["hi"], strict=True)
+            ],
+            "p": table["p"].map("{:.3f}".format),
+            "p Holm": table["holm"].map("{:.3f}".format),
+            "McNemar p": table["mcnemar"].map("{:.3f}".format),
+            "DeLong p": table["delong"].map("{:.3f}".format),
+        }
+    )
+
+
+def _cost_text(table: pd.DataFrame) -> str:
+    points = [
+        "-" if arm == BASELINE else "no gain" if np.isnan(price) else f"{price:.0f}"
+        for arm, price in zip(table["arm"], table["s_per_point"], strict=True)
+    ]
+    return aligned(
+        {
+            "cost": table["arm"],
+            "balance s": table["balance_s"].map("{:.1f}".format),
+            "train s": table["train_s"].map("{:.1f}".format),
+            "s a point": points,
+            "peak GiB": table["peak_gib"].map("{:.2f}".format),
+            "Wh": table["wh"].map(lambda wh: "-" if np.isnan(wh) else f"{wh:.1f}"),
+            "overfits": [
+                "-" if np.isnan(share) else f"{share:.0%} of runs" for share in table["overfits"]
+            ],
+        }
+    )
+
+
+def aligned(columns: Mapping[str, object]) -> str:
+    """Columns of texts under their headings, as wide as they need to be."""
     cells = [list(columns), *zip(*columns.values(), strict=True)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]

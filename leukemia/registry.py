@@ -1,13 +1,18 @@
 """The champion: the best run's classifier as a registered model, and how it is used."""
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
+import pandas as pd
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
-from leukemia import RESEARCH_ONLY
+from leukemia import tracking
+from leukemia.card import Logged, card, shortened
 from leukemia.data.store import Geometry
 from leukemia.errors import UserError
 from leukemia.tracking import MODEL
@@ -34,8 +39,10 @@ class Served:
     about: str
 
 
-def register(run_id: str, name: str = NAME) -> ModelVersion:
-    """Register a run's classifier (once) and move the alias `champion` to it.
+def register(run_id: str, name: str = NAME, waived: str = "") -> ModelVersion:
+    """Register a run's classifier (once) with its card and move the alias `champion` to it.
+
+    The card is the version's description and the run's artifact `model_card.md`.
 
     Raises:
         UserError: the run logged no model.
@@ -43,31 +50,25 @@ def register(run_id: str, name: str = NAME) -> ModelVersion:
     client = mlflow.MlflowClient()
     run = client.get_run(run_id)
     version = _version_of(client, name, run_id) or _new_version(client, name, run_id)
-    client.update_model_version(name, version.version, description(run.data.tags, run.data.metrics))
-    for key in ("technique", "seed", "protocol", "data_digest", "synthetic_data"):
+    text = _card_of(run, waived)
+    client.log_text(run_id, text, "model_card.md")
+    client.update_model_version(
+        name, version.version, shortened(text, f"model_card.md of run {run_id}")
+    )
+    for key in ("technique", "seed", "fold", "protocol", "data_digest", "synthetic_data", "leaks"):
         client.set_model_version_tag(name, version.version, key, run.data.tags.get(key, ""))
+    client.set_model_version_tag(name, version.version, "waived", waived)
     client.set_registered_model_alias(name, CHAMPION, version.version)
     return client.get_model_version(name, version.version)
 
 
-def description(tags: dict[str, str], metrics: dict[str, float]) -> str:
-    """What a version is, what it was measured on and what it is not for, as Markdown."""
-    figures = ", ".join(
-        f"{name} {metrics[name]:.3f}"
-        for name in ("val_bal_acc", "test_bal_acc", "test_ba_low", "test_ba_high", "test_sens",
-                     "test_spec", "test_auroc", "test_wf1")
-        if name in metrics
-    )  # fmt: skip
-    drawn = f"\n\n**SYNTHETIC DATA**: {tags['synthetic_data']}." if tags["synthetic_data"] else ""
-    return (
-        f"**{RESEARCH_ONLY}**{drawn}\n\n"
-        f"Technique {tags['arm']}, seed {tags['seed']}, budget {tags['budget']}, backbone "
-        f"{tags['backbone']} from weights '{tags['weights']}'.\n\n"
-        f"Cells: {tags['cells']}; data digest {tags['data_digest']}; sought class "
-        f"'{tags['positive']}'.\n\n{tags['protocol_line']}\n\n"
-        f"{figures} (test_ba_low to test_ba_high: 95 % interval of the test balanced accuracy "
-        f"over subjects)."
-    )
+def _card_of(run: Run, waived: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        subjects = pd.read_csv(
+            tracking.download(run.info.run_id, tracking.SUBJECTS, Path(folder)),
+            dtype={"subject": str},
+        )
+    return card(Logged(run.info.run_id, run.data.tags, run.data.metrics, subjects, waived))
 
 
 def load(uri: str) -> Served:

@@ -7,24 +7,33 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import mlflow
+import numpy as np
 import pandas as pd
 import psutil
 import requests
 from filelock import FileLock
 from mlflow.entities import Run, ViewType
 
+from leukemia.data.files import write_atomically
 from leukemia.errors import UserError
+from leukemia.evaluation.scored import Scored
 
 EXPERIMENT = "leukemia"
 LOCAL_UI = "http://127.0.0.1:5000"  # where `make ui` listens
 MODEL = "model"  # name of the logged classifier within its run
+PREDICTIONS = "predictions"  # folder of a run's scores, one CSV a side
+SUBJECTS = "test_subjects.csv"  # a row for each test subject
+ERRORS = "errors.html"  # table of the test cells that were called wrongly
 SECONDS_TO_ANSWER = 10  # that a tracking server has
+DOWNLOADS = 8  # at once
 SYSTEM_SECONDS = 5  # between two readings of the machine
 
 
@@ -38,6 +47,7 @@ def connect(experiment: str | None = None) -> str:
         UserError: the store cannot be reached.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one a file: a flood
     mlflow.set_system_metrics_sampling_interval(SYSTEM_SECONDS)
     uri = mlflow.get_tracking_uri()
     try:
@@ -150,7 +160,77 @@ def records(experiment_id: str) -> pd.DataFrame:
             "mlflow run . -e baseline -P data=PATH"
         )
     runs = runs.rename(columns=lambda name: name.removeprefix("metrics.").removeprefix("tags."))
-    return runs.loc[:, ~runs.columns.duplicated()].astype({"seed": int})
+    runs = runs.loc[:, ~runs.columns.duplicated()]
+    missing = {"fold", "folds", "leaks"} - set(runs.columns)
+    if missing:
+        raise UserError(
+            "the training runs of this experiment are of an older version, which audited "
+            "nothing: train anew, or give another experiment"
+        )
+    return runs[runs["leaks"].notna()].astype({"seed": int, "fold": int})
+
+
+def finished(experiment_id: str) -> dict[str, str]:
+    """The key of each finished training run's plan -> its run ID (the latest's)."""
+    runs = mlflow.search_runs(
+        [experiment_id],
+        "tags.kind = 'train' and attributes.status = 'FINISHED'",
+        order_by=["attributes.start_time ASC"],
+        max_results=50_000,
+    )
+    if "tags.key" not in runs:
+        return {}
+    return dict(zip(runs["tags.key"], runs["run_id"], strict=True))
+
+
+def test_cells(run_ids: Iterable[str], cache: Path) -> dict[str, Scored]:
+    """The scored test cells of each run; kept in `cache`, since a finished run does not change.
+
+    Subjects and origins are whole numbers that stand for names, the same number for the same
+    name in all of these runs: 1,000 runs of 2,000 cells fit in 60 MB.
+    """
+    run_ids = list(run_ids)
+    with ThreadPoolExecutor(DOWNLOADS) as pool:
+        paths = list(pool.map(lambda run_id: _test_file(run_id, cache), run_ids))
+    subjects, origins = Numbers(), Numbers()
+    found = {}
+    for run_id, path in zip(run_ids, paths, strict=True):
+        rows = pd.read_csv(path, engine="pyarrow", dtype={"subjects": str, "origin": str})
+        found[run_id] = Scored(
+            rows["labels"].to_numpy(np.int8),
+            rows["scores"].to_numpy(np.float32),
+            subjects.of(rows["subjects"]),
+            origins.of(rows["origin"]),
+        )
+    return found
+
+
+class Numbers:
+    """A whole number for each name, in the order in which names are first seen."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def of(self, names: Iterable[str]) -> np.ndarray:
+        """(n,) int32."""
+        known = self._known
+        return np.array([known.setdefault(name, len(known)) for name in names], np.int32)
+
+
+def _test_file(run_id: str, cache: Path) -> Path:
+    """A local copy of a run's test predictions."""
+    kept = cache / PREDICTIONS / run_id / "test.csv"
+    if not kept.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            came = download(run_id, f"{PREDICTIONS}/test.csv", Path(folder))
+            write_atomically(kept, came.read_bytes())
+    return kept
+
+
+def log_files(paths: Iterable[Path]) -> None:
+    """Keep files as artifacts of the run that is going on."""
+    for path in paths:
+        mlflow.log_artifact(str(path))
 
 
 def download(run_id: str, artifact: str, folder: Path) -> Path:

@@ -60,7 +60,8 @@ def fit(classifier: Classifier, job: Job, schedule: Schedule) -> History:
     """Train the classifier's model in place; the history has one row an epoch.
 
     Reports at each epoch (from 1, through both stages) train_* and val_* metrics, the
-    learning rate and the epoch's seconds; within an epoch `epoch_done`, a fraction. train_*
+    learning rate, whether the backbone trains (`thawed`) and the epoch's seconds; within an
+    epoch `epoch_done`, a fraction. train_*
     come from the passes themselves, synthetic cells included, while the weights move (loss
     with the technique's weights); val_* from one pass after the epoch over real cells.
     Same seed, same weights on the same machine.
@@ -101,9 +102,11 @@ def rows_of_epoch(training: TrainingSet, seed: int, epoch: int) -> np.ndarray:
     """(n,) int: the cells of an epoch in order, a pure function of seed and epoch."""
     rng = np.random.default_rng([seed, epoch])
     count = len(training.cells)
-    if training.draw_weights is None:
-        return rng.permutation(count)
-    return rng.choice(count, count, p=training.draw_weights)
+    size = training.epoch_size or count
+    if training.draw_weights is not None:
+        return rng.choice(count, size, p=training.draw_weights)
+    turns = -(-size // count)
+    return np.concatenate([rng.permutation(count) for _ in range(turns)])[:size]
 
 
 def _transfer(classifier: Classifier, job: Job, stage: Stage) -> History:
@@ -116,7 +119,7 @@ def _transfer(classifier: Classifier, job: Job, stage: Stage) -> History:
     features = Inputs(predict(extractor, images.train, news), predict(extractor, images.validation))
     shared = model.get_layer("probability")  # the very layer of the model: it learns here
     inputs = keras.Input(features.train.shape[1:])
-    head = keras.Model(inputs, shared(inputs))
+    head = keras.Model(inputs, shared(inputs), name="head")
     _compile(head)
     return _train(head, features, job, stage, 1)
 
@@ -163,6 +166,7 @@ def _epoch(
         **{f"train_{name}": value for name, value in train.items()},
         **{f"val_{name}": value for name, value in held_out.items()},
         "lr": stage.learning_rate,
+        "thawed": float(model.name != "head"),
         "epoch_seconds": time.perf_counter() - start,
     }
     job.report(epoch, row)

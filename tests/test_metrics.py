@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from leukemia.evaluation.intervals import balanced_accuracy_interval, counts_by_subject
 from leukemia.evaluation.metrics import NAMES, Confusion, confusion, from_confusion, metrics
 
 
@@ -65,41 +64,3 @@ def test_a_share_of_nothing_is_not_a_number() -> None:
 
 def test_a_score_at_the_threshold_calls_positive() -> None:
     assert confusion(np.array([1, 0]), np.array([0.5, 0.5])) == Confusion(1, 0, 1, 0)
-
-
-def test_counts_by_subject_sum_to_the_confusion() -> None:
-    labels, scores = drawn()
-    subjects = np.arange(len(labels)) % 13
-    counts = counts_by_subject(labels, scores, subjects)
-    whole = confusion(labels, scores)
-    assert counts.shape == (13, 4)
-    assert counts.sum(axis=0).tolist() == [whole.tp, whole.fn, whole.fp, whole.tn]
-
-
-def test_the_interval_of_independent_cells_is_the_binomial_one() -> None:
-    labels, scores = drawn(2000)
-    low, high = balanced_accuracy_interval(labels, scores, np.arange(len(labels)))
-    found = metrics(labels, scores)
-    positive = labels.sum()
-    variance = found["sens"] * (1 - found["sens"]) / positive
-    variance += found["spec"] * (1 - found["spec"]) / (len(labels) - positive)
-    half = 1.96 * np.sqrt(variance) / 2
-    assert (low, high) == pytest.approx(
-        (found["bal_acc"] - half, found["bal_acc"] + half), abs=0.004
-    )
-
-
-def test_the_interval_widens_when_subjects_are_few() -> None:
-    rng = np.random.default_rng(1)
-    subjects = np.repeat(np.arange(16), 50)
-    labels = (subjects % 2).astype(np.int8)
-    shift = rng.normal(0, 0.25, 16)[subjects]
-    scores = np.clip(0.35 + 0.3 * labels + shift + rng.normal(0, 0.1, len(labels)), 0, 1)
-    apart = balanced_accuracy_interval(labels, scores, subjects)
-    as_if_independent = balanced_accuracy_interval(labels, scores, np.arange(len(labels)))
-    assert np.diff(apart)[0] > 3 * np.diff(as_if_independent)[0]
-
-
-def test_one_subject_has_no_interval() -> None:
-    labels, scores = drawn(20)
-    assert np.isnan(balanced_accuracy_interval(labels, scores, np.zeros(20))).all()

@@ -1,62 +1,128 @@
 """The ranking is a pure function of records: chosen on validation, reported on test."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from leukemia import ranking
+from leukemia.errors import UserError
+from leukemia.evaluation.scored import Scored
 from leukemia.ranking import COSTS, SHOWN, TERMS
 
+SUBJECTS = 40
 
-def record(arm: str, seed: int, val: float, test: float = 0.8, **others: object) -> dict:
+
+def record(arm: str, seed: int, val: float, fold: int = 0, **others: object) -> dict:
     return {
-        "run_id": f"{arm}-{seed}",
+        "run_id": f"{arm}-{seed}-{fold}",
         "arm": arm,
         "seed": seed,
+        "fold": fold,
         "start_time": pd.Timestamp("2026-01-01") + pd.Timedelta(seed, "h"),
         **dict.fromkeys(TERMS, "same"),
+        "protocol": "subject",
+        "leaks": "",
         "val_bal_acc": val,
-        **dict.fromkeys(SHOWN, test),
+        "val_wf1": 1 - val,
+        **dict.fromkeys(SHOWN, 0.8),
         **dict.fromkeys(COSTS, 1.0),
-        "test_ba_low": test - 0.1,
-        "test_ba_high": test + 0.1,
+        "overfits": 0.0,
         **others,
     }
 
 
+def cells(wrong: float, seed: int = 0) -> Scored:
+    """Test cells, ten a subject, of which about `wrong` are called wrongly."""
+    rng = np.random.default_rng(seed)
+    subjects = np.repeat(np.arange(SUBJECTS), 10)
+    labels = (subjects % 2).astype(np.int8)
+    missed = rng.random(len(labels)) < wrong
+    scores = np.where(labels ^ missed, 0.9, 0.1).astype(np.float32)
+    return Scored(labels, scores, subjects, np.arange(len(labels)))
+
+
+def ranked(*rows: dict, metric: str = "bal_acc", **wrong: float) -> ranking.Ranking:
+    """A ranking of records; wrong: by arm, the share of test cells called wrongly."""
+    tested = {row["run_id"]: cells(wrong.get(row["arm"], 0.2), row["seed"]) for row in rows}
+    return ranking.rank(pd.DataFrame(rows), tested, metric)
+
+
 def test_the_order_goes_by_mean_validation_and_never_by_test() -> None:
-    records = pd.DataFrame(
-        [
-            record("a", 0, 0.90, test=0.50), record("a", 1, 0.80, test=0.52),
-            record("b", 0, 0.70, test=0.99), record("b", 1, 0.80, test=0.97),
-        ]
+    found = ranked(
+        record("a", 0, 0.90), record("a", 1, 0.80), record("b", 0, 0.70), record("b", 1, 0.80),
+        a=0.5, b=0.1,
     )  # fmt: skip
-    table = ranking.rank(records)
+    table = found.table
     assert list(table["arm"]) == ["a", "b"]
     assert list(table["rank"]) == [1, 2]
     assert list(table["seeds"]) == [2, 2]
-    assert table["val_bal_acc"].tolist() == pytest.approx([0.85, 0.75])
+    assert table["val"].tolist() == pytest.approx([0.85, 0.75])
     assert table["val_sd"].tolist() == pytest.approx([0.05 * 2**0.5] * 2)
-    assert table["test_bal_acc"].tolist() == pytest.approx([0.51, 0.98])
+    assert table["test"].tolist() == pytest.approx([0.5, 0.9], abs=0.05)
+
+
+def test_the_metric_can_be_chosen() -> None:
+    rows = record("a", 0, 0.90), record("b", 0, 0.70)
+    assert ranked(*rows).table["arm"].tolist() == ["a", "b"]
+    assert ranked(*rows, metric="wf1").table["arm"].tolist() == ["b", "a"]
+
+
+def test_folds_of_a_seed_are_one_repeat() -> None:
+    found = ranked(*(record("a", s, 0.8, fold=f) for s in (0, 1) for f in (0, 1, 2)))
+    assert found.table[["runs", "seeds"]].values.tolist() == [[6, 2]]
 
 
 def test_the_best_run_is_the_best_on_validation() -> None:
-    records = pd.DataFrame([record("a", s, v) for s, v in enumerate((0.7, 0.9, 0.9))])
-    assert ranking.rank(records)["run_id"].tolist() == ["a-1"]
+    rows = [record("a", s, v) for s, v in enumerate((0.7, 0.9, 0.9))]
+    assert ranked(*rows).leader == "a-1-0"
 
 
-def test_the_interval_shown_is_the_widest() -> None:
-    records = pd.DataFrame([record("a", 0, 0.7, test=0.8), record("a", 1, 0.7, test=0.9)])
-    row = ranking.rank(records).iloc[0]
-    assert (row["test_ba_low"], row["test_ba_high"]) == pytest.approx((0.7, 1.0))
+def test_the_interval_holds_the_figure_and_says_over_how_many_subjects() -> None:
+    row = ranked(record("a", 0, 0.7)).table.iloc[0]
+    assert row["lo"] < row["test"] < row["hi"]
+    assert row["subjects"] == SUBJECTS
 
 
 def test_one_seed_has_no_spread() -> None:
-    assert ranking.rank(pd.DataFrame([record("a", 0, 0.7)]))["val_sd"].tolist() == [0.0]
+    assert ranked(record("a", 0, 0.7)).table["val_sd"].tolist() == [0.0]
+
+
+def test_techniques_that_the_test_cells_cannot_tell_apart_are_tied() -> None:
+    found = ranked(record("a", 0, 0.9), record("b", 0, 0.8), a=0.20, b=0.21)
+    assert found.table["tie"].tolist() == [False, True]
+    assert "TIE: on these test cells a cannot be told apart from b" in found.notes[0]
+    assert "2=" in ranking.as_text(found)
+
+
+def test_techniques_that_differ_on_the_same_cells_are_not_tied() -> None:
+    found = ranked(record("a", 0, 0.9), record("b", 0, 0.8), a=0.05, b=0.40)
+    assert found.table["tie"].tolist() == [False, False]
+    assert found.notes == ()
+    row = found.comparisons.iloc[0]
+    assert row["difference"] == pytest.approx(-0.35, abs=0.05)
+    assert row["lo"] < row["difference"] < row["hi"] < 0
+    assert max(row["holm"], row["mcnemar"], row["delong"]) < 0.001
+
+
+def test_every_technique_is_compared_with_the_baseline_and_with_the_leader() -> None:
+    found = ranked(record("a", 0, 0.9), record("b", 0, 0.8), record("baseline", 0, 0.7))
+    pairs = list(zip(found.comparisons["arm"], found.comparisons["against"], strict=True))
+    assert sorted(pairs) == [("a", "baseline"), ("b", "a"), ("b", "baseline"), ("baseline", "a")]
+
+
+def test_a_technique_that_gains_nothing_has_no_price_a_point() -> None:
+    slow = {"train_s": 101.0}
+    rows = record("baseline", 0, 0.7), record("good", 0, 0.9, **slow), record("bad", 0, 0.8, **slow)
+    table = ranked(*rows, baseline=0.3, good=0.1, bad=0.4).table.set_index("arm")
+    gained = 100 * table.loc["good", "base"]
+    assert table.loc["good", "s_per_point"] == pytest.approx(100 / gained)
+    assert np.isnan(table.loc["bad", "s_per_point"])
 
 
 @pytest.mark.parametrize("term", TERMS)
 def test_runs_on_other_terms_are_left_out(term: str) -> None:
-    records = pd.DataFrame([record("a", 0, 0.9, **{term: "other"}), record("b", 1, 0.7)])
+    other = "official" if term == "protocol" else "other"
+    records = pd.DataFrame([record("a", 0, 0.9, **{term: other}), record("b", 1, 0.7)])
     kept, left_out = ranking.comparable(records)
     assert list(kept["arm"]) == ["b"]
     assert list(left_out["arm"]) == ["a"]
@@ -70,22 +136,43 @@ def test_the_latest_of_repeated_runs_counts() -> None:
     assert len(left_out) == 1
 
 
-def test_arms_on_different_seeds_are_warned_of() -> None:
+def test_a_protocol_that_flatters_is_ranked_only_when_it_is_asked_for() -> None:
+    late = pd.Timestamp("2026-02-01")
+    records = pd.DataFrame(
+        [record("a", 0, 0.7), record("a", 0, 0.9, protocol="image", start_time=late)]
+    )
+    assert ranking.comparable(records)[0]["protocol"].tolist() == ["subject"]
+    assert ranking.comparable(records, "image")[0]["protocol"].tolist() == ["image"]
+    with pytest.raises(UserError, match="no run is of protocol official: there are runs of image"):
+        ranking.comparable(records, "official")
+
+
+def test_findings_of_the_audit_block_the_ranking_until_they_are_waived() -> None:
+    records = pd.DataFrame([record("a", 0, 0.9, leaks="made,subject"), record("b", 0, 0.8)])
+    with pytest.raises(UserError, match=r"1 of 2 runs found leaks \(made\).*waive=made,subject"):
+        ranking.refuse_leaks(records, {"subject"})
+    said = ranking.refuse_leaks(records, {"subject", "made", "alike"})
+    assert said == "WAIVED findings of the audit: made, subject; these figures flatter"
+    assert ranking.refuse_leaks(records[1:], set()) == ""
+
+
+def test_arms_on_different_seeds_or_folds_are_warned_of() -> None:
     even = pd.DataFrame([record("a", 0, 0.9), record("b", 0, 0.9)])
     assert ranking.uneven(even) == ""
-    uneven = pd.DataFrame([record("a", 0, 0.9), record("b", 1, 0.9)])
-    assert "a: 0; b: 1" in ranking.uneven(uneven)
+    uneven = pd.DataFrame([record("a", 0, 0.9), record("b", 1, 0.9, fold=2)])
+    assert "a: 0/0; b: 1/2" in ranking.uneven(uneven)
 
 
-def test_an_order_inside_the_leaders_interval_is_warned_of() -> None:
-    near = pd.DataFrame([record("a", 0, 0.9, test=0.85), record("b", 0, 0.8, test=0.80)])
-    assert "of b: this order may be chance" in ranking.undecided(ranking.rank(near))
-    far = pd.DataFrame([record("a", 0, 0.9, test=0.85), record("b", 0, 0.8, test=0.60)])
-    assert ranking.undecided(ranking.rank(far)) == ""
+def test_techniques_without_a_common_seed_are_not_compared() -> None:
+    found = ranked(record("a", 0, 0.9), record("b", 1, 0.8))
+    assert found.comparisons.empty
+    assert "nothing can be compared" in ranking.as_text(found)
 
 
 def test_the_table_is_readable_and_says_the_interval() -> None:
-    text = ranking.as_text(ranking.rank(pd.DataFrame([record("weighted", 0, 0.9, test=0.8)])))
-    assert text.splitlines()[0].split()[:3] == ["rank", "technique", "seeds"]
+    text = ranking.as_text(ranked(record("weighted", 0, 0.9), record("baseline", 0, 0.8)))
+    assert text.splitlines()[0].split()[:3] == ["rank", "technique", "runs"]
     assert "0.900 ± 0.000" in text
-    assert "0.700 to 0.900" in text
+    assert " to 0." in text
+    assert "McNemar p" in text
+    assert "s a point" in text

@@ -44,7 +44,7 @@ class TestContract:
         made = balance(name, cells)
         negative, positive = made.cells.counts()
         weights = made.loss_weights if made.loss_weights is not None else made.draw_weights
-        if name == "baseline":
+        if name in ("baseline", "control"):
             assert (negative, positive) == (30, 60)
         elif weights is not None:
             halves = [weights[made.cells.labels == label].sum() for label in (0, 1)]
@@ -76,6 +76,7 @@ class TestContract:
         ("baseline", Schedule(Stage(1e-3, 5), Stage(1e-4, 10))),
         ("dcgan", Schedule(Stage(1e-4, 10), Stage(1e-4, 20))),
         ("adasyn", Schedule(Stage(1e-6, 3), Stage(1e-4, 9))),
+        ("control", Schedule(Stage(1e-4, 10), Stage(1e-4, 20))),
         ("weighted", Schedule(Stage(1e-3, 5), Stage(1e-5, 10))),
         ("augmentation", Schedule(Stage(1e-6, 5), Stage(1e-4, 8))),
     ],
@@ -100,6 +101,32 @@ def test_a_technique_that_takes_cells_away_is_stopped(cells: Cells) -> None:
     plan = SimpleNamespace(name="thief", technique=thief, settings=None, seed=0)
     with pytest.raises(UserError, match="technique thief took training cells away"):
         balanced(cells, plan, silent)  # type: ignore[arg-type]
+
+
+def test_the_control_trains_as_many_steps_as_a_balanced_set_on_the_cells_that_came(
+    cells: Cells,
+) -> None:
+    from leukemia.training import rows_of_epoch
+
+    epoch = rows_of_epoch(balance("control", cells), 0, 1)
+    assert len(epoch) == len(balance("augmentation", cells).cells) == 120
+    assert sorted(epoch[:90]) == list(range(90))
+    assert len(set(epoch[90:])) == 30
+
+
+@pytest.mark.parametrize(("name", "parents"), [("adasyn", 2), ("augmentation", 1)])
+def test_made_cells_tell_their_parents(name: str, parents: int, cells: Cells) -> None:
+    made = balance(name, cells)
+    assert made.parents.shape == (made.synthetic.sum(), parents)
+    assert set(made.cells.labels[made.parents.ravel()]) == {cells.minority()}
+
+
+def test_what_is_left_after_a_split_keeps_its_weights(cells: Cells) -> None:
+    kept = np.arange(90) % 3 != 0
+    part = balance("weighted", cells, mode="sampler").part(kept)
+    assert len(part.cells) == 60
+    assert part.draw_weights.sum() == pytest.approx(1)
+    assert balance("control", cells).part(kept).epoch_size == 80
 
 
 class TestWeighted:

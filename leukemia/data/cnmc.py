@@ -19,10 +19,12 @@ from leukemia.errors import UserError
 SIZE = 450  # pixels a side of every labelled image
 MARKER = "SYNTHETIC.json"  # stands in a tree of drawn cells
 PRELIMINARY = "preliminary"
+FINAL = "final"
 PRELIMINARY_COUNTS = {"all": 1219, "hem": 648}  # of the complete preliminary set
 
 _CELL = re.compile(r"UID_(H?\d+)_\d+_\d+_(all|hem)\.bmp", re.IGNORECASE)
 _FOLD = re.compile(r"fold_\d+")
+_PHASES = {PRELIMINARY: "prelim_phase_data", FINAL: "final_phase_data"}
 
 
 def read(tree: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -41,7 +43,7 @@ def read(tree: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         columns=["path", "label", "subject", "split"],
     )
     _refuse_doubles(training, tree)
-    numbered = {path.name: path for path in images if _part_of(path, "prelim_phase_data")}
+    numbered = {path.name: path for path in images if _part_of(path, _PHASES[PRELIMINARY])}
     preliminary, notes = _preliminary(tree, numbered, tables)
     frame = pd.concat([training, preliminary], ignore_index=True)
     if frame.empty:
@@ -49,7 +51,7 @@ def read(tree: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
             f"{tree}: neither an index.csv nor a C-NMC tree (fold_0/all/UID_1_1_1_all.bmp ...) "
             f"is here; give the folder that holds one of them"
         )
-    unlabelled = sum(_part_of(path, "final_phase_data") for path in images)
+    unlabelled = sum(_part_of(path, _PHASES[FINAL]) for path in images)
     if unlabelled:
         notes = (*notes, f"{unlabelled} cells of the final set have no labels and are left out")
     return frame, notes
@@ -62,6 +64,30 @@ def synthetic(tree: Path) -> str:
         return ""
     said = json.loads(marker.read_text())
     return f"{said['kind']}, seed {said['seed']}"
+
+
+def told_by(path: Path) -> tuple[str, str, str]:
+    """(label, subject, split) as far as a file's place and name tell them, else "".
+
+    Raises:
+        UserError: a training cell whose name is another's manner or contradicts its folder.
+    """
+    if _fold(path):
+        return _training_row(path)[1:]
+    for split, phase in _PHASES.items():
+        if _part_of(path, phase):
+            return "", "", split
+    return "", "", ""
+
+
+def preliminary_labels(csv: Path) -> dict[str, tuple[str, str]]:
+    """The (label, subject) of each image of the preliminary set by its name, as `7.bmp`."""
+    said = _read_labels(csv)
+    parsed = [_parse(name, csv) for name in said["Patient_ID"]]
+    return {
+        name: (label, subject)
+        for name, (subject, label) in zip(said["new_names"], parsed, strict=True)
+    }
 
 
 def _walk(tree: Path) -> tuple[list[Path], list[Path]]:

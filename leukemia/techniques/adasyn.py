@@ -57,10 +57,10 @@ def balance(
     check(train, settings.n_neighbors)
     if train.shortage() == 0:
         return unchanged(train)
-    made = adasyn_samples(
+    made, parents = adasyn_samples(
         train.images, train.labels, train.minority(), settings.n_neighbors, seed, done
     )
-    return with_made(train, made, "adasyn")
+    return with_made(train, made, "adasyn", parents)
 
 
 def check(train: Cells, n_neighbors: int) -> None:
@@ -83,8 +83,9 @@ def adasyn_samples(
     n_neighbors: int,
     seed: int,
     done: Callable[[float], None] = lambda fraction: None,
-) -> np.ndarray:
-    """The cells that ADASYN makes of `images` (n, ...) uint8 with `labels` (n,): (m, ...) uint8.
+) -> tuple[np.ndarray, np.ndarray]:
+    """The cells that ADASYN makes of `images` (n, ...) uint8 with `labels` (n,): (m, ...) uint8,
+    and the rows (m, 2) int of the two cells that each is a blend of.
 
     The same, in the same order, as the rows that imblearn's ADASYN(n_neighbors=n_neighbors,
     random_state=seed) adds to the pixels as float32, after rounding. Where it could differ:
@@ -111,9 +112,10 @@ def adasyn_samples(
     choices = random.choice(n_neighbors, size=len(starts))
     steps = random.uniform(size=len(starts))
     ends = partners[starts, choices]
-    made = between(pixels, rows[starts], rows[ends], steps)
+    parents = np.stack([rows[starts], rows[ends]], axis=1)
+    made = between(pixels, parents[:, 0], parents[:, 1], steps)
     done(1.0)
-    return made.reshape(len(made), *images.shape[1:])
+    return made.reshape(len(made), *images.shape[1:]), parents
 
 
 def shares(hardness: np.ndarray, shortage: int) -> np.ndarray:

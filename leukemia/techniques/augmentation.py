@@ -44,7 +44,7 @@ def balance(
         part = slice(start, start + BATCH)
         made[part] = transform(train.images[rows[part]], matrices[part], flips[part])
         report(0, {"augmentation_done": min(start + BATCH, len(rows)) / len(rows)})
-    return with_made(train, made, "augmentation")
+    return with_made(train, made, "augmentation", rows[:, None])
 
 
 def in_turn(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -75,7 +75,8 @@ def balance(
 
     generator = _load(files["generator.keras"])
     made = generate(generator, train.shortage(), making_seed, train.images.shape[1:3])
-    return with_made(train, made, "dcgan", {f"generator/{name}": files[name] for name in files})
+    kept = {f"generator/{name}": content for name, content in files.items()}
+    return with_made(train, made, "dcgan", files=kept)
 
 
 def _trained(cells: Cells, settings: Settings, seed: int, report: Report) -> dict[str, bytes]:

@@ -1,0 +1,90 @@
+"""Run techniques under every protocol, and say by how much each way of splitting flatters."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from entrypoints.command import (
+    DATA,
+    EXPERIMENT,
+    METRIC,
+    NUMBER_OF_FOLDS,
+    RARER,
+    TERMS,
+    Command,
+    cache,
+    option,
+    with_options,
+)
+from entrypoints.study import ARMS, arms_of, say_failed, train_all
+from leukemia.names import PROTOCOLS
+
+
+def _protocols(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
+    chosen = list(PROTOCOLS) if value == "all" else value.split(",")
+    for unknown in sorted(set(chosen) - set(PROTOCOLS)):
+        raise click.BadParameter(f"'{unknown}': choose from {', '.join(PROTOCOLS)}, or all")
+    return chosen
+
+
+@click.command(cls=Command, help=__doc__)
+@with_options(*DATA, *ARMS, NUMBER_OF_FOLDS)
+@option(
+    "protocols",
+    "names with commas, or all; the official split is left out where the data have none",
+    default="all",
+    callback=_protocols,
+)
+@with_options(*TERMS, *RARER, METRIC, EXPERIMENT)
+def main(
+    protocols: list[str],
+    seeds: list[int],
+    test_folds: list[int],
+    techniques: list[str],
+    again: bool,
+    metric: str,
+    experiment: str | None,
+    **shared: Any,
+) -> None:
+    """Train under each protocol, then measure the differences."""
+    from leukemia import tracking
+
+    shared["data"] = str(Path(shared["data"]).absolute())
+    # Only the protocol may differ: thesis would otherwise bring its own epochs and scaling.
+    shared["budget"] = "equal" if shared["budget"] == "auto" else shared["budget"]
+    shared["scaling"] = "imagenet" if shared["scaling"] == "auto" else shared["scaling"]
+    experiment_id = tracking.connect(experiment)
+    tracking.reap(experiment_id)
+    chosen = [name for name in protocols if name != "official" or _has_official(shared)]
+    if len(chosen) < len(protocols):
+        click.echo("The data come with no official split: that protocol is left out.")
+    arms = arms_of(chosen, seeds, test_folds, techniques, shared)
+    with tracking.started_run("inflation", f"inflation of {len(techniques)} techniques"):
+        failed = train_all(arms, shared, experiment_id, again)
+        report(experiment_id, metric)
+    say_failed(failed)
+
+
+def report(experiment_id: str, metric: str) -> None:
+    """Measure from the runs that are there, print, and publish in MLflow."""
+    from leukemia import board, inflation, tracking, views
+
+    kept = inflation.comparable(tracking.records(experiment_id))
+    found = inflation.measure(kept, tracking.test_cells(kept["run_id"], cache()), metric)
+    board.publish_inflation(experiment_id, found)
+    click.echo()
+    click.echo(inflation.as_text(found))
+    link = views.address(tracking.server(), experiment_id, board.PROTOCOLS, charts=True)
+    click.echo(f"Technique by protocol in MLflow: {link}")
+
+
+def _has_official(shared: dict[str, Any]) -> bool:
+    from entrypoints.train import opened
+    from leukemia.protocol import has_official
+
+    return has_official(opened(shared))
+
+
+if __name__ == "__main__":
+    main()

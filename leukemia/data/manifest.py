@@ -1,0 +1,57 @@
+"""Files that are listed with their digests but are not at hand: enough for a part of the audit."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from leukemia.data import cnmc
+from leukemia.data.index import COLUMNS
+from leukemia.errors import UserError
+
+NEEDED = ["path", "sha256"]
+
+
+def is_manifest(data: Path) -> bool:
+    """Whether this is a CSV that gives digests and no labels."""
+    if not data.is_file():
+        return False
+    with data.open(encoding="utf-8-sig", errors="replace") as file:
+        columns = [name.strip().strip('"') for name in file.readline().split(",")]
+    return set(NEEDED) <= set(columns) and "label" not in columns
+
+
+def read(csv: Path, labels: Path | None = None) -> pd.DataFrame:
+    """The images of a manifest, in its order: columns path, label, subject, split, sha256.
+
+    Label, subject and split are what C-NMC 2019's paths tell, else "". labels: the CSV of the
+    preliminary set's labels, which tells its subjects.
+
+    Raises:
+        UserError: not readable, a path twice, or no image among the files.
+    """
+    try:
+        listed = pd.read_csv(csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{csv}: not a readable CSV ({str(error).splitlines()[0]}); expected UTF-8 text "
+            f"with the columns path,sha256"
+        ) from error
+    listed = listed[~listed["path"].str.lower().str.endswith((".csv", ".txt", ".json"))]
+    doubled = listed["path"][listed["path"].duplicated()]
+    if listed.empty or len(doubled):
+        what = f"{doubled.iloc[0]} is listed twice" if len(doubled) else "no image is listed"
+        raise UserError(f"{csv}: {what}; list every image once as path,sha256")
+    told = [cnmc.told_by(Path(path)) for path in listed["path"]]
+    frame = pd.DataFrame(told, columns=["label", "subject", "split"], index=listed.index)
+    frame = frame.join(listed[NEEDED])[COLUMNS].reset_index(drop=True)
+    return frame if labels is None else _with_labels(frame, labels)
+
+
+def _with_labels(frame: pd.DataFrame, labels: Path) -> pd.DataFrame:
+    if not labels.is_file():
+        raise UserError(f"{labels}: no such file; give C-NMC_test_prelim_phase_data_labels.csv")
+    said = cnmc.preliminary_labels(labels)
+    for row in frame.index[frame["split"] == cnmc.PRELIMINARY]:
+        name = Path(frame.at[row, "path"]).name
+        frame.loc[row, ["label", "subject"]] = said.get(name, ("", ""))
+    return frame

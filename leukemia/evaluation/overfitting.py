@@ -1,0 +1,128 @@
+"""A verdict on overfitting by one rule for every run, where the thesis judged plots by eye."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FEWEST = 3  # epochs
+TOLERANCE = 0.05  # of the lowest validation loss
+LEAST_RISE = 0.01  # nats: 5 % of a loss near 0 would be noise
+
+RULE = (
+    f"A run overfits if validation loss in both of its last two epochs is more than "
+    f"{TOLERANCE:.0%} (and {LEAST_RISE:g}) above its lowest, and training loss has fallen since "
+    f"the lowest. A rise in the very last epoch alone may be chance, so nothing can be told from "
+    f"it, nor from fewer than {FEWEST} epochs. Where a frozen backbone is thawed, only the epochs "
+    f"of fine-tuning count: other weights learn at another rate there, and a jump at the boundary "
+    f"is not overfitting."
+)
+
+History = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a run overfits.
+
+    overfits: None where it cannot be told.
+    epoch: the epoch with the lowest validation loss (the first of equal ones), or None.
+    rise: from that lowest to the mean validation loss of the end: of the last two epochs, or
+        of the one that follows the lowest; 0 where none does.
+    fall: training loss at the lowest minus its mean over the same end. Both NaN where there
+        are too few epochs.
+    text: one line for reports.
+    """
+
+    overfits: bool | None
+    epoch: int | None
+    rise: float
+    fall: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Losses from the epoch with the lowest validation loss to the end.
+
+    end: (0,), (1,) or (2,) validation losses of the last epochs after the lowest.
+    """
+
+    epoch: int
+    lowest: float
+    end: np.ndarray
+    fall: float
+
+    @property
+    def rise(self) -> float:
+        """From the lowest validation loss to the mean at the end."""
+        return float(self.end.mean()) - self.lowest if len(self.end) else 0.0
+
+    @property
+    def above(self) -> np.ndarray:
+        """Bool, as `end`: which epochs lie above the lowest by more than the tolerance."""
+        return self.end > bound(self.lowest)
+
+
+def judge(history: History, fine_tune_from: int | None = None) -> Verdict:
+    """The verdict by RULE on rows with `epoch`, `train_loss` and `val_loss`, one an epoch.
+
+    Training loss may include made cells and loss weights: only its fall is looked at.
+
+    fine_tune_from: the first epoch that trains a backbone which was frozen before; None if
+        there is none (from scratch, the backbone trains from the start). A lower validation
+        loss before it does not decide, but the text tells of it.
+    """
+    rows = [row for row in history if row["epoch"] >= (fine_tune_from or 0)] or history
+    if len(rows) < FEWEST:
+        few = f"cannot be told: {len(rows)} epochs count, at least {FEWEST} are needed"
+        return Verdict(None, None, float("nan"), float("nan"), few)
+    trend = _trend(rows)
+    overfits, text = _decide(trend)
+    text += _remark(history[: len(history) - len(rows)], trend)
+    return Verdict(overfits, trend.epoch, trend.rise, trend.fall, text)
+
+
+def bound(lowest: float) -> float:
+    """Above this a validation loss has risen from its lowest."""
+    return lowest + max(TOLERANCE * lowest, LEAST_RISE)
+
+
+def _trend(rows: History) -> Trend:
+    validation = np.array([row["val_loss"] for row in rows])
+    train = np.array([row["train_loss"] for row in rows])
+    at = int(np.argmin(validation))
+    end = slice(max(at + 1, len(rows) - 2), None)
+    fall = train[at] - train[end].mean() if at + 1 < len(rows) else 0.0
+    return Trend(int(rows[at]["epoch"]), float(validation[at]), validation[end], float(fall))
+
+
+def _decide(trend: Trend) -> tuple[bool | None, str]:
+    lowest = f"{trend.lowest:.3f} at epoch {trend.epoch}"
+    if not len(trend.end):
+        return False, f"does not overfit: validation loss is lowest in the last epoch ({lowest})"
+    moved = f"by {trend.rise:.3f} ({lowest} to {trend.lowest + trend.rise:.3f} at the end)"
+    if not trend.above.any():
+        return False, f"does not overfit: validation loss rose only {moved}"
+    if not trend.above.all():
+        return False, f"does not overfit: of the last two epochs one is near the lowest ({lowest})"
+    if len(trend.end) == 1:
+        return None, f"cannot be told: validation loss rose {moved}, in the last epoch only"
+    if trend.fall <= 0:
+        return False, (
+            f"does not overfit: validation loss rose {moved}, but training loss did not fall"
+        )
+    return True, (
+        f"overfits after epoch {trend.epoch}: validation loss rose {moved} while training loss "
+        f"fell by {trend.fall:.3f}"
+    )
+
+
+def _remark(before: History, trend: Trend) -> str:
+    """What to add where epochs that do not count had a lower validation loss."""
+    best = min(before, key=lambda row: row["val_loss"], default=None)
+    if best is None or trend.lowest <= bound(best["val_loss"]):
+        return ""
+    return (
+        f"; fine-tuning never came back to the {best['val_loss']:.3f} of epoch "
+        f"{best['epoch']:.0f}, before it"
+    )

@@ -1,0 +1,234 @@
+"""The numbers of the thesis, with its section, and those of others on the same cells.
+
+Source: U. Gungor, Leukemia Cell Classification with using DC-GAN versus 3 Traditional
+Techniques, MSc research project, National College of Ireland, 2023. Figures are text where
+their printed decimals matter. `validators` says which of them can be true.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from leukemia.reported import Reported
+from leukemia.schedule import Schedule, Stage
+
+THESIS = (
+    "U. Gungor, Leukemia Cell Classification with using DC-GAN versus 3 Traditional Techniques, "
+    "MSc research project, National College of Ireland, 2023"
+)
+
+# Cells of C-NMC 2019, section 4.2.1, as (ALL, HEM).
+TRAIN_CELLS = (7_272, 3_389)
+PRELIMINARY_CELLS = (1_219, 648)
+PRELIMINARY_SUBJECTS = 28  # of the data set, not of the thesis; none of them trains
+LABELLED = (TRAIN_CELLS[0] + PRELIMINARY_CELLS[0], TRAIN_CELLS[1] + PRELIMINARY_CELLS[1])
+
+# The same training set as later sections give it.
+SPLIT_TRAIN, SPLIT_TEST = 9_572, 1_867  # 4.2.2: "20 %" of the training cells are the test
+CLASSES_DCGAN = (7_272, 2_300)  # 4.4.1
+CLASSES_WEIGHTED = (7_657, 1_915)  # 4.6
+MADE_DCGAN = 5_028  # HEM images, 4.4.1: "the two classes were able to be balanced"
+PER_CLASS_ADASYN = 11_470  # 4.5: of each class after balancing
+WEIGHTS = (2.0, 7.0)  # 4.6: loss weights of ALL and HEM
+
+IMAGE_SIZE = 210  # 4.2.2: pixels a side that the classifier sees
+GAN_SIZE = 128  # 4.4: pixels a side of a made cell
+FULL_SIZE, FILE_SIZE = 410, 450  # pixels a side before cropping: 4.2.2, and the files' own
+GAN_EPOCHS = (10_000, 1_000)  # 4.4 and 4.4.2
+
+# What 2 x 8,176 is made of. The shares are not in the text: .8 is "80 % train set" (4.2.2), .7
+# is the second cut that makes it exact.
+POOL = CLASSES_DCGAN[0] + CLASSES_DCGAN[1] + MADE_DCGAN
+SHARES = (0.8, 0.7)
+
+
+@dataclass(frozen=True)
+class Technique:
+    """A technique of the thesis: how it was trained, what is reported, what was validated.
+
+    place: its rank in the thesis' own verdict, 4.8 (None: not ranked). val_accuracy: as
+    printed, or None. reported: figures and matrix, both over training images.
+    """
+
+    name: str
+    section: str
+    balancing: str
+    schedule: Schedule
+    reported: Reported
+    val_accuracy: str | None = None
+    place: int | None = None
+
+
+# Sensitivity, specificity and accuracy .995 are those of Figure 35 and section 5; 4.4.2 has .99.
+# The ceilings are the cells of each class that the section puts into its training set: for
+# ADASYN as many HEM as it makes, for weights no more than there are.
+TECHNIQUES = (
+    Technique(
+        "baseline",
+        "4.3",
+        "none",
+        Schedule(Stage(1e-3, 5), Stage(1e-4, 10)),
+        Reported("baseline"),
+    ),
+    Technique(
+        "dcgan",
+        "4.4",
+        "5,028 HEM images of 128 px made by a DC-GAN",
+        Schedule(Stage(1e-4, 10), Stage(1e-4, 20)),
+        Reported(
+            "dcgan",
+            tp=8142,
+            fn=34,
+            fp=7,
+            tn=8169,
+            sensitivity="0.995",
+            specificity="0.995",
+            precision="0.99",
+            accuracy="0.995",
+            at_most_positive=CLASSES_DCGAN[0],
+            at_most_negative=CLASSES_DCGAN[1] + MADE_DCGAN,
+        ),
+        "0.91",
+        1,
+    ),
+    Technique(
+        "adasyn",
+        "4.5",
+        "ADASYN, of the rarer class only",
+        Schedule(Stage(1e-6, 3), Stage(1e-4, 9)),
+        Reported(
+            "adasyn",
+            tp=10093,
+            fn=1377,
+            fp=124,
+            tn=11346,
+            sensitivity="0.89",
+            specificity="0.84",
+            precision="0.96",
+            accuracy="0.96",
+            at_most_positive=LABELLED[0],
+        ),
+        "0.94",
+        2,
+    ),
+    Technique(
+        "weighted",
+        "4.6",
+        "loss weights 2 (ALL) and 7 (HEM), named weighted random sampling",
+        Schedule(Stage(1e-3, 5), Stage(1e-5, 10)),
+        Reported(
+            "weighted",
+            tp=10093,
+            fn=1377,
+            fp=124,
+            tn=11346,
+            sensitivity="0.89",
+            specificity="0.84",
+            precision="1.0",
+            accuracy="0.99",
+            at_most_positive=LABELLED[0],
+            at_most_negative=LABELLED[1],
+        ),
+        "0.95",
+        3,
+    ),
+    Technique(
+        "augmentation",
+        "4.7",
+        "turned, shifted, sheared, zoomed and mirrored copies of the rarer class",
+        Schedule(Stage(1e-6, 5), Stage(1e-4, 8)),
+        Reported("augmentation", precision="1.0", accuracy="100 %"),
+        None,
+        4,
+    ),
+)
+
+OWN = "the thesis (DC-GAN)"  # its own row in Figures 35 and 36
+Rows = Sequence[tuple[int, Reported]]  # of a table of results: year and what is reported
+# Figure 35, section 4.9: sensitivity, specificity, accuracy in per cent.
+FIGURE_35 = tuple(
+    (year, Reported(name, sensitivity=sens, specificity=spec, accuracy=acc))
+    for year, name, sens, spec, acc in (
+        (2013, "Mohapatra", "94.9 %", "95.0 %", "94.7 %"),
+        (2014, "Singhal", "80.4 %", "95.1 %", "89.7 %"),
+        (2018, "Shafique", "96.8 %", "99.3 %", "96.1 %"),
+        (2017, "Yu", "88.5 %", "77.8 %", "98.1 %"),
+        (2019, "Pansombut", "81.5 %", None, "81.7 %"),
+        (2019, "Hosseinzadeh", "95.2 %", "98.6 %", "96.2 %"),
+        (2021, "Mondal", "99.4 %", "96.7 %", "98.5 %"),
+        (2023, OWN, "99.5 %", "99.5 %", "99.5 %"),
+    )
+)
+# What section 2.9 (Figure 1) gives for Ghaderzadeh et al. 2022.
+GHADERZADEH = Reported(
+    "Ghaderzadeh et al. 2022 (2.9)", sensitivity="99.4 %", specificity="96.7 %", accuracy="98.5 %"
+)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A row of Figure 36, section 4.9; batch None where the thesis has a dash."""
+
+    year: int
+    name: str
+    optimizer: str
+    learning_rate: float
+    loss: str
+    batch: int | None
+
+
+FIGURE_36 = (
+    Setup(2019, "Xiao", "SGD", 3e-3, "cross-entropy", 32),
+    Setup(2019, "Xie", "Adam", 1e-4, "cross-entropy", 64),
+    Setup(2019, "Prellberg", "Adam", 1.0, "weighted cross-entropy", 16),
+    Setup(2019, "Marzahl", "Adam", 1e-2, "cross-entropy + L1", None),
+    Setup(2019, "Verma & Singh", "Adam", 1e-3, "weighted cross-entropy", None),
+    Setup(2019, "Ding", "Adam", 1e-4, "cross-entropy", 48),
+    Setup(2019, "Kulhalli", "Adam", 7e-5, "cross-entropy + JSD", None),
+    Setup(2019, "Liu", "RMSprop", 1e-3, "weighted cross-entropy", None),
+    Setup(2019, "Khan & Choo", "Adam", 1e-4, "cross-entropy", 64),
+    Setup(2021, "Mondal", "Adamax", 2e-4, "cross-entropy", 8),
+    Setup(2023, OWN, "Adam", 1e-6, "binary cross-entropy", 32),
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What others reach on C-NMC 2019 with no subject on two sides.
+
+    preliminary: measures on the preliminary set (1,867 cells of 28 unseen subjects), final: on
+    the final set; name -> as printed.
+    """
+
+    work: str
+    preliminary: dict[str, str]
+    final: dict[str, str]
+    note: str = ""
+
+
+PUBLISHED = (
+    Published(
+        "Pan et al. 2019, neighbourhood correction, rank 1 of the challenge",
+        {"weighted F1": ".9250", "balanced accuracy": ".9173"},
+        {"weighted F1": ".9104"},
+        "transductive: looks at the other test cells",
+    ),
+    Published("Prellberg & Kramer 2019", {}, {"weighted F1": ".8891"}),
+    Published(
+        "Mondal et al. 2021, ensemble (arXiv 2105.03995)",
+        {"weighted F1": ".886", "balanced accuracy": ".862", "AUROC": ".941"},
+        {},
+    ),
+    Published("Oliveira & Dantas 2021", {}, {"F1": ".9260"}),
+    Published(
+        "Albzour 2026, EfficientNet-B1 (arXiv 2606.24944)",
+        {"AUROC": ".913", "sensitivity": ".87", "specificity": ".80", "ECE": ".024"},
+        {},
+    ),
+)
+# What others found that bears on the thesis' verdict.
+FOUND = (
+    "Depto et al. 2023 found methods in the loss ahead of GANs and of changes to the input on "
+    "C-NMC 2019: the opposite of the thesis.",
+    "Albzour 2026 measured about .04 of AUROC from a random split with frozen features; for a "
+    "fine-tuned ResNet-50 nothing is published.",
+)

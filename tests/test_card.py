@@ -1,0 +1,62 @@
+"""The model card is written from what a run logged, and says what the model is not for."""
+
+import numpy as np
+import pytest
+
+from leukemia.card import Logged, card
+from leukemia.evaluation.by_subject import by_subject
+from leukemia.evaluation.scored import Scored
+
+TAGS = {
+    "positive": "blast", "negative": "normal", "arm": "adasyn", "seed": "1", "fold": "2",
+    "budget": "quick", "note": "resnet50 starts from imagenet", "cells": "90 cells of 12 subjects",
+    "data_digest": "0123456789abcdef", "crop": "210", "image_size": "64", "audit": "no leak found",
+    "protocol_line": "Protocol subject: no subject on two sides", "synthetic_data": "",
+    "interval_method": "bootstrap over subjects", "verdict": "does not overfit",
+    "calibration": "temperature 1.2", "operating": "threshold 0.31", "git_commit": "abc123",
+}  # fmt: skip
+METRICS = {"test_subjects": 4.0, "test_bal_acc": 0.8126, "test_bal_acc_lo": 0.7, "val_auroc": 0.9,
+           "test_bal_acc_hi": 0.9, "test_auroc": 0.88, "test_ece": 0.051}  # fmt: skip
+
+
+def logged(waived: str = "", **tags: str) -> Logged:
+    scores = np.array([0.9, 0.2, 0.8, 0.1, 0.7, 0.6], np.float32)
+    labels = np.array([1, 1, 1, 0, 0, 0], np.int8)
+    subjects = np.array(["7", "7", "9", "H1", "H2", "H2"])
+    table = by_subject(Scored(labels, scores, subjects, subjects))
+    return Logged("run1", TAGS | tags, METRICS, table, waived)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Research use only; not for diagnosis",
+        "90 cells of 12 subjects; data digest 0123456789abcdef",
+        "Protocol subject: no subject on two sides",
+        "no leak found",
+        "| bal_acc | 0.813 | 0.700 to 0.900 | not defined |",
+        "| auroc | 0.880 | not defined to not defined | 0.900 |",
+        "On real cells of 4 test subjects",
+        "Overfitting: does not overfit",
+        "Expected calibration error 0.051, Brier score not defined",
+        "temperature 1.2",
+        "threshold 0.31",
+        "| blast | 2 | 3 | 1 | 0.333 |",
+        "| normal | 2 | 3 | 2 | 0.667 |",
+        "| H2 | normal | 2 | 2 | 1.000 |",
+        "Run run1, code abc123.",
+    ],
+)
+def test_the_card_says(said: str) -> None:
+    assert said in card(logged())
+
+
+def test_drawn_cells_and_waived_findings_stand_at_the_top() -> None:
+    text = card(logged(waived="WAIVED findings of the audit: made", synthetic_data="drawn, seed 7"))
+    head = text[: text.index("## What it is")]
+    assert "SYNTHETIC DATA: drawn, seed 7" in head
+    assert "WAIVED findings of the audit: made" in head
+
+
+def test_code_that_was_not_committed_is_said() -> None:
+    assert "abc123 with uncommitted changes" in card(logged(git_dirty="true"))

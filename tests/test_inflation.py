@@ -1,0 +1,91 @@
+"""What each way of splitting adds, paired by subject, from records of runs."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from leukemia import inflation
+from leukemia.errors import UserError
+from leukemia.evaluation.scored import Scored
+from tests.test_ranking import record
+
+SUBJECTS = 40
+
+
+def run(arm: str, protocol: str, wrong: float, seed: int = 0, **others: object) -> tuple:
+    """A record and its test cells: ten cells a subject, `wrong` of them on average missed."""
+    run_id = f"{arm}-{protocol}-{seed}"
+    rng = np.random.default_rng([seed, len(protocol), len(arm)])
+    subjects = np.repeat(np.arange(SUBJECTS), 10)
+    labels = (subjects % 2).astype(np.int8)
+    missed = rng.random(len(labels)) < wrong
+    scores = np.where(labels ^ missed, 0.9, 0.1).astype(np.float32)
+    cells = Scored(labels, scores, subjects, np.arange(len(labels)))
+    fields = {"run_id": run_id, "protocol": protocol, "cells": "400 cells", "note": "a network",
+              "synthetic_data": "", **others}  # fmt: skip
+    return record(arm, seed, 0.8, **fields), run_id, cells
+
+
+def measured(*runs: tuple) -> inflation.Inflation:
+    records = inflation.comparable(pd.DataFrame([row for row, _, _ in runs]))
+    return inflation.measure(records, {run_id: cells for _, run_id, cells in runs}, "bal_acc")
+
+
+def test_each_mistake_adds_what_its_protocol_has_over_the_one_without_it() -> None:
+    found = measured(
+        run("baseline", "subject", 0.30), run("baseline", "image", 0.15),
+        run("baseline", "thesis", 0.05),
+    )  # fmt: skip
+    steps = found.steps.set_index("step")["difference"]
+    value = found.figures.set_index("protocol")["value"]
+    assert steps["random split"] == pytest.approx(value["image"] - value["subject"])
+    assert steps["balancing before the split"] == pytest.approx(value["thesis"] - value["image"])
+    assert steps["both"] == pytest.approx(value["thesis"] - value["subject"])
+    assert (found.steps["lo"] > 0).all()
+    assert found.steps["subjects"].tolist() == [SUBJECTS] * 3
+
+
+def test_protocols_that_do_the_same_add_nothing() -> None:
+    same = run("baseline", "image", 0.2)
+    thesis = (same[0] | {"protocol": "thesis", "run_id": "t"}, "t", same[2])
+    found = measured(run("baseline", "subject", 0.2), same, thesis)
+    step = found.steps.set_index("step").loc["balancing before the split"]
+    assert step["difference"] == step["lo"] == step["hi"] == 0
+
+
+def test_the_text_says_what_each_step_adds_on_which_cells() -> None:
+    text = inflation.as_text(
+        measured(
+            run("adasyn", "subject", 0.3, synthetic_data="drawn cells"),
+            run("adasyn", "image", 0.1, synthetic_data="drawn cells"),
+        )
+    )
+    assert "adasyn: random split adds +0." in text
+    assert "to test bal_acc" in text
+    assert "SYNTHETIC DATA: drawn cells" in text
+    assert "real cells only are tested" in text
+    assert "Research use only" in text
+
+
+def test_runs_of_another_budget_are_no_part_of_it() -> None:
+    with pytest.raises(UserError, match="no technique was run under two protocols"):
+        measured(
+            run("baseline", "subject", 0.3, budget="quick"),
+            run("baseline", "image", 0.1, budget="equal"),
+        )
+
+
+def test_only_seeds_that_both_protocols_ran_are_set_against_each_other() -> None:
+    found = measured(
+        run("baseline", "subject", 0.3, seed=0), run("baseline", "subject", 0.3, seed=1),
+        run("baseline", "image", 0.1, seed=1),
+    )  # fmt: skip
+    assert found.steps["runs"].tolist() == [1]
+
+
+def test_the_picture_is_drawn() -> None:
+    picture = inflation.figure(
+        measured(run("baseline", "subject", 0.3), run("baseline", "image", 0.1))
+    )
+    assert picture.dtype == np.uint8
+    assert picture.std() > 10
