@@ -96,12 +96,16 @@ def prepare(name: str, options: dict[str, Any]) -> "tuple[Experiment, Cells]":
 def gathered(options: dict[str, Any]) -> "tuple[Index, Cells, tuple[Pair, ...], np.ndarray]":
     """The index, its cells, the near-identical pairs, and the subjects with linked ones joined."""
     from leukemia.data import likeness
-    from leukemia.data.store import Geometry, load_cells
+    from leukemia.data.store import Geometry, decode, load_cells
 
     index, geometry = opened(options), Geometry(options["crop"], options["image_size"])
     cells = load_cells(index, geometry, cache(), console.bar("decoding cells"))
-    key = f"{index.digest[:32]}-{geometry.crop}-{geometry.size}"
-    pairs = likeness.remembered(cells.images, key, cache(), console.bar("comparing cells"))
+    # Compared as large as they are: made small, different cells come near each other, and who
+    # is linked with whom must not depend on what the classifier sees.
+    whole = Geometry(geometry.crop) if geometry.crop else geometry
+    images = decode(index, whole, cache(), console.bar("decoding cells to compare"))
+    key = f"{index.digest[:32]}-{whole.crop}-{whole.size}"
+    pairs = likeness.remembered(images, key, cache(), console.bar("comparing cells"))
     digests = index.frame["sha256"].to_numpy(str)
     return index, cells, pairs, likeness.joined_subjects(cells.subjects, digests, pairs)
 
