@@ -106,14 +106,15 @@ TERMS = [
         default="auto",
     ),
 ]
+CROP = option(
+    "crop",
+    "side in pixels of the centred window that is kept, 0: the whole image (thesis 4.2: 210)",
+    default=210,
+    type=click.IntRange(0),
+)
 # Asked for more rarely: not among MLproject's parameters, but -P takes them all the same.
 RARER = [
-    option(
-        "crop",
-        "side in pixels of the centred window that is kept, 0: the whole image (thesis 4.2: 210)",
-        default=210,
-        type=click.IntRange(0),
-    ),
+    CROP,
     option(
         "scaling",
         "input scaling in the model: imagenet (Keras' preprocess_input) or unit (thesis 4.2); "

@@ -13,7 +13,8 @@ from leukemia.leaks import KINDS, Finding
 from leukemia.names import LEAKS
 
 PAIRS = 6  # of cells that are shown
-WIDTH = 8.0  # inches
+# Inches: of the figure, its heading, the bars, a row of pairs with its text, the footnote.
+WIDTH, TOP, COUNTS, ROW, FOOT = 8.0, 0.8, 2.6, 2.7, 0.8
 
 
 def figure(
@@ -31,13 +32,15 @@ def figure(
         each for each in audit.findings if len(each.cells) > 1 and known.keys() >= set(each.cells)
     ]
     rows = -(-len(shown[:PAIRS]) // 2)
-    heights = [3.0, *[2.5] * rows]
-    whole = Figure((WIDTH, sum(heights) + 1.4), dpi=DPI)
-    places = whole.add_gridspec(1 + rows, 2, height_ratios=heights)
-    _draw_counts(whole.add_subplot(places[0, :]), audit)
+    height = TOP + COUNTS + ROW * rows + FOOT
+    whole = Figure((WIDTH, height), dpi=DPI)
+    axes = whole.add_axes((0.47, (FOOT + ROW * rows) / height, 0.5, (COUNTS - 0.3) / height))
+    _draw_counts(axes, audit)
     for number, finding in enumerate(shown[:PAIRS]):
         pair = np.stack([images[known[path]] for path in finding.cells[:2]])  # type: ignore[index]
-        _draw_pair(whole.add_subplot(places[1 + number // 2, number % 2]), finding, pair)
+        bottom = FOOT + ROW * (rows - 1 - number // 2)
+        place = (0.02 + 0.5 * (number % 2), bottom / height, 0.46, (ROW - 0.85) / height)
+        _draw_pair(whole.add_axes(place), finding, pair)
     return _render(whole, audit, footnote)
 
 
@@ -67,9 +70,6 @@ def _render(whole: Figure, audit: Audit, footnote: str) -> np.ndarray:
     whole.suptitle(f"audit: {count or 'no'} leak{'s' * (count != 1)} found", size=12)
     lines = textwrap.wrap(footnote, round(17 * WIDTH))
     whole.text(0.01, 0.01, "\n".join(lines), size=6.5, color="dimgrey", va="bottom")
-    height = whole.get_size_inches()[1]
-    bottom, top = (0.4 + 0.11 * len(lines)) / height, 1 - 0.7 / height
-    whole.subplots_adjust(left=0.46, right=0.97, bottom=bottom, top=top, hspace=0.35)
     canvas = FigureCanvasAgg(whole)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -111,7 +111,7 @@ class _Cells:
         labels = _known(self.label[rows])
         if len(_known(self.side[rows])) > 1:
             yield self.finding(kind, rows, text)
-        elif len(labels) == 1:
+        elif len(labels) < 2:  # with two it is a contradiction
             yield self.finding(REPEATED, rows, text)
         if len(labels) > 1:
             yield self.finding(LABELS, rows, f"labels {' and '.join(labels)}, but {text}")

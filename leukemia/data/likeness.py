@@ -41,7 +41,7 @@ COARSE, THUMBS = 0.75, 0.78
 # Correlation of two pictures of one cell in the close look. Measured at 210 px: copies turned,
 # mirrored, brighter, shifted by up to 2 px or of JPEG quality 75 reach 0.88 to 1.00; the
 # nearest of 12,528 different drawn cells 0.82, of 1,409 of BCCD 0.70, of 37 of C-NMC 0.55.
-# Ten BCCD cells photographed twice, in other light and focus, reach 0.85 to 0.96. In small
+# Six BCCD cells photographed twice, in other light and focus, reach 0.85 and more. In small
 # pictures different cells come nearer: 12,528 drawn ones 0.90 at 64 px and 0.93 at 32 px.
 ALIKE, ALIKE_SMALL, SMALL = 0.85, 0.95, 160
 

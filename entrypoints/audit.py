@@ -1,0 +1,119 @@
+"""Look for leaks: files, cells, subjects and labels that stand on two sides of a split.
+
+Ends with exit code 1 where something is found that would make a test figure worthless. With a
+manifest (a CSV of path,sha256) files are compared by their digests alone, between the parts
+that their paths name.
+"""
+
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from entrypoints.command import (
+    CROP,
+    DATA,
+    EXPERIMENT,
+    FOLD,
+    NUMBER_OF_FOLDS,
+    PROTOCOL,
+    SEED,
+    Command,
+    option,
+    with_options,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from leukemia.audit import Audit
+
+
+@click.command(cls=Command, help=__doc__)
+@with_options(*DATA, PROTOCOL, SEED, FOLD, NUMBER_OF_FOLDS, CROP)
+@option(
+    "labels",
+    "of a manifest: the labels CSV of C-NMC's preliminary set, which tells its subjects",
+    default=None,
+    type=click.Path(path_type=Path),
+)
+@option(
+    "out",
+    "also write audit.json, audit.csv and audit.png to this folder",
+    default=None,
+    type=click.Path(path_type=Path),
+)
+@EXPERIMENT
+def main(experiment: str | None, out: Path | None, **options: Any) -> None:
+    """Audit, print, and keep what was found."""
+    from leukemia import tracking
+    from leukemia.audit import as_text
+    from leukemia.data import manifest
+
+    audit_of = _of_manifest if manifest.is_manifest(options["data"]) else _of_cells
+    found, picture = audit_of(options)
+    click.echo(as_text(found))
+    if out:
+        for path in write(found, picture, out):
+            click.echo(f"Written: {path}")
+    if os.environ.get("MLFLOW_RUN_ID"):
+        tracking.connect(experiment)
+        with tracking.started_run("audit", "audit"), TemporaryDirectory() as folder:
+            tracking.log_files(write(found, picture, Path(folder)))
+    if found.blocking:
+        click.echo(f"{len(found.blocking)} findings block ranking and registration.", err=True)
+        sys.exit(1)
+
+
+def write(found: "Audit", picture: "np.ndarray", folder: Path) -> list[Path]:
+    """audit.json, audit.csv and audit.png in a folder, which is made if it is not there."""
+    from PIL import Image
+
+    from leukemia.audit import as_json, as_table
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"audit.{ending}" for ending in ("json", "csv", "png")]
+    paths[0].write_text(as_json(found), encoding="utf-8")
+    as_table(found).to_csv(paths[1], index=False)
+    Image.fromarray(picture).save(paths[2])
+    return paths
+
+
+def _of_cells(options: dict[str, Any]) -> "tuple[Audit, np.ndarray]":
+    """The audit of a data set as a protocol splits it, and its picture."""
+    import numpy as np
+
+    from entrypoints.train import gathered
+    from leukemia.audit import LEFT_OUT, examine
+    from leukemia.audit_figure import figure
+    from leukemia.protocol import split
+
+    index, cells, pairs, subjects = gathered(options | {"image_size": 0})
+    sides = split(index, subjects, *(options[k] for k in ("protocol", "seed", "fold", "folds")))
+    side = np.full(len(cells), LEFT_OUT, dtype="<U10")
+    for name, rows in sides.rows.items():
+        side[rows] = name
+    found = examine(index.frame, subjects, side, pairs, protocol=sides.name)
+    about = f"{index.describe()}. {sides.line}. Research use only; not for diagnosis."
+    return found, figure(found, about, cells.origin, cells.images)
+
+
+def _of_manifest(options: dict[str, Any]) -> "tuple[Audit, np.ndarray]":
+    """The audit of listed files, between the parts that their paths name, and its picture."""
+    from leukemia.audit import examine
+    from leukemia.audit_figure import figure
+    from leukemia.data import manifest
+    from leukemia.data.likeness import joined_subjects
+
+    frame = manifest.read(options["data"], options["labels"])
+    subject, digest = (frame[name].to_numpy(str) for name in ("subject", "sha256"))
+    found = examine(frame, joined_subjects(subject, digest, ()), frame["split"].to_numpy(str), None)
+    about = f"Files of {options['data'].name} by their SHA-256; no pixels were looked at."
+    return found, figure(found, about)
+
+
+if __name__ == "__main__":
+    main()
