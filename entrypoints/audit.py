@@ -51,35 +51,22 @@ def main(experiment: str | None, out: Path | None, **options: Any) -> None:
     """Audit, print, and keep what was found."""
     from leukemia import tracking
     from leukemia.audit import as_text
+    from leukemia.audit_figure import audit_files
     from leukemia.data import manifest
 
     audit_of = _of_manifest if manifest.is_manifest(options["data"]) else _of_cells
     found, picture = audit_of(options)
     click.echo(as_text(found))
     if out:
-        for path in write(found, picture, out):
+        for path in audit_files(found, picture, out):
             click.echo(f"Written: {path}")
     if os.environ.get("MLFLOW_RUN_ID"):
         tracking.connect(experiment)
         with tracking.started_run("audit", "audit"), TemporaryDirectory() as folder:
-            tracking.log_files(write(found, picture, Path(folder)))
+            tracking.log_files(audit_files(found, picture, Path(folder)))
     if found.blocking:
         click.echo(f"{len(found.blocking)} findings block ranking and registration.", err=True)
         sys.exit(1)
-
-
-def write(found: "Audit", picture: "np.ndarray", folder: Path) -> list[Path]:
-    """audit.json, audit.csv and audit.png in a folder, which is made if it is not there."""
-    from PIL import Image
-
-    from leukemia.audit import as_json, as_table
-
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"audit.{ending}" for ending in ("json", "csv", "png")]
-    paths[0].write_text(as_json(found), encoding="utf-8")
-    as_table(found).to_csv(paths[1], index=False)
-    Image.fromarray(picture).save(paths[2])
-    return paths
 
 
 def _of_cells(options: dict[str, Any]) -> "tuple[Audit, np.ndarray]":

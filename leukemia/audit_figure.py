@@ -1,13 +1,15 @@
 """The picture of an audit: how many findings of each kind, and cells that are one twice."""
 
 import textwrap
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
-from leukemia.audit import Audit
+from leukemia.audit import Audit, as_json, as_table
 from leukemia.evaluation.figures import DPI, grid
 from leukemia.leaks import KINDS, Finding
 from leukemia.names import LEAKS
@@ -42,6 +44,16 @@ def figure(
         place = (0.02 + 0.5 * (number % 2), bottom / height, 0.46, (ROW - 0.85) / height)
         _draw_pair(whole.add_axes(place), finding, pair)
     return _render(whole, audit, footnote)
+
+
+def audit_files(audit: Audit, picture: np.ndarray, folder: Path) -> list[Path]:
+    """audit.json, audit.csv and audit.png written to a folder, made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"audit.{ending}" for ending in ("json", "csv", "png")]
+    paths[0].write_text(as_json(audit), encoding="utf-8")
+    as_table(audit).to_csv(paths[1], index=False)
+    Image.fromarray(picture).save(paths[2])
+    return paths
 
 
 def _rows(origin: np.ndarray) -> dict[str, int]:

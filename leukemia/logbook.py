@@ -29,6 +29,7 @@ from mlflow.models import Model, infer_signature
 from PIL import Image
 
 from leukemia import audit, pictures, provenance
+from leukemia.audit_figure import audit_files, figure
 from leukemia.cells import Cells
 from leukemia.data.index import Index
 from leukemia.evaluation.by_subject import by_subject
@@ -59,7 +60,7 @@ class Logbook:
             self._tags(_training_tags(experiment))
             _log_code()
             for side, rows in experiment.split.rows.items():
-                _log_dataset(experiment.index, rows, side)
+                _log_dataset(experiment.index, rows, side, experiment.split.name)
 
     def __call__(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
         """Numbers as one request (`*_done` is for the screen only), pictures by step."""
@@ -83,7 +84,7 @@ class Logbook:
             self._images(drawn, last)
             self._tags({"pictures": ",".join(sorted(self._pictures))})
             with tempfile.TemporaryDirectory() as folder:
-                _write_files(Path(folder), outcome, drawn)
+                _write_files(Path(folder), experiment, outcome, drawn)
                 self._client.log_artifacts(self._run_id, folder)
             self._client.log_text(self._run_id, _errors(experiment, outcome, cells), ERRORS)
             _log_model(experiment, outcome)
@@ -190,7 +191,7 @@ def _log_code() -> None:
     mlflow.log_text(provenance.environment(), "code/environment.txt")
 
 
-def _log_dataset(index: Index, rows: np.ndarray, side: str) -> None:
+def _log_dataset(index: Index, rows: np.ndarray, side: str, protocol: str) -> None:
     frame = index.frame.iloc[rows].reset_index(drop=True)
     with warnings.catch_warnings():
         # MLflow registers its source of local files twice and warns of its own doubt.
@@ -198,19 +199,21 @@ def _log_dataset(index: Index, rows: np.ndarray, side: str) -> None:
         dataset = mlflow.data.from_pandas(
             frame, source=str(index.root), targets="label", name=f"{index.source}_{SHORT[side]}"
         )
-    mlflow.log_input(dataset, context=side)
+    mlflow.log_input(dataset, context=f"{protocol} {side}")
 
 
-def _write_files(folder: Path, outcome: Outcome, pictures: Mapping[str, np.ndarray]) -> None:
-    for place in ("figures", "audit", PREDICTIONS):
+def _write_files(
+    folder: Path, experiment: Experiment, outcome: Outcome, drawn: Mapping[str, np.ndarray]
+) -> None:
+    for place in ("figures", PREDICTIONS):
         (folder / place).mkdir()
-    for name, picture in pictures.items():
+    for name, picture in drawn.items():
         Image.fromarray(picture).save(folder / "figures" / f"{name}.png")
     for side, cells in outcome.scored.items():
         pd.DataFrame(vars(cells)).to_csv(folder / PREDICTIONS / f"{side}.csv", index=False)
     by_subject(outcome.scored["test"]).to_csv(folder / SUBJECTS, index=False)
-    (folder / "audit" / "audit.json").write_text(audit.as_json(outcome.audit))
-    audit.as_table(outcome.audit).to_csv(folder / "audit" / "audit.csv", index=False)
+    about = f"{experiment.plan.title}. {experiment.protocol_line()} {pictures.RESEARCH_ONLY}"
+    audit_files(outcome.audit, figure(outcome.audit, about), folder / "audit")
     for name, content in outcome.training_set.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)

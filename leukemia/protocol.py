@@ -88,7 +88,16 @@ def split(
 
 
 def number_of_folds(index: Index, subjects: np.ndarray, protocol: str, asked: int) -> int:
-    """How many folds a protocol has on these cells: as asked, or what the data allow."""
+    """How many folds a protocol has on these cells: as asked, or what the data allow.
+
+    Raises:
+        UserError: fewer than 3 are asked for, or the data have no official split.
+    """
+    if protocol == "official" and not has_official(index):
+        raise UserError(
+            f"{index.root}: there is no official split here (a C-NMC tree with its preliminary "
+            f"set, or a column 'split'); use protocol=subject"
+        )
     if protocol == "official":
         return len(OFFICIAL_FOLDS) if _is_cnmc(index) else 1
     if asked < 3:
@@ -168,11 +177,6 @@ def _official(
 ) -> tuple[np.ndarray, str]:
     origin = index.frame["split"].to_numpy(str)
     if not _is_cnmc(index):
-        if not has_official(index):
-            raise UserError(
-                f"{index.root}: there is no official split here (a C-NMC tree with its "
-                f"preliminary set, or a column 'split'); use protocol=subject"
-            )
         return origin, "train, validation and test as the table's column 'split' says"
     held = OFFICIAL_FOLDS[fold]
     side = np.where(origin == PRELIMINARY, "test", "train").astype("<U10")

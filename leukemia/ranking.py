@@ -124,22 +124,25 @@ def compare(
     """Every arm against the baseline and against the leader, on the same seeds and folds.
 
     Columns: arm, against, difference, lo, hi (paired, over subjects and seeds), p, holm (p
-    corrected for all the comparisons here), mcnemar and delong (their p, clustered by subject).
+    corrected for all the comparisons here), mcnemar and delong (their p, clustered by subject;
+    NaN with several seeds: they test networks as trained, and over seeds cry wolf).
     """
     pairs = [(arm, order[0]) for arm in order[1:]]
-    if BASELINE in order:
-        pairs += [(arm, BASELINE) for arm in order if arm != BASELINE]
+    if BASELINE in order[1:]:  # with the leader it is compared already
+        pairs += [(arm, BASELINE) for arm in order[1:] if arm != BASELINE]
     rows = []
-    for arm, against in dict.fromkeys(pairs):
+    for arm, against in pairs:
         a, b = _paired(records, tested, arm, against)
         if not a:
             continue
         found = comparison.difference(a, b, metric)
+        of_one_seed = len(a) == 1
         rows.append(
             {
                 "arm": arm, "against": against, "difference": found.value, "lo": found.low,
-                "hi": found.high, "p": found.p, "mcnemar": comparison.mcnemar(a, b).p,
-                "delong": comparison.delong(a, b).p,
+                "hi": found.high, "p": found.p,
+                "mcnemar": comparison.mcnemar(a, b).p if of_one_seed else np.nan,
+                "delong": comparison.delong(a, b).p if of_one_seed else np.nan,
             }
         )  # fmt: skip
     columns = ["arm", "against", "difference", "lo", "hi", "p", "mcnemar", "delong"]
@@ -221,8 +224,11 @@ def _row(arm: str, runs: pd.DataFrame, repeats: Repeats, metric: str) -> dict[st
 def _with_comparisons(table: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
     """The table with each arm's difference to the baseline and to the leader, and its price."""
     leader = table["arm"].iloc[0]
+    turned = compared.rename(columns={"arm": "against", "against": "arm"})
+    turned["difference"] = -turned["difference"]
+    both_ways = pd.concat([compared, turned])
     for name, against in (("base", BASELINE), ("lead", leader)):
-        of = compared[compared["against"] == against].set_index("arm")
+        of = both_ways[both_ways["against"] == against].set_index("arm")
         table[name] = table["arm"].map(of["difference"])
         table[f"{name}_p"] = table["arm"].map(of["holm"])
     table["tie"] = (table["arm"] != leader) & ~(table["lead_p"] < LEVEL)
@@ -270,10 +276,10 @@ def _comparison_text(ranking: Ranking) -> str:
             "95 % interval": [
                 f"{a:+.3f} to {b:+.3f}" for a, b in zip(table["lo"], table["hi"], strict=True)
             ],
-            "p": table["p"].map("{:.3f}".format),
-            "p Holm": table["holm"].map("{:.3f}".format),
-            "McNemar p": table["mcnemar"].map("{:.3f}".format),
-            "DeLong p": table["delong"].map("{:.3f}".format),
+            "p": table["p"].map(_p),
+            "p Holm": table["holm"].map(_p),
+            "McNemar p": table["mcnemar"].map(_p),
+            "DeLong p": table["delong"].map(_p),
         }
     )
 
@@ -304,6 +310,10 @@ def aligned(columns: Mapping[str, object]) -> str:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _p(value: float) -> str:
+    return "-" if np.isnan(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _mean_sd(mean: pd.Series, sd: pd.Series) -> list[str]:

@@ -108,6 +108,14 @@ def address(server: str, experiment_id: str, key: str, charts: bool = False) -> 
     return f"{link}&compareRunsMode=CHART" if charts else link
 
 
+def artifact_address(server: str, experiment_id: str, run_id: str, artifact: str) -> str:
+    """The link to an artifact of a run, shown."""
+    return (
+        f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}/artifacts/"
+        f"{quote(artifact)}?workflowType=machine_learning"
+    )
+
+
 def model_address(server: str, model: str, version: str) -> str:
     """The link to a version of a registered model."""
     return (

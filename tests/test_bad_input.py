@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from entrypoints import predict, rank, register, sample, study, train
+from entrypoints import audit, inflation, predict, rank, register, sample, study, train
 from leukemia.cells import Cells
 from tests.conftest import ROOT, write_table
 
@@ -25,6 +25,15 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "")  # MLflow leaves it set for the next command
     monkeypatch.delenv("MLFLOW_EXPERIMENT_ID")
     return tmp_path / "mlflow.db"
+
+
+def runs_in(store: Path) -> list[str]:
+    """The IDs of the runs in a store that there may be."""
+    import mlflow
+
+    if not store.exists():
+        return []
+    return mlflow.search_runs(search_all_experiments=True)["run_id"].tolist()
 
 
 def training(technique: str, data: Path, *more: str) -> Result:
@@ -124,7 +133,35 @@ def test_a_study_of_unknown_techniques_or_seeds(table: Path) -> None:
     words = ["--data", str(table), "--techniques", "smote"]
     refused(CliRunner().invoke(study.main, words), "no technique 'smote'", 2)
     words = ["--data", str(table), "--seeds", "1,1"]
-    refused(CliRunner().invoke(study.main, words), "give different seeds", 2)
+    refused(CliRunner().invoke(study.main, words), "give different numbers of 0 or more", 2)
+
+
+def test_protocols_and_folds_that_the_data_do_not_have(table: Path, store: Path) -> None:
+    refused(training("baseline", table, "--protocol", "official"), "no official split here")
+    refused(training("baseline", table, "--fold", "9"), "there is no fold 9: protocol subject has")
+    refused(training("baseline", table, "--protocol", "random"), "'random' is not one of", 2)
+    refused(training("baseline", table, "--sensitivity", "1.5"), "1.5 is not in the range", 2)
+    words = ["--data", str(table), "--positive", "blast", "--protocol", "official", *TINY]
+    refused(CliRunner().invoke(study.main, words), "no official split here")
+    assert not any(run for run in runs_in(store))
+
+
+def test_a_waiver_or_a_metric_that_there_is_not() -> None:
+    refused(CliRunner().invoke(rank.main, ["--waive", "leak"]), "'leak': choose from", 2)
+    refused(CliRunner().invoke(rank.main, ["--metric", "auc"]), "'auc' is not one of", 2)
+
+
+def test_a_manifest_that_cannot_be_read(tmp_path: Path) -> None:
+    csv = tmp_path / "manifest.csv"
+    csv.write_text("path,sha256\na.bmp,1\na.bmp,1\n")
+    refused(CliRunner().invoke(audit.main, ["--data", str(csv)]), "a.bmp is listed twice")
+    csv.write_text("path,sha256\nC-NMC/fold_0/all/cell.bmp,1\n")
+    refused(CliRunner().invoke(audit.main, ["--data", str(csv)]), "is not named UID_SUBJECT")
+
+
+def test_inflation_of_one_protocol_alone(table: Path) -> None:
+    words = ["--data", str(table), "--protocols", "subject,mixed"]
+    refused(CliRunner().invoke(inflation.main, words), "'mixed': choose from", 2)
 
 
 def test_a_sample_over_something_else(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.stats import contingency_tables
 from statsmodels.stats.multitest import multipletests
 
+from benchmarks.coverage import Design, draw_arms, draw_cases
 from leukemia.errors import UserError
 from leukemia.evaluation.comparison import delong, difference, holm, mcnemar
 from leukemia.evaluation.intervals import interval
@@ -154,6 +155,17 @@ def test_too_few_subjects_have_no_difference() -> None:
     a, b = ([[cells]] for cells in arms(3))
     assert np.isnan([difference(a, b).value, difference(a, b).p, delong(a, b).p]).all()
     assert np.isfinite(difference(a, b, "spec").p)
+
+
+def test_techniques_that_differ_by_the_luck_of_seeds_are_seldom_told_apart() -> None:
+    design, rng = Design("cnmc", 14, 14, False, 0.85, 0.1, 3), np.random.default_rng(0)
+    found = []
+    for _ in range(200):
+        a, b = draw_arms(design, draw_cases(design, rng), (0.85, 0.85), rng)
+        found.append([difference(a, b).p < 0.05, mcnemar(a, b).p < 0.05])
+    of_all, of_these = np.mean(found, axis=0)
+    assert 0.01 <= of_all <= 0.08  # 0.05, Monte-Carlo error 0.015
+    assert of_these > 0.12  # these very networks do differ, which says nothing of others
 
 
 @pytest.mark.parametrize(("subjects", "exact"), [(30, True), (600, False)])

@@ -8,7 +8,6 @@ from PIL import Image
 
 from leukemia.data.index import open_index
 from leukemia.errors import UserError
-from leukemia.protocol import linked_subjects
 
 
 def touch(tree: Path, *paths: str) -> None:
@@ -56,17 +55,6 @@ def test_manifest_of_c_nmc_gives_the_known_counts(shared: Path, tmp_path: Path) 
     assert training.groupby("label")["subject"].nunique().to_dict() == {"all": 47, "hem": 26}
     assert index.frame[index.frame["split"] == "preliminary"]["subject"].nunique() == 28
     assert "2586 cells of the final set have no labels" in index.notes[0]
-
-
-def test_subjects_that_share_a_file_in_c_nmc_are_one(shared: Path) -> None:
-    manifest = pd.read_csv(shared / "data/cnmc2019_manifest.csv")
-    cells = manifest[manifest["path"].str.contains("training_data")].copy()
-    cells["subject"] = cells["path"].str.extract(r"UID_(H?\d+)_", flags=2)[0].str.upper()
-    cells["group"] = linked_subjects(cells)
-    subjects = cells.groupby("group")["subject"].agg(lambda names: sorted(set(names)))
-    assert sorted(names for names in subjects if len(names) > 1) == [
-        ["20", "21"], ["51", "75", "78"], ["H10", "H3"], ["H2", "H4", "H5", "H6"],
-    ]  # fmt: skip
 
 
 def test_genuine_cells_are_indexed(shared: Path) -> None:

@@ -8,7 +8,18 @@ import click
 import pytest
 import yaml
 
-from entrypoints import predict, rank, register, sample, study, train
+from entrypoints import (
+    audit,
+    command,
+    inflation,
+    predict,
+    rank,
+    register,
+    sample,
+    study,
+    thesis_report,
+    train,
+)
 from leukemia import techniques
 from leukemia.ranking import as_text
 from tests.conftest import ROOT
@@ -17,7 +28,8 @@ PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 README = (ROOT / "README.md").read_text()
 COMMANDS: dict[str, click.Command] = {
-    "sample": sample.main, "study": study.main, "rank": rank.main,
+    "sample": sample.main, "study": study.main, "inflation": inflation.main,
+    "audit": audit.main, "thesis-report": thesis_report.main, "rank": rank.main,
     "register": register.main, "predict": predict.main,
 }  # fmt: skip
 COMMANDS |= {name: train.command_of(name) for name in techniques.names()}
@@ -73,13 +85,13 @@ def test_an_entry_points_parameters_are_options_with_the_same_defaults(name: str
             assert str(given["default"]) == str(options[parameter].default)
         else:
             assert options[parameter].required
-    assert (
-        f"entrypoints.{'train ' + name if name in techniques.names() else name}" in entry["command"]
-    )
+    module = f"train {name}" if name in techniques.names() else name.replace("-", "_")
+    assert f"entrypoints.{module}" in entry["command"]
 
 
-def test_every_technique_has_the_six_shared_parameters() -> None:
-    shared = ["data", "positive", "seed", "budget", "image_size", "backbone_weights"]
+def test_every_technique_has_the_eight_shared_parameters() -> None:
+    shared = ["data", "positive", "protocol", "seed", "fold", "budget", "image_size",
+              "backbone_weights"]  # fmt: skip
     for name in techniques.names():
         assert list(PROJECT["entry_points"][name]["parameters"]) == shared
 
@@ -88,6 +100,14 @@ def test_every_technique_has_the_six_shared_parameters() -> None:
 def test_every_option_has_a_help_text(name: str) -> None:
     for option in COMMANDS[name].params:
         assert isinstance(option, click.Argument) or getattr(option, "help", None), option.name
+
+
+def test_a_ranking_can_go_by_metrics_that_runs_log_and_waive_what_the_audit_finds() -> None:
+    from leukemia.evaluation.metrics import NAMES
+    from leukemia.leaks import KINDS
+
+    assert set(command.PRIMARY) <= set(NAMES)
+    assert set(command.LEAKS) <= set(KINDS)
 
 
 def test_nothing_in_the_core_imports_mlflow_or_click() -> None:
@@ -120,14 +140,19 @@ def test_the_readme_tells_of_every_entry_point_and_technique_setting() -> None:
 
 
 def test_the_readme_shows_the_tables_real_columns() -> None:
-    import pandas as pd
+    from tests.test_ranking import ranked, record
 
-    from leukemia.ranking import rank as ranked
-    from tests.test_ranking import record
+    text = as_text(ranked(record("a", 0, 0.5), record("baseline", 0, 0.4)))
+    heads = [part.splitlines()[0].split() for part in text.split("\n\n")]
+    shown = [line.split() for line in README.splitlines()]
+    for head in heads:
+        assert head in shown, head
 
-    heads = as_text(ranked(pd.DataFrame([record("a", 0, 0.5)]))).splitlines()[0].split()
-    shown = next(line for line in README.splitlines() if line.startswith("rank "))
-    assert shown.split() == heads
+
+def test_the_readmes_check_of_a_papers_matrix_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    block = next(b for b in re.findall(r"```python\n(.*?)```", README, re.S) if "check(" in b)
+    exec(block, {})
+    assert "0.947" in capsys.readouterr().out
 
 
 def test_links_of_the_documents_lead_somewhere() -> None:

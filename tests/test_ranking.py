@@ -104,10 +104,20 @@ def test_techniques_that_differ_on_the_same_cells_are_not_tied() -> None:
     assert max(row["holm"], row["mcnemar"], row["delong"]) < 0.001
 
 
+def test_tests_of_networks_as_trained_are_left_out_where_there_are_several_seeds() -> None:
+    rows = [record(arm, seed, 0.8) for arm in ("a", "b") for seed in (0, 1)]
+    found = ranked(*rows, a=0.2, b=0.3)
+    assert found.comparisons[["mcnemar", "delong"]].isna().all(axis=None)
+    assert found.comparisons[["p", "holm"]].notna().all(axis=None)
+
+
 def test_every_technique_is_compared_with_the_baseline_and_with_the_leader() -> None:
     found = ranked(record("a", 0, 0.9), record("b", 0, 0.8), record("baseline", 0, 0.7))
     pairs = list(zip(found.comparisons["arm"], found.comparisons["against"], strict=True))
-    assert sorted(pairs) == [("a", "baseline"), ("b", "a"), ("b", "baseline"), ("baseline", "a")]
+    assert sorted(pairs) == [("b", "a"), ("b", "baseline"), ("baseline", "a")]
+    table = found.table.set_index("arm")
+    assert table.loc["a", "base"] == -table.loc["baseline", "lead"]
+    assert table.loc["a", "base_p"] == table.loc["baseline", "lead_p"]
 
 
 def test_a_technique_that_gains_nothing_has_no_price_a_point() -> None:

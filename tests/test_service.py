@@ -1,6 +1,7 @@
 """The whole job through `mlflow run`, on a real server with PostgreSQL and an S3 store."""
 
 import io
+import json
 import re
 import shutil
 import zipfile
@@ -16,6 +17,7 @@ from mlflow.entities import Run
 
 from leukemia import board, registry, techniques, views
 from leukemia.evaluation.metrics import NAMES, metrics
+from leukemia.tracking import ERRORS
 from tests.conftest import ROOT
 from tests.service import chromium, run_project, service
 
@@ -48,8 +50,8 @@ def sample(server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def study(server: str, sample: Path) -> str:
-    """What a study of all five techniques on one seed printed."""
-    return run_project("study", server, data=sample, seeds=0, **QUICK).stdout
+    """What a study of all techniques on one seed and fold printed."""
+    return run_project("study", server, data=sample, seeds=0, test_folds=0, **QUICK).stdout
 
 
 @pytest.fixture(scope="module")
@@ -77,15 +79,23 @@ def read(run: Run, artifact: str, folder: Path) -> Path:
     )
 
 
+def predictions(run: Run, folder: Path) -> pd.DataFrame:
+    """The scores of all sides of a run."""
+    sides = ("train", "validation", "test")
+    parts = [pd.read_csv(read(run, f"predictions/{side}.csv", folder)) for side in sides]
+    return pd.concat([part.assign(side=side) for part, side in zip(parts, sides, strict=True)])
+
+
 def test_the_study_ranks_registers_and_names_what_it_measured(study: str) -> None:
     table = study[study.index("rank  technique") :]
-    ranked = re.findall(r"^(\d)\s+(\w+)\s+1\s", table, re.MULTILINE)
-    assert [number for number, _ in ranked] == list("12345")
+    ranked = re.findall(r"^(\d)=?\s+(\w+)\s+1\s", table, re.MULTILINE)
+    assert [number for number, _ in ranked] == list("123456")
     assert {name for _, name in ranked} == set(techniques.names())
     assert "no subject on two sides" in table
     assert "SYNTHETIC DATA: drawn cells, seed 7" in table
     assert "miniature is trained from scratch" in table
     assert "Research use only; not for diagnosis." in table
+    assert "intervals are over 7 test subjects" in table
     assert "Registered leukemia-classifier version 1, alias champion" in table
     assert "viewStateShareKey=ranking" in table
 
@@ -101,17 +111,23 @@ class TestEveryRun:
         for metric in ("train_loss", "val_loss", "train_bal_acc", "val_bal_acc", "lr"):
             steps = [each.step for each in client.get_metric_history(run.info.run_id, metric)]
             assert sorted(set(steps)) == [1, 2, 3, 4, 5]
+        judged = {"test_subjects", "test_bal_acc_lo", "test_bal_acc_hi", "test_auroc_lo",
+                  "test_ece", "test_brier", "temperature", "test_ece_t", "op_threshold", "op_test_sens",
+                  "op_test_spec", "by_subject_bal_acc", "val_rise"}  # fmt: skip
+        assert judged <= set(run.data.metrics)
         costs = {"balance_s", "train_s", "peak_gib", "log_s", "epoch_seconds"}
         assert costs <= set(run.data.metrics)
 
     def test_logs_what_it_takes_to_repeat_it(self, name: str, runs: dict[str, Run]) -> None:
         run = runs[name]
         settings = techniques.load(name).Settings.__dataclass_fields__
-        asked = {"data", "positive", "seed", "budget", "image_size", "backbone_weights"}
+        asked = {"data", "positive", "protocol", "seed", "fold", "budget", "image_size",
+                 "backbone_weights"}  # fmt: skip
         assert asked | set(settings) <= set(run.data.params)
         assert {"transfer_epochs", "fine_tune_learning_rate", "threads"} <= set(run.data.params)
         assert len(run.data.tags["data_digest"]) == 16
-        assert run.data.tags["protocol"] == "official"
+        assert (run.data.tags["protocol"], run.data.tags["folds"]) == ("subject", "5")
+        assert len(run.data.tags["key"]) == 32
         assert run.data.tags["mlflow.project.entryPoint"] == name
         assert {"git_commit", "git_dirty", "weights", "note"} <= set(run.data.tags)
         assert "environment.txt" in artifacts(run, "code")
@@ -125,13 +141,14 @@ class TestEveryRun:
             for tag in each.tags
             if tag.key == "mlflow.data.context"
         }
-        assert set(contexts) == {"train", "validation", "test"}
+        assert set(contexts) == {"subject train", "subject validation", "subject test"}
         assert len(set(contexts.values())) == 3
 
     def test_logs_pictures(self, name: str, runs: dict[str, Run]) -> None:
         pictures = set(runs[name].data.tags["pictures"].split(","))
         expected = {"confusion_train", "confusion_val", "confusion_test", "curve_loss",
-                    "curve_accuracy", "curve_all_metrics", "roc_pr"}  # fmt: skip
+                    "curve_accuracy", "curve_all_metrics", "roc_pr", "reliability", "subjects",
+                    "gradcam"}  # fmt: skip
         assert expected <= pictures
         assert {f"{picture}.png" for picture in expected} <= artifacts(runs[name], "figures")
         made = name in ("adasyn", "augmentation", "dcgan")
@@ -141,7 +158,7 @@ class TestEveryRun:
     def test_logged_figures_are_those_of_the_logged_predictions(
         self, name: str, runs: dict[str, Run], tmp_path: Path
     ) -> None:
-        rows = pd.read_csv(read(runs[name], "predictions.csv", tmp_path))
+        rows = predictions(runs[name], tmp_path)
         for side, short in (("train", "train"), ("validation", "val"), ("test", "test")):
             cells = rows[rows["side"] == side]
             found = metrics(cells["labels"].to_numpy(), cells["scores"].to_numpy())
@@ -153,6 +170,28 @@ class TestEveryRun:
         assert not subjects["train"] & subjects["test"]
         assert not subjects["train"] & subjects["validation"]
         assert not rows["origin"].str.startswith("made:").any()
+
+    def test_was_audited_before_it_trained(
+        self, name: str, runs: dict[str, Run], tmp_path: Path
+    ) -> None:
+        said = json.loads(read(runs[name], "audit/audit.json", tmp_path).read_text())
+        assert (said["cells"], said["compared"], said["protocol"]) == (130, True, "subject")
+        assert said["findings"] == []
+        assert runs[name].data.tags["leaks"] == ""
+        assert {"audit.json", "audit.csv", "audit.png"} <= artifacts(runs[name], "audit")
+
+    def test_shows_its_errors_cell_by_cell_and_subject_by_subject(
+        self, name: str, runs: dict[str, Run], tmp_path: Path
+    ) -> None:
+        rows = predictions(runs[name], tmp_path)
+        test = rows[rows["side"] == "test"]
+        wrong = test[(test["scores"] >= 0.5) != (test["labels"] == 1)]
+        page = read(runs[name], "errors.html", tmp_path).read_text()
+        assert page.count('<img src="data:image/png') == len(wrong)
+        assert all(origin in page for origin in wrong["origin"])
+        subjects = pd.read_csv(read(runs[name], "test_subjects.csv", tmp_path))
+        assert subjects["errors"].sum() == len(wrong)
+        assert subjects["cells"].sum() == len(test)
 
     def test_the_logged_model_answers_its_own_example(
         self, name: str, runs: dict[str, Run]
@@ -177,7 +216,7 @@ def test_every_technique_had_the_same_split(runs: dict[str, Run], tmp_path: Path
     splits = set()
     for name, run in runs.items():
         (tmp_path / name).mkdir()
-        rows = pd.read_csv(read(run, "predictions.csv", tmp_path / name))
+        rows = predictions(run, tmp_path / name)
         splits.add(tuple(sorted(zip(rows["side"], rows["origin"], strict=True))))
     assert len(splits) == 1
 
@@ -188,7 +227,7 @@ def test_made_cells_are_zipped_and_balance_the_classes(
     from PIL import Image
 
     run = runs["dcgan"]
-    rows = pd.read_csv(read(run, "predictions.csv", tmp_path))
+    rows = predictions(run, tmp_path)
     train = rows[rows["side"] == "train"]["labels"]
     with zipfile.ZipFile(read(run, "made_cells.zip", tmp_path)) as archive:
         names = archive.namelist()
@@ -232,10 +271,11 @@ def test_the_same_seed_gives_the_same_figures(
 def test_ranking_again_renews_the_summaries(server: str, study: str) -> None:
     run_project("rank", server)
     summaries = find("tags.kind = 'summary'")
-    assert sorted(run.data.tags["rank"] for run in summaries) == list("12345")
+    assert sorted(run.data.tags["rank"] for run in summaries) == list("123456")
     assert {run.data.tags["arm"] for run in summaries} == set(techniques.names())
     for run in summaries:
         assert "SYNTHETIC DATA" in run.data.tags["mlflow.note.content"]
+        assert {"ranking.txt", "comparisons.csv"} <= artifacts(run)
 
 
 def test_the_champion_is_the_leader_of_the_ranking(server: str, study: str) -> None:
@@ -244,29 +284,90 @@ def test_the_champion_is_the_leader_of_the_ranking(server: str, study: str) -> N
     leader = find("tags.kind = 'summary' and tags.rank = '1'")[0]
     assert champion.run_id == leader.data.tags["best_run"]
     assert f"version {champion.version}, alias champion" in printed
-    for said in ("Research use only", "SYNTHETIC DATA", "data digest", "test_bal_acc", "Protocol"):
+    for said in ("Research use only", "SYNTHETIC DATA", "data digest", "| bal_acc |", "Protocol",
+                 "No leak found.", "calibration error", "## Limits"):  # fmt: skip
         assert said in champion.description
+    assert len(champion.description) <= 5000  # what a PostgreSQL column takes
+    assert "model_card.md" in artifacts(mlflow.get_run(champion.run_id))
 
 
 def test_predict_gives_the_probabilities_of_the_evaluation(
     server: str, sample: Path, study: str, tmp_path: Path
 ) -> None:
     csv = tmp_path / "calls.csv"
-    done = run_project("predict", server, images=sample / "C-NMC_Leukemia/validation_data", csv=csv)
+    done = run_project("predict", server, images=sample / "C-NMC_Leukemia", csv=csv)
     assert "Research use only; not for diagnosis." in done.stdout
     assert "SYNTHETIC" in done.stdout
     champion = mlflow.MlflowClient().get_model_version_by_alias(registry.NAME, registry.CHAMPION)
-    run = mlflow.get_run(champion.run_id)
-    rows = pd.read_csv(read(run, "predictions.csv", tmp_path))
-    test = rows[rows["side"] == "test"]
-    expected = dict(
-        zip(test["origin"].map(lambda path: Path(path).name), test["scores"], strict=True)
-    )
+    rows = predictions(mlflow.get_run(champion.run_id), tmp_path)
+    expected = dict(zip(rows["origin"], rows["scores"], strict=True))
     calls = pd.read_csv(csv)
-    assert len(calls) == len(expected)
+    assert len(calls) == len(expected) == 130
     for path, probability, label in calls.itertuples(index=False):
-        assert probability == pytest.approx(expected[Path(path).name], abs=1e-4)
-        assert label == ("all" if expected[Path(path).name] >= 0.5 else "hem")
+        score = expected[str(Path(path).relative_to(sample))]
+        assert probability == pytest.approx(score, abs=1e-4)
+        assert label == ("all" if score >= 0.5 else "hem")
+
+
+@pytest.fixture(scope="module")
+def inflation(server: str, sample: Path, study: str) -> str:
+    """What the entry point printed for one technique, of which the subject run was there."""
+    return run_project(
+        "inflation", server, data=sample, seeds=0, test_folds=0, techniques="adasyn",
+        protocols="subject,image,thesis", **QUICK,
+    ).stdout  # fmt: skip
+
+
+def test_inflation_runs_what_is_missing_and_says_what_each_mistake_adds(inflation: str) -> None:
+    assert "1 of 3 runs are there already" in inflation
+    table = inflation[inflation.index("technique  protocol") :]
+    assert re.findall(r"^adasyn\s+(\w+)\s+1\s", table, re.M) == ["subject", "image", "thesis"]
+    assert re.search(
+        r"adasyn: random split adds [+-]0\.\d{3} \[.*\], balancing before the split adds ", table
+    )
+    assert "SYNTHETIC DATA: drawn cells, seed 7" in table
+    assert "real cells only are tested" in table
+
+
+def test_the_thesis_protocol_logs_its_doubled_counts_as_what_they_are(inflation: str) -> None:
+    run = find("tags.kind = 'train' and tags.protocol = 'thesis'")[0]
+    counts = {name: run.data.metrics[f"thesis_{name}"] for name in ("tp", "fn", "fp", "tn")}
+    assert counts["tp"] + counts["fn"] == counts["fp"] + counts["tn"]  # each cell, twice
+    assert counts["tp"] + counts["fn"] > run.data.metrics["test_subjects"]
+    assert run.data.metrics["thesis_acc"] == counts["tp"] / (counts["tp"] + counts["fn"])
+    assert set(run.data.tags["leaks"].split(",")) == {"made", "subject"}
+    assert "balanced first, then split" in run.data.tags["protocol_line"]
+
+
+def test_a_leak_blocks_ranking_and_registering_until_it_is_waived(
+    server: str, inflation: str
+) -> None:
+    for entry in ("rank", "register"):
+        refused = run_project(entry, server, check=False, protocol="thesis")
+        assert refused.returncode == 1
+        assert "found leaks (made, subject), so their figures flatter" in refused.stderr
+        assert "Traceback" not in refused.stderr
+    waived = run_project("rank", server, protocol="thesis", waive="made,subject").stdout
+    assert "WAIVED findings of the audit: made, subject; these figures flatter" in waived
+    assert find("tags.kind = 'summary'")[0].data.tags["waived"].startswith("WAIVED")
+    run_project("rank", server)
+
+
+def test_an_audit_is_kept_in_mlflow(server: str, sample: Path) -> None:
+    run_project("audit", server, data=sample)
+    run = find("tags.kind = 'audit'")[0]
+    assert {"audit.json", "audit.csv", "audit.png"} == artifacts(run)
+
+
+def test_the_thesis_report_holds_this_installations_own_runs(
+    server: str, inflation: str, tmp_path: Path
+) -> None:
+    run_project("thesis-report", server, out=tmp_path / "report")
+    run = find("tags.kind = 'thesis-report'")[0]
+    assert {"thesis_report.html", "thesis_report.md"} <= artifacts(run)
+    text = (tmp_path / "report" / "thesis_report.md").read_text()
+    assert "DRAWN CELLS" in text
+    assert "adasyn" in text
 
 
 MIRROR = '''"""Mirrored copies of the rarer class: a technique thrown away after the test."""
@@ -378,7 +479,7 @@ def experiment_id() -> str:
 def test_the_ranking_link_opens_the_sorted_table(server: str, page) -> None:
     run_project("rank", server)
     page.goto(views.address(server, experiment_id(), board.RANKING))
-    page.get_by_text("5 matching runs").wait_for(timeout=60_000)
+    page.get_by_text("6 matching runs").wait_for(timeout=60_000)
     page.wait_for_timeout(2000)  # the columns are put in order after the first paint
     shown = page.evaluate(HEADS)
     assert shown[2 : 2 + 8] == board.COLUMNS[:8]
@@ -393,12 +494,36 @@ def test_the_chart_link_opens_curves_and_pictures(server: str, page) -> None:
     page.wait_for_timeout(5000)  # curves and pictures
     titles = page.locator("h4").all_inner_texts()
     assert titles[:3] == ["train_loss vs val_loss", "train_acc vs val_acc", "val_bal_acc"]
-    assert titles[-3:] == ["confusion_test", "made_cells", "gan_samples"]
+    assert titles[-6:] == ["confusion_test", "reliability", "gradcam", "subjects", "made_cells",
+                           "gan_samples"]  # fmt: skip
     sections = page.get_by_test_id("experiment-view-compare-runs-section-header").all_inner_texts()
     assert "model metrics" not in " ".join(sections).lower()  # no card of MLflow's own making
     loaded = page.evaluate("() => [...document.images].filter(i => i.naturalWidth > 0).length")
-    assert loaded >= 5 + 3 + 1
+    assert loaded >= 4 * 6 + 3 + 1
     assert page.locator(".js-plotly-plot").count() >= 10
+
+
+def test_the_protocols_link_opens_technique_by_protocol(server: str, inflation: str, page) -> None:
+    page.goto(views.address(server, experiment_id(), board.PROTOCOLS, charts=True))
+    page.get_by_role("heading", name="inflation").wait_for(timeout=60_000)
+    page.wait_for_timeout(3000)
+    assert page.locator("h4").all_inner_texts() == ["test_bal_acc", "inflation"]
+    for protocol in ("subject", "image", "thesis"):
+        page.get_by_text(f"adasyn {protocol}").first.wait_for()
+
+
+def test_errors_are_browsed_as_a_table_with_pictures(
+    server: str, runs: dict[str, Run], page
+) -> None:
+    page.goto(views.artifact_address(server, experiment_id(), runs["dcgan"].info.run_id, ERRORS))
+    frame = page.frame_locator("iframe")
+    frame.locator("tbody tr").first.wait_for(timeout=60_000)
+    pictures = "imgs => imgs.filter(i => i.naturalWidth > 0).length"
+    rows = frame.locator("tbody tr").count()
+    assert rows == frame.locator("tbody img").evaluate_all(pictures) > 0
+    frame.get_by_text("probability of all").click()
+    shown = frame.locator("tbody tr td:nth-child(5)").all_inner_texts()
+    assert shown == sorted(shown)
 
 
 def test_the_model_page_shows_the_champion_and_its_limits(server: str, page) -> None:

@@ -41,7 +41,7 @@ def read(csv: Path, labels: Path | None = None) -> pd.DataFrame:
     if listed.empty or len(doubled):
         what = f"{doubled.iloc[0]} is listed twice" if len(doubled) else "no image is listed"
         raise UserError(f"{csv}: {what}; list every image once as path,sha256")
-    told = [cnmc.told_by(Path(path)) for path in listed["path"]]
+    told = [cnmc.told_by(Path(str(path))) for path in listed["path"]]
     frame = pd.DataFrame(told, columns=["label", "subject", "split"], index=listed.index)
     frame = frame.join(listed[NEEDED])[COLUMNS].reset_index(drop=True)
     return frame if labels is None else _with_labels(frame, labels)
@@ -52,6 +52,6 @@ def _with_labels(frame: pd.DataFrame, labels: Path) -> pd.DataFrame:
         raise UserError(f"{labels}: no such file; give C-NMC_test_prelim_phase_data_labels.csv")
     said = cnmc.preliminary_labels(labels)
     for row in frame.index[frame["split"] == cnmc.PRELIMINARY]:
-        name = Path(frame.at[row, "path"]).name
+        name = Path(str(frame.at[row, "path"])).name
         frame.loc[row, ["label", "subject"]] = said.get(name, ("", ""))
     return frame

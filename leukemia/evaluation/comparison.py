@@ -4,24 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtr, chdtrc, ndtr, ndtri, stdtr
+from scipy.special import bdtr, chdtrc, ndtr, ndtri
 
 from leukemia.errors import UserError
 from leukemia.evaluation.curves import placements
-from leukemia.evaluation.intervals import (
-    NOTHING,
-    TAIL,
-    WORST,
-    add_up,
-    fewest,
-    is_known,
-    most_hidden,
-    of_seeds,
-    of_subjects,
-)
+from leukemia.evaluation.intervals import WORST, fewest, is_known, most_hidden
 from leukemia.evaluation.jackknife import Repeats, aligned, leave_out, tally
 from leukemia.evaluation.metrics import THRESHOLD
 from leukemia.evaluation.scored import Scored
+from leukemia.evaluation.spread import NOTHING, TAIL, Spread, of_seeds, of_subjects
 
 FEW = 25  # discordant cells: below, McNemar's chi-square is no good guide
 
@@ -66,7 +57,7 @@ def difference(a: Repeats, b: Repeats, metric: str = "bal_acc") -> Difference:
 
     Raises:
         UserError: no such metric, or a seed without cells.
-    Source: Efron & Stein 1981; Owen 2007 (see `intervals.spread`); Student's t.
+    Source: Efron & Stein 1981; Owen 2007; Zou & Donner 2008 (see `spread`).
     """
     of_a, of_b = aligned(leave_out(tally(a), metric), leave_out(tally(b), metric))
     count = len(of_a.names)
@@ -76,16 +67,13 @@ def difference(a: Repeats, b: Repeats, metric: str = "bal_acc") -> Difference:
     paired = len(of_a.whole) == len(of_b.whole)
     gap = of_a.less(of_b) if paired else of_a.over_seeds().less(of_b.over_seeds())
     apart = of_seeds(gap) if paired else [*of_seeds(of_a), *of_seeds(of_b)]
-    around = add_up([*of_subjects(gap), *apart])
+    around = Spread((of_subjects(gap), *apart))
     top = WORST.get(metric, 1.0)
     if around.variance <= NOTHING:
         return _without_spread(gap.value, fewest(gap, metric), top, count)
-    error = float(np.sqrt(around.variance))
-    half = around.quantile * error
-    p = 2 * float(stdtr(around.freedom, -abs(gap.value) / error))
-    low, high = max(gap.value - half, -top), min(gap.value + half, top)
+    low, high = max(gap.value - around.reach(), -top), min(gap.value + around.reach(), top)
     method = "paired jackknife over subjects" + " and seeds" * bool(apart)
-    return Difference(gap.value, low, high, max(p, np.finfo(float).tiny), count, method)
+    return Difference(gap.value, low, high, around.p(gap.value), count, method)
 
 
 def mcnemar(a: Repeats, b: Repeats) -> Disagreement:

@@ -9,7 +9,7 @@ subjects are too narrow by far with so few of them: see benchmarks/coverage.py.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaincinv, ndtri, stdtrit
+from scipy.special import betaincinv, ndtri
 
 from leukemia.evaluation.jackknife import (
     LEAST,
@@ -23,13 +23,11 @@ from leukemia.evaluation.jackknife import (
     tally,
 )
 from leukemia.evaluation.scored import Scored
+from leukemia.evaluation.spread import NOTHING, TAIL, Spread, of_seeds, of_subjects
 
-COVERAGE = 0.95
-TAIL = (1 - COVERAGE) / 2
 WORST = {"loss": float(-np.log(LEAST)), "brier": 1.0}
 OF_ONE_CLASS = {"sens": 1, "spec": 0}
 AREAS = ("auroc", "auprc")
-NOTHING = 1e-24  # a variance below is rounding: figures lie between 0 and 17
 
 
 @dataclass(frozen=True)
@@ -45,19 +43,6 @@ class Interval:
     high: float
     subjects: int
     method: str
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A variance and how many degrees of freedom its estimate has."""
-
-    variance: float
-    freedom: float
-
-    @property
-    def quantile(self) -> float:
-        """Student's: how many standard errors a two-sided interval reaches."""
-        return float(stdtrit(self.freedom, 1 - TAIL))
 
 
 @dataclass(frozen=True)
@@ -87,49 +72,6 @@ def intervals(scored: Scored) -> dict[str, Interval]:
     return {metric: _interval(summed, metric) for metric in METRICS}
 
 
-def spread(left: LeftOut) -> Spread:
-    """The variance of a figure's mean over seeds, for other subjects and other seeds.
-
-    Subjects of one kind stand for each other.
-
-    Source: Efron & Stein 1981 (jackknife); Owen 2007 (subjects crossed with seeds).
-    """
-    return add_up([*of_subjects(left), *of_seeds(left)])
-
-
-def of_subjects(left: LeftOut) -> list[tuple[float, int]]:
-    """(variance, degrees of freedom) from each kind of subject."""
-    effects = _effects(left).mean(axis=0)
-    groups = _groups(left.kinds)
-    return [
-        (float(np.sum(effects[groups == group] ** 2)), int(np.sum(groups == group)) - 1)
-        for group in np.unique(groups)
-    ]
-
-
-def of_seeds(left: LeftOut) -> list[tuple[float, int]]:
-    """(variance, degrees of freedom) from training anew; none where there is one seed.
-
-    What shows on some subjects in some seeds is in the subjects' part already and taken off.
-    """
-    seeds = len(left.whole)
-    if seeds < 2:
-        return []
-    effects = _effects(left)
-    crossed = np.sum((effects - effects.mean(axis=0)) ** 2) / (seeds * (seeds - 1))
-    return [(max(float(left.whole.var(ddof=1) / seeds - crossed), 0.0), seeds - 1)]
-
-
-def add_up(parts: list[tuple[float, int]]) -> Spread:
-    """The sum of independent variances.
-
-    Source: Satterthwaite 1946 (degrees of freedom).
-    """
-    total = sum(variance for variance, _ in parts)
-    squares = sum(variance**2 / freedom for variance, freedom in parts if freedom)
-    return Spread(total, total**2 / squares if squares else 1.0)
-
-
 def most_hidden(subjects: int) -> float:
     """The largest share of all subjects that may be otherwise where none of so many is."""
     return float(1 - TAIL ** (1 / subjects))
@@ -157,19 +99,27 @@ def _interval(summed: Tally, metric: str) -> Interval:
         bounds = _of_share(left, metric, summed)
     else:
         bounds = _of_two_shares(summed, metric, left.value)
+    low, high = _widened(left, bounds, WORST.get(metric, 1.0))
     method = "jackknife over subjects" + " and seeds" * (len(left.whole) > 1)
     method += "; exact bound where no subject differs" * bounds.exact
-    return Interval(left.value, bounds.low, bounds.high, count, method)
+    return Interval(left.value, low, high, count, method)
+
+
+def _widened(left: LeftOut, bounds: _Bounds, worst: float) -> tuple[float, float]:
+    """Bounds over subjects as bounds over subjects and seeds; the errors are independent."""
+    value, of_seed = left.value, Spread(tuple(of_seeds(left))).reach()
+    low = value - float(np.hypot(value - bounds.low, of_seed))
+    high = value + float(np.hypot(bounds.high - value, of_seed))
+    return max(low, 0.0), min(high, worst)
 
 
 def _of_share(left: LeftOut, metric: str, summed: Tally) -> _Bounds:
-    share, around, cells = left.value, spread(left), _cells(summed, metric)
+    share, around, cells = left.value, Spread((of_subjects(left),)), _cells(summed, metric)
     exact = share in (0, 1)
     if exact:
         trials = float(fewest(left, metric))
     elif around.variance > NOTHING:
-        student = (ndtri(1 - TAIL) / around.quantile) ** 2
-        trials = min(share * (1 - share) / around.variance * student, cells)
+        trials = min(share * (1 - share) * float(ndtri(TAIL) / around.reach()) ** 2, cells)
     else:
         trials = cells
     hits, misses = share * trials, (1 - share) * trials
@@ -203,18 +153,18 @@ def _of_two_shares(summed: Tally, metric: str, value: float) -> _Bounds:
 
 def _of_penalty(left: LeftOut, worst: float) -> _Bounds:
     """Of a mean that is 0 at best and falls off to the right: symmetrical in its logarithm."""
-    mean, around = left.value, spread(left)
+    mean, around = left.value, Spread((of_subjects(left),))
     if around.variance <= NOTHING:
         hidden = most_hidden(len(left.names))
         return _Bounds(mean * (1 - hidden), mean + (worst - mean) * hidden, True)
-    factor = float(np.exp(min(around.quantile * np.sqrt(around.variance) / mean, 100)))
+    factor = float(np.exp(min(around.reach() / mean, 100)))
     return _Bounds(mean / factor, min(mean * factor, worst), False)
 
 
 def _correlation(a: LeftOut, b: LeftOut) -> float:
-    """Between two figures of the same subjects, over subjects and seeds."""
+    """Between two figures of the same subjects."""
     both = LeftOut(a.names, a.kinds, a.whole + b.whole, a.without + b.without)
-    first, second, summed = (spread(left).variance for left in (a, b, both))
+    first, second, summed = (of_subjects(left)[0] for left in (a, b, both))
     if not first * second:
         return 0.0
     return float(np.clip((summed - first - second) / (2 * np.sqrt(first * second)), -1, 1))
@@ -222,24 +172,6 @@ def _correlation(a: LeftOut, b: LeftOut) -> float:
 
 def _together(first: float, second: float, agreement: float) -> float:
     return float(np.sqrt(max(first**2 + second**2 + 2 * agreement * first * second, 0.0)))
-
-
-def _effects(left: LeftOut) -> np.ndarray:
-    """(seeds, n): what each subject moves; squares over a kind sum to its jackknife variance."""
-    effects = np.zeros_like(left.without)
-    groups = _groups(left.kinds)
-    for group in np.unique(groups):
-        without = left.without[:, groups == group]
-        centred = without - without.mean(axis=1, keepdims=True)
-        effects[:, groups == group] = centred * np.sqrt(1 - 1 / without.shape[1])
-    return effects
-
-
-def _groups(kinds: np.ndarray) -> np.ndarray:
-    """(n,): the kinds, where a kind with one subject joins the most frequent."""
-    found, counts = np.unique(kinds, return_counts=True)
-    lone = np.isin(kinds, found[counts == 1])
-    return np.where(lone, found[counts.argmax()], kinds)
 
 
 def _cells(summed: Tally, metric: str) -> float:
