@@ -112,8 +112,8 @@ class TestEveryRun:
             steps = [each.step for each in client.get_metric_history(run.info.run_id, metric)]
             assert sorted(set(steps)) == [1, 2, 3, 4, 5]
         judged = {"test_subjects", "test_bal_acc_lo", "test_bal_acc_hi", "test_auroc_lo",
-                  "test_ece", "test_brier", "temperature", "test_ece_t", "op_threshold", "op_test_sens",
-                  "op_test_spec", "by_subject_bal_acc", "val_rise"}  # fmt: skip
+                  "test_ece", "test_brier", "temperature", "test_ece_t", "op_threshold",
+                  "op_test_sens", "op_test_spec", "by_subject_bal_acc", "val_rise"}  # fmt: skip
         assert judged <= set(run.data.metrics)
         costs = {"balance_s", "train_s", "peak_gib", "log_s", "epoch_seconds"}
         assert costs <= set(run.data.metrics)
