@@ -26,6 +26,8 @@ from entrypoints.command import (
     with_options,
 )
 
+LARGE = 210  # pixels a side at which whole images are compared
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -78,7 +80,8 @@ def _of_cells(options: dict[str, Any]) -> "tuple[Audit, np.ndarray]":
     from leukemia.audit_figure import figure
     from leukemia.protocol import split
 
-    index, cells, pairs, subjects = gathered(options | {"image_size": 0})
+    size = 0 if options["crop"] else LARGE  # a whole image may be of any size
+    index, cells, pairs, subjects = gathered(options | {"image_size": size})
     sides = split(index, subjects, *(options[k] for k in ("protocol", "seed", "fold", "folds")))
     side = np.full(len(cells), LEFT_OUT, dtype="<U10")
     for name, rows in sides.rows.items():

@@ -36,13 +36,14 @@ def main(protocol: str, metric: str, waive: set[str], experiment: str | None) ->
 
 def rank(experiment_id: str, protocol: str, metric: str, waive: set[str]) -> tuple[str, str]:
     """Print the ranking, publish it in MLflow; the best run's ID and what was waived."""
-    from leukemia import board, ranking, tracking, views
+    from leukemia import board, tracking, views
+    from leukemia.ranking_text import as_text
 
     tracking.reap(experiment_id)
     found, kept, left_out, waived = ranked(experiment_id, protocol, metric, waive)
     board.publish(experiment_id, found, kept, waived)
     click.echo()
-    click.echo(ranking.as_text(found))
+    click.echo(as_text(found))
     click.echo()
     for line in filter(None, [waived, *_terms(found, kept.iloc[-1], left_out)]):
         click.echo(line)

@@ -63,7 +63,8 @@ def _rows(origin: np.ndarray) -> dict[str, int]:
 def _draw_counts(axes: Axes, audit: Audit) -> None:
     counts = [audit.counts.get(kind, 0) for kind in KINDS]
     colours = ["firebrick" if kind in LEAKS else "grey" for kind in KINDS]
-    bars = axes.barh([f"{kind}: {said}" for kind, said in KINDS.items()], counts, color=colours)
+    names = [textwrap.fill(f"{kind}: {said}", 48) for kind, said in KINDS.items()]
+    bars = axes.barh(names, counts, color=colours)
     axes.bar_label(bars, padding=3)
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.12 * max(*counts, 1)), xticks=[])
@@ -79,7 +80,8 @@ def _draw_pair(axes: Axes, finding: Finding, pair: np.ndarray) -> None:
 
 def _render(whole: Figure, audit: Audit, footnote: str) -> np.ndarray:
     count = len(audit.blocking)
-    whole.suptitle(f"audit: {count or 'no'} leak{'s' * (count != 1)} found", size=12)
+    said = f"{count} finding{'s' * (count > 1)} of a leak" if count else "no leak found"
+    whole.suptitle(f"audit: {said}", size=12)
     lines = textwrap.wrap(footnote, round(17 * WIDTH))
     whole.text(0.01, 0.01, "\n".join(lines), size=6.5, color="dimgrey", va="bottom")
     canvas = FigureCanvasAgg(whole)

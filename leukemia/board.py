@@ -11,7 +11,8 @@ from mlflow.entities import Metric, Run, RunTag
 from leukemia import inflation, views
 from leukemia.evaluation.metrics import NAMES
 from leukemia.inflation import Inflation
-from leukemia.ranking import CHOICE, COSTS, LEVEL, SHOWN, Ranking, as_text
+from leukemia.ranking import CHOICE, COSTS, LEVEL, SHOWN, Ranking
+from leukemia.ranking_text import as_text
 from leukemia.views import Card, Section
 
 RANKING, CHARTS = "ranking", "charts"  # keys of the saved views

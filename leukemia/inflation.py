@@ -17,7 +17,8 @@ from leukemia.evaluation import comparison, intervals
 from leukemia.evaluation.figures import render
 from leukemia.evaluation.intervals import Repeats
 from leukemia.evaluation.scored import Scored
-from leukemia.ranking import TERMS, aligned
+from leukemia.ranking import TERMS
+from leukemia.ranking_text import aligned
 
 # (what is done, the protocol that does it, the one that does all but that)
 STEPS = (

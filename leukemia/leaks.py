@@ -141,7 +141,9 @@ def _subjects(cells: _Cells) -> Iterator[Finding]:
             said = f"subjects {', '.join(names)}, taken for one,"
         cells_in = {str(side): n for side, n in on_sides.items() if n}
         counted = _some([f"{n} cells in {side}" for side, n in cells_in.items()])
-        yield Finding(SUBJECT, (), names, tuple(cells_in), f"{said} on two sides: {counted}")
+        yield Finding(
+            SUBJECT, (), names, tuple(cells_in), f"{said} on {len(cells_in)} sides: {counted}"
+        )
 
 
 def _made(cells: _Cells, made: MadeCells | None) -> Iterator[Finding]:
@@ -180,7 +182,8 @@ def _joined(cells: _Cells, digests: np.ndarray, pairs: Sequence[Pair]) -> Iterat
     for person, names in pd.Series(cells.subject).groupby(cells.person):
         several = _known(names.to_numpy(str))
         if person and len(several) > 1:
-            text = f"subjects {', '.join(several)} share {shared[person]} cells: taken for one"
+            cell = "1 cell" if shared[person] == 1 else f"{shared[person]} cells"
+            text = f"subjects {', '.join(several)} share {cell}: taken for one"
             yield Finding(JOINED, (), several, (), text)
 
 

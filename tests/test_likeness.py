@@ -97,15 +97,27 @@ def test_linked_subjects_are_joined_under_all_their_names() -> None:
     ]  # fmt: skip
 
 
+def test_subjects_may_have_any_names() -> None:
+    names = joined_subjects(np.array(["1²", "²", "a"]), np.array(["x", "x", "y"]), ())
+    assert names.tolist() == ["1²+²", "1²+²", "a"]
+
+
+def test_blank_pictures_are_like_nothing() -> None:
+    black = np.zeros((3, 64, 64, 3), np.uint8)
+    white = black + 255
+    shaded = black + np.arange(0, 192, 3, dtype=np.uint8)[:, None, None]
+    assert alike(np.concatenate([black, white, shaded])) == ()
+
+
 def test_near_identical_cells_join_their_subjects(images: np.ndarray) -> None:
     cells = np.concatenate([images[:3], images[:1][:, :, ::-1]])
     names = joined_subjects(np.array(list("abcd")), np.array(list("1234")), alike(cells))
     assert names.tolist() == ["a+d", "b", "c", "a+d"]
 
 
-@pytest.mark.parametrize(("data", "positive", "pairs"), [("bccd", "wbc", 6), ("cnmc", "all", 3)])
+@pytest.mark.parametrize(("data", "positive", "pairs"), [("bccd", "wbc", 10), ("cnmc", "all", 3)])
 def test_genuine_cells(data: str, positive: str, pairs: int, shared: Path, tmp_path: Path) -> None:
-    """Six BCCD cells were photographed twice, as the eye confirms; of the C-NMC cells at hand
+    """Ten BCCD cells were photographed twice, as the eye confirms; of the C-NMC cells at hand
     three pairs differ in a few pixels only."""
     index = open_index(shared / "data" / data, positive)
     cells = load_cells(index, Geometry(), tmp_path)

@@ -21,7 +21,7 @@ from entrypoints import (
     train,
 )
 from leukemia import techniques
-from leukemia.ranking import as_text
+from leukemia.ranking_text import as_text
 from tests.conftest import ROOT
 
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())

@@ -8,6 +8,7 @@ from leukemia import ranking
 from leukemia.errors import UserError
 from leukemia.evaluation.scored import Scored
 from leukemia.ranking import COSTS, SHOWN, TERMS
+from leukemia.ranking_text import as_text
 
 SUBJECTS = 40
 
@@ -91,7 +92,7 @@ def test_techniques_that_the_test_cells_cannot_tell_apart_are_tied() -> None:
     found = ranked(record("a", 0, 0.9), record("b", 0, 0.8), a=0.20, b=0.21)
     assert found.table["tie"].tolist() == [False, True]
     assert "TIE: on these test cells a cannot be told apart from b" in found.notes[0]
-    assert "2=" in ranking.as_text(found)
+    assert "2=" in as_text(found)
 
 
 def test_techniques_that_differ_on_the_same_cells_are_not_tied() -> None:
@@ -176,11 +177,11 @@ def test_arms_on_different_seeds_or_folds_are_warned_of() -> None:
 def test_techniques_without_a_common_seed_are_not_compared() -> None:
     found = ranked(record("a", 0, 0.9), record("b", 1, 0.8))
     assert found.comparisons.empty
-    assert "nothing can be compared" in ranking.as_text(found)
+    assert "nothing can be compared" in as_text(found)
 
 
 def test_the_table_is_readable_and_says_the_interval() -> None:
-    text = ranking.as_text(ranked(record("weighted", 0, 0.9), record("baseline", 0, 0.8)))
+    text = as_text(ranked(record("weighted", 0, 0.9), record("baseline", 0, 0.8)))
     assert text.splitlines()[0].split()[:3] == ["rank", "technique", "runs"]
     assert "0.900 ± 0.000" in text
     assert " to 0." in text
