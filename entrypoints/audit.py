@@ -19,23 +19,32 @@ from entrypoints.command import (
     EXPERIMENT,
     FOLD,
     NUMBER_OF_FOLDS,
-    PROTOCOL,
     SEED,
     Command,
     option,
     with_options,
 )
+from leukemia.names import PROTOCOLS
 
 LARGE = 210  # pixels a side at which whole images are compared
+SOURCE = "source"
+BETWEEN = option(
+    "protocol",
+    "between which sides to look: those of a protocol, or the parts that the data come in, as "
+    "they are (source: C-NMC's folds, a table's column 'split')",
+    default="subject",
+    type=click.Choice([*PROTOCOLS, SOURCE]),
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
     from leukemia.audit import Audit
+    from leukemia.data.index import Index
 
 
 @click.command(cls=Command, help=__doc__)
-@with_options(*DATA, PROTOCOL, SEED, FOLD, NUMBER_OF_FOLDS, CROP)
+@with_options(*DATA, BETWEEN, SEED, FOLD, NUMBER_OF_FOLDS, CROP)
 @option(
     "labels",
     "of a manifest: the labels CSV of C-NMC's preliminary set, which tells its subjects",
@@ -72,23 +81,36 @@ def main(experiment: str | None, out: Path | None, **options: Any) -> None:
 
 
 def _of_cells(options: dict[str, Any]) -> "tuple[Audit, np.ndarray]":
-    """The audit of a data set as a protocol splits it, and its picture."""
-    import numpy as np
-
+    """The audit of a data set, split as was asked, and its picture."""
     from entrypoints.train import gathered
-    from leukemia.audit import LEFT_OUT, examine
+    from leukemia.audit import examine
     from leukemia.audit_figure import figure
-    from leukemia.protocol import split
 
     size = 0 if options["crop"] else LARGE  # a whole image may be of any size
     index, cells, pairs, subjects = gathered(options | {"image_size": size})
+    if options["protocol"] == SOURCE:
+        side, line = index.frame["split"].to_numpy(str), "Between the parts that the data come in"
+    else:
+        side, line = _sides(index, subjects, options)
+    found = examine(index.frame, subjects, side, pairs, protocol=options["protocol"])
+    about = f"{index.describe()}. {line}. Research use only; not for diagnosis."
+    return found, figure(found, about, cells.origin, cells.images)
+
+
+def _sides(
+    index: "Index", subjects: "np.ndarray", options: dict[str, Any]
+) -> "tuple[np.ndarray, str]":
+    """The side of each cell under a protocol, and the protocol in a line."""
+    import numpy as np
+
+    from leukemia.audit import LEFT_OUT
+    from leukemia.protocol import split
+
     sides = split(index, subjects, *(options[k] for k in ("protocol", "seed", "fold", "folds")))
-    side = np.full(len(cells), LEFT_OUT, dtype="<U10")
+    side = np.full(len(subjects), LEFT_OUT, dtype="<U10")
     for name, rows in sides.rows.items():
         side[rows] = name
-    found = examine(index.frame, subjects, side, pairs, protocol=sides.name)
-    about = f"{index.describe()}. {sides.line}. Research use only; not for diagnosis."
-    return found, figure(found, about, cells.origin, cells.images)
+    return side, sides.line
 
 
 def _of_manifest(options: dict[str, Any]) -> "tuple[Audit, np.ndarray]":

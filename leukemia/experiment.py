@@ -169,7 +169,7 @@ def _origins(made: TrainingSet, shown: np.ndarray, sides: np.ndarray) -> MadeCel
     if not len(sides):
         return None
     if made.parents is not None:
-        return MadeCells(sides, shown[made.parents])
+        return MadeCells(sides, np.where(made.parents < 0, -1, shown[made.parents]))
     label = made.cells.labels[made.synthetic][0]
     learned_from = shown[made.cells.labels[: len(shown)] == label]
     return MadeCells(sides, None, learned_from)
