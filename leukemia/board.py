@@ -42,9 +42,10 @@ def publish(experiment_id: str, ranking: Ranking, kept: pd.DataFrame, waived: st
         _write_summary(client, run.info.run_id, row, kept.iloc[-1], colour)
         said = "\n".join([as_text(ranking), *ranking.notes, waived])
         _log_ranking(client, run.info.run_id, ranking, said, waived)
-        _tag_runs(client, row, kept, colour)
+        client.set_tag(row["run_id"], "mlflow.runColor", colour)
     for run in old.values():
         client.set_tag(run.info.run_id, "kind", "former summary")
+    _tag_best(client, experiment_id, ranking.table)
     _save_views(client, experiment_id)
 
 
@@ -147,14 +148,15 @@ def _log_ranking(
     client.log_batch(run_id, tags=[RunTag("metric", ranking.metric), RunTag("waived", waived)])
 
 
-def _tag_runs(client: mlflow.MlflowClient, row: pd.Series, kept: pd.DataFrame, colour: str) -> None:
-    """Rank and colour on the arm's best run alone: one run an arm is shown on the charts."""
-    runs = kept[kept["arm"] == row["arm"]]
-    marked = runs["best_of_arm"] == "true" if "best_of_arm" in runs else runs["run_id"] == ""
-    for run_id in runs["run_id"][marked & (runs["run_id"] != row["run_id"])]:
-        client.set_tag(run_id, "best_of_arm", "false")
-    tags = {"rank": str(row["rank"]), "best_of_arm": "true", "mlflow.runColor": colour}
-    client.log_batch(row["run_id"], tags=[RunTag(k, v) for k, v in tags.items()])
+def _tag_best(client: mlflow.MlflowClient, experiment_id: str, table: pd.DataFrame) -> None:
+    """Mark each arm's best run, which stands for it on the charts, and no other run."""
+    marked = client.search_runs([experiment_id], "tags.best_of_arm = 'true'")
+    for run in marked:
+        if run.info.run_id not in set(table["run_id"]):
+            client.set_tag(run.info.run_id, "best_of_arm", "false")
+    for row in table.to_dict("records"):
+        tags = {"rank": row["rank"], "best_of_arm": "true"}
+        client.log_batch(row["run_id"], tags=[RunTag(k, str(v)) for k, v in tags.items()])
 
 
 def _save_views(client: mlflow.MlflowClient, experiment_id: str) -> None:

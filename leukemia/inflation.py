@@ -74,6 +74,8 @@ def measure(records: pd.DataFrame, tested: Mapping[str, Scored], metric: str) ->
     figures, steps = [], []
     for arm, runs in records.groupby("arm", sort=True):
         by_protocol = {str(name): of for name, of in runs.groupby("protocol")}
+        if len(by_protocol) < 2:
+            continue  # there is nothing to set it against
         for protocol in filter(by_protocol.__contains__, ORDER):
             figures.append(_figure(str(arm), protocol, by_protocol[protocol], tested, metric))
         for step, flattering, honest in STEPS:

@@ -83,6 +83,13 @@ def test_only_seeds_that_both_protocols_ran_are_set_against_each_other() -> None
     assert found.steps["runs"].tolist() == [1]
 
 
+def test_a_technique_of_one_protocol_alone_is_left_out() -> None:
+    found = measured(
+        run("baseline", "subject", 0.3), run("baseline", "image", 0.1), run("dcgan", "subject", 0.3)
+    )
+    assert set(found.figures["arm"]) == {"baseline"}
+
+
 def test_the_picture_is_drawn() -> None:
     picture = inflation.figure(
         measured(run("baseline", "subject", 0.3), run("baseline", "image", 0.1))

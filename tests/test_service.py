@@ -488,7 +488,7 @@ def test_the_ranking_link_opens_the_sorted_table(server: str, page) -> None:
 
 
 def test_the_chart_link_opens_curves_and_pictures(server: str, page) -> None:
-    page.set_viewport_size({"width": 1900, "height": 6000})  # cards out of sight are not drawn
+    page.set_viewport_size({"width": 1900, "height": 9000})  # cards out of sight are not drawn
     page.goto(views.address(server, experiment_id(), board.CHARTS, charts=True))
     page.get_by_role("heading", name="gan_samples").wait_for(timeout=60_000)
     page.wait_for_timeout(5000)  # curves and pictures
