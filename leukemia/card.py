@@ -38,8 +38,12 @@ def card(run: Logged) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def shortened(text: str, whole: str) -> str:
-    """A card as a version's description: what fits, and where the whole card is."""
+def as_description(text: str, whole: str) -> str:
+    """A card as a version's description: what fits, and where the whole card is.
+
+    MLflow's page shows Markdown tables without space between their columns: it is put there.
+    """
+    text = text.replace(" | ", "\u00a0\u00a0\u00a0 | ")
     if len(text) <= LONGEST:
         return text
     end = f"\n\n(cut; the whole card: {whole})\n"

@@ -12,7 +12,7 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
 from leukemia import tracking
-from leukemia.card import Logged, card, shortened
+from leukemia.card import Logged, as_description, card
 from leukemia.data.store import Geometry
 from leukemia.errors import UserError
 from leukemia.tracking import MODEL
@@ -53,7 +53,7 @@ def register(run_id: str, name: str = NAME, waived: str = "") -> ModelVersion:
     text = _card_of(run, waived)
     client.log_text(run_id, text, "model_card.md")
     client.update_model_version(
-        name, version.version, shortened(text, f"model_card.md of run {run_id}")
+        name, version.version, as_description(text, f"model_card.md of run {run_id}")
     )
     for key in ("technique", "seed", "fold", "protocol", "data_digest", "synthetic_data", "leaks"):
         client.set_model_version_tag(name, version.version, key, run.data.tags.get(key, ""))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from leukemia.card import Logged, card
+from leukemia.card import Logged, as_description, card
 from leukemia.evaluation.by_subject import by_subject
 from leukemia.evaluation.scored import Scored
 
@@ -60,3 +60,12 @@ def test_drawn_cells_and_waived_findings_stand_at_the_top() -> None:
 
 def test_code_that_was_not_committed_is_said() -> None:
     assert "abc123 with uncommitted changes" in card(logged(git_dirty="true"))
+
+
+def test_a_description_fits_where_mlflow_keeps_it_and_says_where_the_rest_is() -> None:
+    text = card(logged())
+    short = as_description(text, "model_card.md")
+    assert short.replace("\u00a0", "") == text
+    long = as_description(card(logged(audit="a finding\n" * 600)), "model_card.md of run run1")
+    assert 4900 < len(long) <= 5000
+    assert long.endswith("(cut; the whole card: model_card.md of run run1)\n")
