@@ -17,7 +17,7 @@ from leukemia.evaluation import comparison, intervals
 from leukemia.evaluation.figures import render
 from leukemia.evaluation.intervals import Repeats
 from leukemia.evaluation.scored import Scored
-from leukemia.ranking import TERMS
+from leukemia.ranking import TERMS, repeats_of
 from leukemia.ranking_text import aligned
 
 # (what is done, the protocol that does it, the one that does all but that)
@@ -104,7 +104,7 @@ def by_protocol(records: pd.DataFrame, tested: Mapping[str, Scored]) -> pd.DataF
     """
     rows = []
     for (arm, protocol), runs in records.groupby(["arm", "protocol"], sort=True):
-        wide = intervals.interval(_repeats(runs, tested), "bal_acc")
+        wide = intervals.interval(repeats_of(runs, tested), "bal_acc")
         rows.append(
             {
                 "technique": arm, "protocol": protocol, "runs": len(runs),
@@ -145,7 +145,7 @@ def figure(found: Inflation) -> np.ndarray:
 def _figure(
     arm: str, protocol: str, runs: pd.DataFrame, tested: Mapping[str, Scored], metric: str
 ) -> dict[str, object]:
-    wide = intervals.interval(_repeats(runs, tested), metric)
+    wide = intervals.interval(repeats_of(runs, tested), metric)
     return {
         "arm": arm, "protocol": protocol, "runs": len(runs), "value": wide.value,
         "lo": wide.low, "hi": wide.high, "subjects": wide.subjects,
@@ -161,7 +161,7 @@ def _step(
     metric: str,
 ) -> dict[str, object]:
     both = flattering[["seed", "fold"]].merge(honest[["seed", "fold"]])
-    a, b = _repeats(flattering.merge(both), tested), _repeats(honest.merge(both), tested)
+    a, b = repeats_of(flattering.merge(both), tested), repeats_of(honest.merge(both), tested)
     found = comparison.difference(a, b, metric)
     if _the_same(a, b):  # such as a baseline, which has nothing to balance before the split
         found = replace(found, value=0.0, low=0.0, high=0.0, p=1.0)
@@ -178,13 +178,6 @@ def _the_same(a: Repeats, b: Repeats) -> bool:
         np.array_equal(one.origin, other.origin) and np.array_equal(one.scores, other.scores)
         for one, other in pairs
     )
-
-
-def _repeats(runs: pd.DataFrame, tested: Mapping[str, Scored]) -> Repeats:
-    return [
-        [tested[run_id] for run_id in of_seed.sort_values("fold")["run_id"]]
-        for _, of_seed in runs.groupby("seed")
-    ]
 
 
 def _figures_text(found: Inflation) -> str:

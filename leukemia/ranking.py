@@ -104,11 +104,7 @@ def rank(records: pd.DataFrame, tested: Mapping[str, Scored], metric: str = CHOI
     point gained over baseline, NaN where none is), run_id (the arm's run that is best on
     validation). Equal means are ordered by arm's name.
     """
-    repeats = {str(arm): _repeats(runs, tested) for arm, runs in records.groupby("arm")}
-    rows = [
-        _row(str(arm), runs, repeats[str(arm)], metric)
-        for arm, runs in records.groupby("arm", sort=True)
-    ]
+    rows = [_row(str(arm), runs, tested, metric) for arm, runs in records.groupby("arm", sort=True)]
     table = pd.DataFrame(rows).sort_values("val", ascending=False, kind="stable")
     table = table.reset_index(drop=True)
     compared = compare(records, tested, list(table["arm"]), metric)
@@ -180,8 +176,8 @@ def ties(table: pd.DataFrame) -> str:
     )
 
 
-def _repeats(runs: pd.DataFrame, tested: Mapping[str, Scored]) -> Repeats:
-    """The test cells of an arm's runs: seeds, and within each its folds."""
+def repeats_of(runs: pd.DataFrame, tested: Mapping[str, Scored]) -> Repeats:
+    """The test cells of one arm's runs: seeds, and within each its folds."""
     return [
         [tested[run_id] for run_id in of_seed.sort_values("fold")["run_id"]]
         for _, of_seed in runs.groupby("seed")
@@ -195,14 +191,16 @@ def _paired(
     of_arm, of_other = records[records["arm"] == arm], records[records["arm"] == against]
     on = ["seed", "fold"]
     both = of_arm[on].merge(of_other[on])
-    return _repeats(of_arm.merge(both), tested), _repeats(of_other.merge(both), tested)
+    return repeats_of(of_arm.merge(both), tested), repeats_of(of_other.merge(both), tested)
 
 
-def _row(arm: str, runs: pd.DataFrame, repeats: Repeats, metric: str) -> dict[str, object]:
+def _row(
+    arm: str, runs: pd.DataFrame, tested: Mapping[str, Scored], metric: str
+) -> dict[str, object]:
     chosen = f"val_{metric}"
     best = runs.sort_values([chosen, "seed", "fold"], ascending=[False, True, True]).iloc[0]
     by_seed = runs.groupby("seed")[chosen].mean()
-    wide = intervals.interval(repeats, metric)
+    wide = intervals.interval(repeats_of(runs, tested), metric)
     energy = [runs[name].mean() for name in ENERGY if name in runs]
     return {
         "arm": arm,
