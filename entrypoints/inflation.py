@@ -17,7 +17,8 @@ from entrypoints.command import (
     option,
     with_options,
 )
-from entrypoints.study import ARMS, arms_of, say_failed, train_all
+from entrypoints.study import ARMS, arms_of, folds_of, say_failed, train_all
+from entrypoints.train import gathered
 from leukemia.names import PROTOCOLS
 
 
@@ -49,6 +50,7 @@ def main(
 ) -> None:
     """Train under each protocol, then measure the differences."""
     from leukemia import tracking
+    from leukemia.protocol import has_official
 
     shared["data"] = str(Path(shared["data"]).absolute())
     # Only the protocol may differ: thesis would otherwise bring its own epochs and scaling.
@@ -56,12 +58,14 @@ def main(
     shared["scaling"] = "imagenet" if shared["scaling"] == "auto" else shared["scaling"]
     experiment_id = tracking.connect(experiment)
     tracking.reap(experiment_id)
-    chosen = [name for name in protocols if name != "official" or _has_official(shared)]
+    index, _, _, subjects = gathered(shared)
+    chosen = [name for name in protocols if name != "official" or has_official(index)]
     if len(chosen) < len(protocols):
         click.echo("The data come with no official split: that protocol is left out.")
-    arms = arms_of(chosen, seeds, test_folds, techniques, shared)
+    folds = folds_of(chosen, index, subjects, test_folds, shared["folds"])
+    arms = arms_of(folds, seeds, techniques)
     with tracking.started_run("inflation", f"inflation of {len(techniques)} techniques"):
-        failed = train_all(arms, shared, experiment_id, again)
+        failed = train_all(arms, index, shared, experiment_id, again)
         report(experiment_id, metric)
     say_failed(failed)
 
@@ -77,13 +81,6 @@ def report(experiment_id: str, metric: str) -> None:
     click.echo(inflation.as_text(found))
     link = views.address(tracking.server(), experiment_id, board.PROTOCOLS, charts=True)
     click.echo(f"Technique by protocol in MLflow: {link}")
-
-
-def _has_official(shared: dict[str, Any]) -> bool:
-    from entrypoints.train import opened
-    from leukemia.protocol import has_official
-
-    return has_official(opened(shared))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,6 +29,11 @@ from entrypoints.register import register
 from entrypoints.train import gathered, planned
 from leukemia import techniques
 from leukemia.provenance import ROOT
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from leukemia.data.index import Index
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
@@ -97,43 +102,46 @@ def main(
     shared["data"] = str(Path(shared["data"]).absolute())
     experiment_id = tracking.connect(experiment)
     tracking.reap(experiment_id)
-    arms = arms_of([protocol], seeds, test_folds, techniques, shared)
+    index, _, _, subjects = gathered(shared)
+    folds = folds_of([protocol], index, subjects, test_folds, shared["folds"])
+    arms = arms_of(folds, seeds, techniques)
     with tracking.started_run("study", f"study of {len(techniques)} techniques"):
-        failed = train_all(arms, shared, experiment_id, again)
+        failed = train_all(arms, index, shared, experiment_id, again)
         leader, waived = rank(experiment_id, protocol, metric, waive)
         register(leader, model, waived)
     say_failed(failed)
 
 
-def arms_of(
-    protocols: list[str],
-    seeds: list[int],
-    test_folds: list[int],
-    techniques: list[str],
-    shared: dict[str, Any],
-) -> list[Arm]:
-    """Every run of a study, the folds of a seed one after another, techniques side by side."""
+def folds_of(
+    protocols: list[str], index: "Index", subjects: "np.ndarray", wanted: list[int], asked: int
+) -> dict[str, list[int]]:
+    """The folds to test on under each protocol; `wanted`: these of them, none: all."""
     from leukemia.protocol import number_of_folds
 
-    index, _, _, subjects = gathered(shared)
-    arms = []
-    for protocol in protocols:
-        there = range(number_of_folds(index, subjects, protocol, shared["folds"]))
-        folds = [fold for fold in there if not test_folds or fold in test_folds]
-        arms += [
-            Arm(t, protocol, seed, fold) for seed in seeds for fold in folds for t in techniques
-        ]
-    return arms
+    there = {name: range(number_of_folds(index, subjects, name, asked)) for name in protocols}
+    return {
+        name: [fold for fold in folds if not wanted or fold in wanted]
+        for name, folds in there.items()
+    }
+
+
+def arms_of(folds: dict[str, list[int]], seeds: list[int], techniques: list[str]) -> list[Arm]:
+    """Every run of a study, the folds of a seed one after another, techniques side by side."""
+    return [
+        Arm(technique, protocol, seed, fold)
+        for protocol, of_protocol in folds.items()
+        for seed in seeds
+        for fold in of_protocol
+        for technique in techniques
+    ]
 
 
 def train_all(
-    arms: list[Arm], shared: dict[str, Any], experiment_id: str, again: bool
+    arms: list[Arm], index: "Index", shared: dict[str, Any], experiment_id: str, again: bool
 ) -> list[Arm]:
     """Train what is not there yet; the arms that failed."""
-    from entrypoints.train import opened
     from leukemia import tracking
 
-    index = opened(shared)
     done = {} if again else tracking.finished(experiment_id)
     keys = {
         arm: planned(

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class Code:
         return bool(self.diff)
 
 
+@cache  # asked for every run of a study, and the code that runs was read when it began
 def code() -> Code:
     """The state of the checkout; files that git does not know are named in the diff's head."""
     commit = _git("rev-parse", "HEAD").strip()

@@ -148,12 +148,7 @@ def reap(experiment_id: str) -> int:
 
 def records(experiment_id: str) -> pd.DataFrame:
     """The finished training runs of an experiment, one row each, as `ranking` reads them."""
-    runs = mlflow.search_runs(
-        [experiment_id],
-        "tags.kind = 'train' and attributes.status = 'FINISHED'",
-        run_view_type=ViewType.ACTIVE_ONLY,
-        max_results=50_000,
-    )
+    runs = _trained(experiment_id)
     if runs.empty:
         raise UserError(
             "no finished training runs in this experiment; train first, for example "
@@ -170,16 +165,22 @@ def records(experiment_id: str) -> pd.DataFrame:
     return runs[runs["leaks"].notna()].astype({"seed": int, "fold": int})
 
 
-def finished(experiment_id: str) -> dict[str, str]:
-    """The key of each finished training run's plan -> its run ID (the latest's)."""
-    runs = mlflow.search_runs(
+def _trained(experiment_id: str) -> pd.DataFrame:
+    """The finished training runs, as MLflow gives them."""
+    return mlflow.search_runs(
         [experiment_id],
         "tags.kind = 'train' and attributes.status = 'FINISHED'",
-        order_by=["attributes.start_time ASC"],
+        run_view_type=ViewType.ACTIVE_ONLY,
         max_results=50_000,
     )
+
+
+def finished(experiment_id: str) -> dict[str, str]:
+    """The key of each finished training run's plan -> its run ID (the latest's)."""
+    runs = _trained(experiment_id)
     if "tags.key" not in runs:
         return {}
+    runs = runs.sort_values("start_time")
     return dict(zip(runs["tags.key"], runs["run_id"], strict=True))
 
 
