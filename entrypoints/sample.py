@@ -14,13 +14,14 @@ from entrypoints.command import Command, option
 @click.command(cls=Command, help=__doc__)
 @option("out", "folder to draw into", default="sample", type=click.Path(path_type=Path))
 @option("seed", "decides every pixel", default=7, type=click.IntRange(0))
-@option("cells", "how many cells in all, 72 or more", default=570, type=click.IntRange(72))
-def main(out: Path, seed: int, cells: int) -> None:
+@option("cells", "how many cells in all, two or more a subject", default=570)
+@option("subjects", "how many subjects in all, a multiple of 18", default=36)
+def main(out: Path, seed: int, cells: int, subjects: int) -> None:
     """Draw the sample unless it is there."""
     from leukemia.data.index import open_index
     from leukemia.data.sample import draw_sample
 
-    draw_sample(out, seed, cells, progress=console.bar("drawing cells"))
+    draw_sample(out, seed, cells, subjects, progress=console.bar("drawing cells"))
     click.echo(f"{out}: {open_index(out).describe()}")
 
 

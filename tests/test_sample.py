@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,7 @@ def test_the_marker_says_that_the_cells_are_drawn(tree: Path) -> None:
         "kind": "drawn cells",
         "seed": 3,
         "cells": CELLS,
+        "subjects": 36,
         "generator_version": 1,
         "note": "Drawn by a program from a seed; no patient. "
         "Figures measured on them say nothing about leukemia.",
@@ -137,7 +139,7 @@ def test_another_seed_draws_other_cells() -> None:
 def test_drawing_again_touches_nothing(tree: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in tree.rglob("*")}
     calls: list[tuple[int, int]] = []
-    again = sample.draw_sample(tree.parent, 3, CELLS, lambda *call: calls.append(call))
+    again = sample.draw_sample(tree.parent, 3, CELLS, progress=lambda *call: calls.append(call))
     assert again == tree
     assert calls == []
     assert {p: p.stat().st_mtime_ns for p in tree.rglob("*")} == before
@@ -145,7 +147,7 @@ def test_drawing_again_touches_nothing(tree: Path) -> None:
 
 def test_another_sample_is_refused_and_kept(tree: Path) -> None:
     before = digests(tree)
-    with pytest.raises(UserError, match=r"holds a drawn sample of 144 cells \(seed 3.*seed 4"):
+    with pytest.raises(UserError, match=r"holds .* 144 cells of 36 subjects \(seed 3.*seed 4"):
         sample.draw_sample(tree.parent, seed=4, cells=CELLS)
     assert digests(tree) == before
 
@@ -189,6 +191,24 @@ def test_the_smallest_sample_has_every_subject(tmp_path: Path) -> None:
     tree = sample.draw_sample(tmp_path, cells=72)
     assert len({subject_of(path.name) for path in training_files(tree)}) == 24
     assert len({subject_of(row["Patient_ID"]) for row in label_rows(tree)}) == 12
+
+
+def test_more_subjects_share_the_folds_evenly(tmp_path: Path) -> None:
+    tree = sample.draw_sample(tmp_path, cells=180, subjects=90)
+    folds = {(path.parent.name, subject_of(path.name)): path for path in training_files(tree)}
+    train = {name for _, name in folds}
+    later = {subject_of(row["Patient_ID"]) for row in label_rows(tree)}
+    assert (len(train), len(later)) == (60, 30)
+    assert not train & later
+    per_fold = Counter((p.parent.parent.name, label) for (label, _), p in folds.items())
+    assert per_fold == dict.fromkeys(product(("fold_0", "fold_1", "fold_2"), ("all", "hem")), 10)
+
+
+@pytest.mark.parametrize("subjects", [0, 17, 37])
+def test_subjects_that_do_not_fill_the_folds_are_refused(tmp_path: Path, subjects: int) -> None:
+    with pytest.raises(UserError, match=rf"sample of {subjects} subjects.*a multiple of 18"):
+        sample.draw_sample(tmp_path, subjects=subjects)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_smaller_size_is_the_central_part_of_the_same_cells() -> None:

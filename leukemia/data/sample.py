@@ -27,9 +27,10 @@ from leukemia.errors import UserError
 FOLDER = "C-NMC_Leukemia"
 DEFAULT_CELLS = 570  # 420 to train on and 150 preliminary: 347 MB of bitmaps
 
+DEFAULT_SUBJECTS = 36  # a third in each class to train on, a sixth in each preliminary
+
 FOLDS = 3
-TRAINING_SUBJECTS = 12  # a class, four in each fold
-PRELIMINARY_SUBJECTS = 6  # a class
+SUBJECTS_STEP = 18  # so that every fold has as many subjects of each class
 PRELIMINARY_SHARE = 150 / 570
 FIRST_PRELIMINARY = {
     POSITIVE: 53,
@@ -63,19 +64,22 @@ def draw_sample(
     root: Path,
     seed: int = 7,
     cells: int = DEFAULT_CELLS,
+    subjects: int = DEFAULT_SUBJECTS,
     progress: Progress | None = None,
 ) -> Path:
     """Draw `cells` cells under `root`/C-NMC_Leukemia and return that folder.
 
-    Two ALL cells for one HEM cell; 12 training subjects a class, four in each of the three
-    folds, and 6 other subjects a class in the preliminary set. A cell takes 608,454 bytes.
+    Two ALL cells for one HEM cell; half of the `subjects` have each label. Two thirds of them
+    train, as many in each of the three folds, and the others are the preliminary set. A cell
+    takes 608,454 bytes.
     The folder appears only when it is whole, and is left alone if it is there already.
 
-    Raises: UserError if the folder holds anything but this very sample, or `cells` is too few.
+    Raises: UserError if the folder holds anything but this very sample, `cells` is too few, or
+        `subjects` is no multiple of 18.
     """
     target = Path(root) / FOLDER
-    marker = _marker(seed, cells)
-    training, preliminary = _plan_sample(seed, cells)
+    marker = _marker(seed, cells, subjects)
+    training, preliminary = _plan_sample(seed, cells, subjects)
     if _is_there(target, marker):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -112,20 +116,23 @@ def draw_cells(n: int, seed: int = 7, size: int = 210, subjects: int = 24) -> Ce
     )
 
 
-def _plan_sample(seed: int, cells: int) -> tuple[list[Planned], list[Planned]]:
-    fewest = 4 * (TRAINING_SUBJECTS + PRELIMINARY_SUBJECTS)
-    if cells < fewest:
+def _plan_sample(seed: int, cells: int, subjects: int) -> tuple[list[Planned], list[Planned]]:
+    if subjects < SUBJECTS_STEP or subjects % SUBJECTS_STEP:
+        raise UserError(
+            f"A drawn sample of {subjects} subjects cannot fill three folds and a preliminary "
+            f"set evenly: ask for a multiple of {SUBJECTS_STEP}."
+        )
+    if cells < 2 * subjects:
         raise UserError(
             f"A drawn sample of {cells} cells cannot give every subject a cell: "
-            f"ask for at least {fewest} cells."
+            f"ask for at least {2 * subjects} cells, or fewer subjects."
         )
     rng = np.random.default_rng(seed)
     preliminary = round(cells * PRELIMINARY_SHARE)
-    first = FIRST_PRELIMINARY
-    training_names = {label: range(1, 1 + TRAINING_SUBJECTS) for label in SUFFIX}
-    preliminary_names = {
-        label: range(first[label], first[label] + PRELIMINARY_SUBJECTS) for label in SUFFIX
-    }
+    train, later = subjects // 3, subjects // 6
+    training_names = {label: range(1, 1 + train) for label in SUFFIX}
+    first = {label: max(start, 1 + train) for label, start in FIRST_PRELIMINARY.items()}
+    preliminary_names = {label: range(first[label], first[label] + later) for label in SUFFIX}
     training = _plan(rng, seed, cells - preliminary, training_names)
     return training, _plan(rng, seed, preliminary, preliminary_names)
 
@@ -167,11 +174,12 @@ def _unequal_shares(rng: np.random.Generator, total: int, parts: int) -> list[in
 # Files
 
 
-def _marker(seed: int, cells: int) -> dict[str, str | int]:
+def _marker(seed: int, cells: int, subjects: int) -> dict[str, str | int]:
     return {
         "kind": "drawn cells",
         "seed": seed,
         "cells": cells,
+        "subjects": subjects,
         "generator_version": GENERATOR_VERSION,
         "note": (
             "Drawn by a program from a seed; no patient. "
@@ -207,8 +215,12 @@ def _found(target: Path) -> dict[str, str | int] | None:
 def _described(marker: dict[str, str | int] | None) -> str:
     if marker is None:
         return f"files without a readable {MARKER} (perhaps the genuine C-NMC 2019)"
-    cells, seed, version = (marker.get(k) for k in ("cells", "seed", "generator_version"))
-    return f"a drawn sample of {cells} cells (seed {seed}, generator version {version})"
+    cells, subjects, seed = (marker.get(k) for k in ("cells", "subjects", "seed"))
+    version = marker.get("generator_version")
+    return (
+        f"a drawn sample of {cells} cells of {subjects} subjects "
+        f"(seed {seed}, generator version {version})"
+    )
 
 
 def _publish(drawing: Path, target: Path, marker: dict[str, str | int]) -> None:
