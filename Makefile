@@ -23,7 +23,7 @@ setup: .venv/ready
 
 study: setup
 	$(BIN)/python -m entrypoints.sample --out sample
-	$(BIN)/python -m entrypoints.study --data sample --seeds 0 --test-folds 0 --budget quick --image-size 48
+	$(BIN)/python -m entrypoints.study --data sample --seeds 0 --folds 3 --test-folds 0 --budget quick --image-size 48
 	@echo "Open it all in the MLflow UI: make ui"
 
 test: setup

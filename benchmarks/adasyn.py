@@ -16,7 +16,7 @@ import numpy as np
 
 from leukemia.cells import Cells
 from leukemia.data.drawing import draw_cell, draw_style
-from leukemia.report import silent
+from leukemia.techniques import Workshop
 from leukemia.techniques.adasyn import Settings, balance
 
 SIZE = 210  # px, what the thesis' classifier takes
@@ -35,7 +35,7 @@ def main() -> None:
     train = draw(options.cells, options.rarer)
     print(f"{len(train)} cells, {min(train.counts())} of the rarer class: {peak()} before")
     started = clocks()
-    balanced = balance(train, Settings(options.n_neighbors), np.random.default_rng(0), silent)
+    balanced = balance(train, Settings(options.n_neighbors), Workshop(np.random.default_rng(0)))
     report("leukemia", started, int(balanced.synthetic.sum()))
     if options.peer:
         made = balanced.cells.images[len(train) :]

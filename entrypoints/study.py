@@ -36,14 +36,15 @@ if TYPE_CHECKING:
     from leukemia.data.index import Index
 
 
-def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
+def numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
+    """Different whole numbers with commas; none for `all`."""
     try:
-        numbers = [int(part) for part in value.split(",") if value != "all"]
+        found = [int(part) for part in value.split(",") if value != "all"]
     except ValueError as error:
         raise click.BadParameter(f"'{value}': give whole numbers as 0,1,2") from error
-    if len(set(numbers)) < len(numbers) or min(numbers, default=0) < 0:
+    if len(set(found)) < len(found) or min(found, default=0) < 0:
         raise click.BadParameter(f"'{value}': give different numbers of 0 or more")
-    return numbers
+    return found
 
 
 def _names(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
@@ -56,12 +57,12 @@ def _names(context: click.Context, parameter: click.Parameter, value: str) -> li
 
 
 ARMS = [
-    option("seeds", "one run of every technique for each", default="0,1,2", callback=_numbers),
+    option("seeds", "one run of every technique for each", default="0,1,2", callback=numbers),
     option(
         "test_folds",
         "the folds to test on, as 0,1 or all: all of them test every cell once a seed",
         default="all",
-        callback=_numbers,
+        callback=numbers,
     ),
     option("techniques", "names with commas, or all", default="all", callback=_names),
     option("again", "train anew what is there already", default=False, type=bool),

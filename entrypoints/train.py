@@ -47,7 +47,7 @@ def command_of(name: str) -> click.Command:
         train(name, options)
 
     quick = techniques.defaults(technique, "quick")
-    own = [_setting_option(each, quick) for each in fields(technique.Settings)]
+    own = [setting_option(each, quick) for each in fields(technique.Settings)]
     command = with_options(*own, *SHARED)(run)
     text = re.sub(r"(?<!\n)\n(?!\n)", " ", technique.__doc__ or "")
     return click.command(name, cls=Command, help=text)(command)
@@ -65,13 +65,17 @@ def train(name: str, options: dict[str, Any]) -> None:
     click.echo(f"{plan.title}  {experiment.index.describe()}")
     click.echo(f"{plan.title}  {experiment.protocol_line()}")
     tracking.connect(options["experiment"])
-    with TemporaryDirectory() as folder, tracking.started_run("train", plan.title) as run:
+    unfinished = cache() / "unfinished" / plan.key(experiment.index)
+    with (
+        TemporaryDirectory() as folder,
+        tracking.started_run("train", plan.title, unfinished) as run,
+    ):
         logbook = Logbook(run)
         logbook.start(experiment)
         settings = _fetched(plan.settings, Path(folder))
         able = replace(experiment, plan=replace(plan, settings=settings))
         listener = console.both(console.training(plan.title, plan.schedule.epochs), logbook)
-        outcome = experiments.run(able, cells, listener)
+        outcome = experiments.run(able, cells, listener, unfinished)
         logbook.finish(experiment, outcome, cells)
     click.echo(f"{plan.title}  {outcome.classifier.note}")
     if outcome.audit.blocking:
@@ -156,12 +160,14 @@ def _unless_auto(value: str, default: str) -> str:
     return default if value == "auto" else value
 
 
-def _setting_option(each: Any, quick: Any) -> Any:
+def setting_option(each: Any, quick: Any) -> Any:
     """The option of a technique's setting; unset means the budget's default."""
     default, under_quick = each.default, getattr(quick, each.name)
-    said = f"{default}" if under_quick == default else f"{default}; quick: {under_quick}"
+    said = "" if default is None else f"{default}"
+    if under_quick != default:
+        said = f"{said}; quick: {under_quick}".removeprefix("; ")
     choices = each.metadata.get("choices")
-    kind = click.Choice(choices) if choices else type(default)
+    kind = click.Choice(choices) if choices else each.metadata.get("kind", type(default))
     help = f"{each.metadata['help']}  [default: {said}]" if said else each.metadata["help"]
     return option(each.name, help, default=None, type=kind)
 

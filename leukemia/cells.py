@@ -68,6 +68,8 @@ class TrainingSet:
     parents: (made, k) int, the rows of the cells that each made cell was made of; None where
         every made cell was learned from all the cells of its class.
     epoch_size: cells in an epoch where not each cell once: they are then visited in turn.
+    figures: what the technique measured of its work, by metric name.
+    copied: why too many made cells are copies of real ones, "" where they are not.
     files: what else the run should keep, by artifact path (a trained generator).
     """
 
@@ -77,6 +79,8 @@ class TrainingSet:
     draw_weights: np.ndarray | None = None
     parents: np.ndarray | None = None
     epoch_size: int | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+    copied: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
 
     def part(self, rows: np.ndarray) -> "TrainingSet":
@@ -104,6 +108,8 @@ def with_made(
     images: np.ndarray,
     maker: str,
     parents: np.ndarray | None = None,
+    figures: Mapping[str, float] | None = None,
+    copied: str = "",
     files: Mapping[str, bytes] | None = None,
 ) -> TrainingSet:
     """The training cells followed by `images` (m, H, W, 3) uint8 as cells of the rarer class.
@@ -120,4 +126,11 @@ def with_made(
         np.concatenate([train.origin, made]),
     )
     synthetic = np.arange(len(cells)) >= len(train)
-    return TrainingSet(cells, synthetic, parents=parents, files=files or {})
+    return TrainingSet(
+        cells,
+        synthetic,
+        parents=parents,
+        figures=figures or {},
+        copied=copied,
+        files=files or {},
+    )

@@ -110,6 +110,14 @@ def build(spec: Spec, seed: int) -> Classifier:
     return Classifier(model, name, note, weights is not None and spec.scaling == "imagenet")
 
 
+def features(classifier: Classifier) -> "keras.Model":
+    """The classifier below its head: (n, size, size, 3) uint8 -> (n, c) float32 pooled maps."""
+    import keras
+
+    model = classifier.model
+    return keras.Model(model.inputs, model.get_layer("features").output)
+
+
 def find_weights(spec: Spec) -> tuple[str | None, str]:
     """The file (or `imagenet`) that the backbone starts from, None for scratch, and a note."""
     if spec.weights == "none" or (spec.weights == "auto" and spec.backbone != "resnet50"):

@@ -5,6 +5,7 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,15 +14,16 @@ import tensorflow as tf
 from leukemia import energy
 from leukemia.audit import Audit, MadeCells, examine
 from leukemia.cells import Cells, TrainingSet
-from leukemia.classifier import Classifier, build
+from leukemia.classifier import Classifier, build, features
 from leukemia.errors import UserError
 from leukemia.evaluation.reading import Reading, read
 from leukemia.evaluation.scored import Scored
 from leukemia.plan import Experiment, Plan
 from leukemia.protocol import SIDES, sides_of_made
 from leukemia.report import Report
+from leukemia.techniques import Workshop
 from leukemia.thesis.counting import as_the_thesis_counts
-from leukemia.training import History, Job, fit, scores
+from leukemia.training import History, Job, fit, predict, scores
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,13 @@ class Outcome:
     costs: dict[str, float]
 
 
-def run(experiment: Experiment, cells: Cells, report: Report) -> Outcome:
+def run(
+    experiment: Experiment, cells: Cells, report: Report, folder: Path | None = None
+) -> Outcome:
     """Balance, audit, train and evaluate; test cells are looked at once, after training.
 
-    cells: those of the experiment's index, in its order.
+    cells: those of the experiment's index, in its order. folder: where a technique may leave
+    unfinished work, so that the same experiment goes on with it.
 
     Same cells, split, plan and machine: same outcome, bit for bit.
 
@@ -72,7 +77,7 @@ def run(experiment: Experiment, cells: Cells, report: Report) -> Outcome:
     plan, rows = experiment.plan, experiment.split.rows
     classifier = build(plan.spec, plan.seed)
     clock = Clock()
-    balanced = balance(experiment, cells, report)
+    balanced = balance(experiment, cells, workshop(experiment, cells, classifier, report, folder))
     clock.note("balance")
     validation = cells.take(rows["validation"])
     job = Job(balanced.training, validation, plan.batch_size, plan.seed, report)
@@ -91,13 +96,42 @@ def run(experiment: Experiment, cells: Cells, report: Report) -> Outcome:
     )
 
 
-def balance(experiment: Experiment, cells: Cells, report: Report) -> Balanced:
+def only_balanced(
+    experiment: Experiment, cells: Cells, report: Report, folder: Path | None = None
+) -> TrainingSet:
+    """What the technique makes of the training cells, without a classifier; as `run`."""
+    tf.config.experimental.enable_op_determinism()
+    classifier = build(experiment.plan.spec, experiment.plan.seed)
+    given = workshop(experiment, cells, classifier, report, folder)
+    return balance(experiment, cells, given).training
+
+
+def workshop(
+    experiment: Experiment,
+    cells: Cells,
+    classifier: Classifier,
+    report: Report,
+    folder: Path | None,
+) -> Workshop:
+    """What the technique has at hand: features are those that the classifier starts from."""
+    plan, split = experiment.plan, experiment.split
+    return Workshop(
+        np.random.default_rng(plan.seed),
+        report,
+        None if split.balances_first else cells.take(split.rows["validation"]),
+        lambda images: predict(features(classifier), images),
+        f"{plan.spec.backbone}, weights {classifier.weights}",
+        folder,
+    )
+
+
+def balance(experiment: Experiment, cells: Cells, given: Workshop) -> Balanced:
     """What the technique makes of the cells that its protocol shows it, parted into sides."""
     split, plan = experiment.split, experiment.plan
     shown = split.rows["train"]
     if split.balances_first:
         shown = np.sort(np.concatenate([split.rows[side] for side in SIDES]))
-    made = balanced(cells.take(shown), plan, report)
+    made = balanced(cells.take(shown), plan, given)
     real = np.full(len(cells), "left out", dtype="<U10")
     for side in SIDES:
         real[split.rows[side]] = side
@@ -115,10 +149,9 @@ def balance(experiment: Experiment, cells: Cells, report: Report) -> Balanced:
     return Balanced(made.part(sides == "train"), held_out, found)
 
 
-def balanced(train: Cells, plan: Plan, report: Report) -> TrainingSet:
+def balanced(train: Cells, plan: Plan, given: Workshop) -> TrainingSet:
     """What the technique makes of the training cells, held to its contract."""
-    rng = np.random.default_rng(plan.seed)
-    made = plan.technique.balance(train, plan.settings, rng, report)
+    made = plan.technique.balance(train, plan.settings, given)
     _hold_to_contract(train, made, plan.name)
     return made
 
@@ -172,7 +205,7 @@ def _origins(made: TrainingSet, shown: np.ndarray, sides: np.ndarray) -> MadeCel
         return MadeCells(sides, np.where(made.parents < 0, -1, shown[made.parents]))
     label = made.cells.labels[made.synthetic][0]
     learned_from = shown[made.cells.labels[: len(shown)] == label]
-    return MadeCells(sides, None, learned_from)
+    return MadeCells(sides, None, learned_from, made.copied)
 
 
 def _hold_to_contract(train: Cells, made: TrainingSet, name: str) -> None:

@@ -11,13 +11,14 @@ import pandas as pd
 from leukemia.data.likeness import Pair, in_order
 from leukemia.names import LEAKS
 
-IDENTICAL, ALIKE, SUBJECT, MADE, LABELS = LEAKS  # these block
+IDENTICAL, ALIKE, SUBJECT, MADE, COPIES, LABELS = LEAKS  # these block
 REPEATED, JOINED = "repeated", "joined"  # these do not
 KINDS = {
     IDENTICAL: "byte-identical files on two sides",
     ALIKE: "near-identical cells on two sides",
     SUBJECT: "subjects on two sides",
     MADE: "made cells on one side, what they were made of on another",
+    COPIES: "made cells that are copies of a person's cells",
     LABELS: "one cell under two labels",
     REPEATED: "cells that are there more than once, on one side",
     JOINED: "groups of subjects taken for one person each",
@@ -52,11 +53,13 @@ class MadeCells:
     sides: (m,) str, the side of each made cell.
     parents: (m, k) int, the rows of the index that each was made of, -1 for none; None where
         all were learned from the cells at `learned_from`, (r,) int rows.
+    copied: why too many of them are copies of real cells, "" where they are not.
     """
 
     sides: np.ndarray
     parents: np.ndarray | None
     learned_from: np.ndarray | None = None
+    copied: str = ""
 
 
 def find(
@@ -75,6 +78,7 @@ def find(
         *_alike(cells, digests, pairs),
         *_subjects(cells),
         *_made(cells, made),
+        *_copied(made),
         *_joined(cells, digests, pairs),
     ]
     order = list(KINDS)
@@ -158,6 +162,12 @@ def _made(cells: _Cells, made: MadeCells | None) -> Iterator[Finding]:
                 f"the split, and training cells only"
             )
             yield Finding(MADE, (), (), (side, other), text)
+
+
+def _copied(made: MadeCells | None) -> Iterator[Finding]:
+    """One finding where the technique says so itself: it alone has seen both kinds of cells."""
+    if made is not None and made.copied:
+        yield Finding(COPIES, (), (), tuple(_known(made.sides)), made.copied)
 
 
 def _made_of(made: MadeCells, here: np.ndarray, there: np.ndarray) -> tuple[int, int]:

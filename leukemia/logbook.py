@@ -30,7 +30,7 @@ from PIL import Image
 
 from leukemia import audit, pictures, provenance
 from leukemia.audit_figure import audit_files, figure
-from leukemia.cells import Cells
+from leukemia.cells import Cells, TrainingSet
 from leukemia.data.index import Index
 from leukemia.evaluation.by_subject import by_subject
 from leukemia.evaluation.error_page import page
@@ -52,6 +52,7 @@ class Logbook:
     def __init__(self, run: Run):
         self._client, self._run_id, self.seconds = mlflow.MlflowClient(), run.info.run_id, 0.0
         self._pictures: set[str] = set()
+        self._there = _logged(self._client, run)
 
     def start(self, experiment: Experiment) -> None:
         """All that is known before training: settings, data sets, code and environment."""
@@ -78,7 +79,9 @@ class Logbook:
         """
         with self._counted():
             last = len(outcome.history)
-            self._metrics(outcome.reading.metrics | outcome.thesis | outcome.costs, last)
+            made = dict(outcome.training_set.figures)
+            figures = outcome.reading.metrics | outcome.thesis | outcome.costs | made
+            self._metrics(figures, last)
             self._tags(_outcome_tags(outcome))
             drawn = pictures.draw(experiment, outcome, cells)
             self._images(drawn, last)
@@ -89,6 +92,14 @@ class Logbook:
             self._client.log_text(self._run_id, _errors(experiment, outcome, cells), ERRORS)
             _log_model(experiment, outcome)
         self._metrics({"log_s": self.seconds}, last)
+
+    def finish_made(self, made: TrainingSet) -> None:
+        """What a technique made and measured, where no classifier was trained."""
+        with self._counted():
+            self._metrics(made.figures, 0)
+            with tempfile.TemporaryDirectory() as folder:
+                _write_made(Path(folder), made)
+                self._client.log_artifacts(self._run_id, folder)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -109,14 +120,34 @@ class Logbook:
         """What is not finite is left out: MLflow would sort it to an end."""
         now = int(time.time() * 1000)
         numbers = {name: float(value) for name, value in values.items()}
-        batch = [Metric(k, v, now, step) for k, v in numbers.items() if math.isfinite(v)]
+        batch = [
+            Metric(k, v, now, step)
+            for k, v in numbers.items()
+            if math.isfinite(v) and step > self._there.get(k, -1)
+        ]
         if batch:
             self._client.log_batch(self._run_id, metrics=batch)
 
     def _images(self, named: Mapping[str, np.ndarray], step: int) -> None:
         self._pictures |= set(named)
         for name, picture in named.items():
+            if step <= self._there.get(name, -1):
+                continue
             self._client.log_image(self._run_id, picture, key=name, step=step, synchronous=True)
+
+
+def _logged(client: mlflow.MlflowClient, run: Run) -> dict[str, int]:
+    """The last step of each metric and picture that a run which goes on has already."""
+    run_id = run.info.run_id
+    last = {
+        name: max(each.step for each in client.get_metric_history(run_id, name))
+        for name in client.get_run(run_id).data.metrics
+        if not name.startswith("system/")
+    }
+    for file in client.list_artifacts(run_id, "images") if last else []:
+        name, _, step, *_ = Path(file.path).name.split("%")
+        last[name] = max(last.get(name, -1), int(step))
+    return last
 
 
 def _params(experiment: Experiment) -> dict[str, Any]:
@@ -214,10 +245,13 @@ def _write_files(
     by_subject(outcome.scored["test"]).to_csv(folder / SUBJECTS, index=False)
     about = f"{experiment.plan.title}. {experiment.protocol_line()} {pictures.RESEARCH_ONLY}"
     audit_files(outcome.audit, figure(outcome.audit, about), folder / "audit")
-    for name, content in outcome.training_set.files.items():
+    _write_made(folder, outcome.training_set)
+
+
+def _write_made(folder: Path, made: TrainingSet) -> None:
+    for name, content in made.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    made = outcome.training_set
     if made.synthetic.any():
         _zip(folder / "made_cells.zip", made.cells.images[made.synthetic])
 

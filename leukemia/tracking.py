@@ -5,6 +5,7 @@ Only this module, `logbook`, `board` and `registry` speak to MLflow.
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -19,7 +20,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import requests
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from mlflow.entities import Run, ViewType
 
 from leukemia.data.files import write_atomically
@@ -33,6 +34,7 @@ PREDICTIONS = "predictions"  # folder of a run's scores, one CSV a side
 SUBJECTS = "test_subjects.csv"  # a row for each test subject
 ERRORS = "errors.html"  # table of the test cells that were called wrongly
 SECONDS_TO_ANSWER = 10  # that a tracking server has
+RUN_ID = "run_id"  # file in an unfinished run's folder
 DOWNLOADS = 8  # at once
 SYSTEM_SECONDS = 5  # between two readings of the machine
 
@@ -114,13 +116,33 @@ def project_run(kind: str) -> Iterator[None]:
 
 
 @contextmanager
-def started_run(kind: str, name: str) -> Iterator[Run]:
+def started_run(
+    kind: str, name: str, unfinished: Path | None = None, nested: bool = False
+) -> Iterator[Run]:
     """A run that always ends: FINISHED, FAILED with the error as a tag, or KILLED.
 
     Inside `mlflow run` it is the project's own run that goes on. A SIGTERM ends it like Ctrl-C.
+
+    unfinished: a folder that keeps the run's ID; if it holds one of this store, that run goes
+        on instead. It is removed once the run has finished. nested: within the run that is on.
+
+    Raises:
+        UserError: another process is at the same run.
     """
     signal.signal(signal.SIGTERM, _interrupt)
-    run = mlflow.start_run(log_system_metrics=True)  # MLFLOW_RUN_ID, if set, is resumed
+    with _sole(unfinished):
+        with _begun(kind, name, unfinished, nested) as run:
+            yield run
+        if unfinished:
+            shutil.rmtree(unfinished)
+
+
+@contextmanager
+def _begun(kind: str, name: str, unfinished: Path | None, nested: bool) -> Iterator[Run]:
+    run = _continued(name, unfinished, nested)
+    run = run or mlflow.start_run(nested=nested, log_system_metrics=True)
+    if unfinished:
+        write_atomically(unfinished / RUN_ID, run.info.run_id.encode())
     mlflow.set_tags({"mlflow.runName": name, "kind": kind, **_process_tags()})
     try:
         yield run
@@ -132,6 +154,43 @@ def started_run(kind: str, name: str) -> Iterator[Run]:
         mlflow.end_run("FAILED")
         raise
     mlflow.end_run()
+
+
+@contextmanager
+def _sole(folder: Path | None) -> Iterator[None]:
+    """This process alone works in `folder`, which is made if it is not there."""
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder.with_suffix(".lock"), timeout=0):
+            yield
+    except Timeout as error:
+        raise UserError(
+            "the very same run is being trained by another process: wait for it, or change the seed"
+        ) from error
+
+
+def _continued(name: str, unfinished: Path | None, nested: bool) -> Run | None:
+    """The run whose ID lies in the folder, going on; None if there is none.
+
+    The fresh run that `mlflow run` made for this command then says where the work went on.
+    """
+    note = unfinished and unfinished / RUN_ID
+    if not note or not note.exists():
+        return None
+    run_id, client = note.read_text(), mlflow.MlflowClient()
+    try:
+        client.get_run(run_id)
+    except mlflow.MlflowException:  # of another store
+        return None
+    project = os.environ.pop("MLFLOW_RUN_ID", None)
+    if project and project != run_id:
+        client.set_tag(project, "kind", "continuation")
+        client.set_tag(project, "continues", run_id)
+        client.set_tag(project, "mlflow.runName", f"went on with {name}")
+    return mlflow.start_run(run_id=run_id, nested=nested, log_system_metrics=True)
 
 
 def reap(experiment_id: str) -> int:
@@ -226,6 +285,12 @@ def _test_file(run_id: str, cache: Path) -> Path:
             came = download(run_id, f"{PREDICTIONS}/test.csv", Path(folder))
             write_atomically(kept, came.read_bytes())
     return kept
+
+
+def log_texts(texts: Mapping[str, str]) -> None:
+    """Keep texts as artifacts of the run that is going on, by path."""
+    for path, text in texts.items():
+        mlflow.log_text(text, path)
 
 
 def log_files(paths: Iterable[Path]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from leukemia.cells import Cells, TrainingSet
 from leukemia.classifier import Classifier
+from leukemia.classifier import features as features_of
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import Confusion, from_confusion, metrics
 from leukemia.report import Report
@@ -113,7 +114,7 @@ def _transfer(classifier: Classifier, job: Job, stage: Stage) -> History:
     """Stage 1: the head alone, on features of the frozen backbone."""
     model = classifier.model
     classifier.freeze()
-    extractor = keras.Model(model.inputs, model.get_layer("features").output)
+    extractor = features_of(classifier)
     news = _news(job.report, 1)
     images = job.images
     features = Inputs(predict(extractor, images.train, news), predict(extractor, images.validation))

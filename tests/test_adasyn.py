@@ -6,7 +6,7 @@ from imblearn.over_sampling import ADASYN
 
 from leukemia.cells import Cells
 from leukemia.errors import UserError
-from leukemia.report import silent
+from leukemia.techniques import Workshop
 from leukemia.techniques.adasyn import (
     Settings,
     adasyn_samples,
@@ -120,7 +120,7 @@ def test_made_pixels_stay_within_their_parents_range() -> None:
 def test_the_rarer_class_may_be_either() -> None:
     images, labels = blobs(200, 8)
     labels = (1 - labels).astype(np.int8)
-    balanced = balance(cells(images, labels), Settings(), np.random.default_rng(0), silent)
+    balanced = balance(cells(images, labels), Settings(), Workshop(np.random.default_rng(0)))
     seed = int(np.random.default_rng(0).integers(2**31))
     expected = imblearn_samples(images, labels, 5, seed)
     np.testing.assert_array_equal(balanced.cells.images[200:], expected)
@@ -131,9 +131,8 @@ def test_made_cells_follow_untouched_training_cells() -> None:
     images, labels = blobs(200, 8)
     train = cells(images, labels)
     before, told = train.digest(), []
-    balanced = balance(
-        train, Settings(3), np.random.default_rng(1), lambda step, values: told.append(values)
-    )
+    workshop = Workshop(np.random.default_rng(1), lambda step, values: told.append(values))
+    balanced = balance(train, Settings(3), workshop)
     made = len(balanced.cells) - 200
     assert train.digest() == before == balanced.cells.take(np.arange(200)).digest()
     assert abs(made - train.shortage()) < 20
@@ -146,7 +145,7 @@ def test_made_cells_follow_untouched_training_cells() -> None:
 def test_same_generator_gives_same_cells() -> None:
     train = cells(*blobs(150, 8))
     first, again, other = (
-        balance(train, Settings(), np.random.default_rng(seed), silent).cells.digest()
+        balance(train, Settings(), Workshop(np.random.default_rng(seed))).cells.digest()
         for seed in (5, 5, 6)
     )
     assert first == again != other
@@ -154,7 +153,7 @@ def test_same_generator_gives_same_cells() -> None:
 
 def test_balanced_cells_come_back_unchanged() -> None:
     train = cells(*blobs(40, 8, rarer=0.5))
-    balanced = balance(train, Settings(), np.random.default_rng(0), silent)
+    balanced = balance(train, Settings(), Workshop(np.random.default_rng(0)))
     assert balanced.cells is train
     assert not balanced.synthetic.any()
 
@@ -163,7 +162,7 @@ def test_balanced_cells_come_back_unchanged() -> None:
 def test_needs_a_neighbour(n_neighbors: int) -> None:
     train = cells(*blobs(40, 8))
     with pytest.raises(UserError, match=f"n_neighbors is {n_neighbors}, at least 1"):
-        balance(train, Settings(n_neighbors), np.random.default_rng(0), silent)
+        balance(train, Settings(n_neighbors), Workshop(np.random.default_rng(0)))
 
 
 def test_needs_more_cells_than_neighbours() -> None:
@@ -172,8 +171,8 @@ def test_needs_more_cells_than_neighbours() -> None:
         "the rarer class has 5 training cells, n_neighbors=5 needs at least 6; lower n_neighbors"
     )
     with pytest.raises(UserError, match=message):
-        balance(train, Settings(5), np.random.default_rng(0), silent)
-    assert len(balance(train, Settings(4), np.random.default_rng(0), silent).cells) > 50
+        balance(train, Settings(5), Workshop(np.random.default_rng(0)))
+    assert len(balance(train, Settings(4), Workshop(np.random.default_rng(0))).cells) > 50
 
 
 def test_needs_cells_near_the_other_class() -> None:
@@ -181,7 +180,7 @@ def test_needs_cells_near_the_other_class() -> None:
     images[labels == 1] //= 64
     images[labels == 0] |= 192
     with pytest.raises(UserError, match=r"among its nearest.* raise n_neighbors or take another"):
-        balance(cells(images, labels), Settings(), np.random.default_rng(0), silent)
+        balance(cells(images, labels), Settings(), Workshop(np.random.default_rng(0)))
 
 
 def test_needs_a_share_that_does_not_round_to_none() -> None:

@@ -11,6 +11,7 @@ import yaml
 from entrypoints import (
     audit,
     command,
+    gan,
     inflation,
     predict,
     rank,
@@ -28,7 +29,7 @@ PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 README = (ROOT / "README.md").read_text()
 COMMANDS: dict[str, click.Command] = {
-    "sample": sample.main, "study": study.main, "inflation": inflation.main,
+    "gan": gan.main, "sample": sample.main, "study": study.main, "inflation": inflation.main,
     "audit": audit.main, "thesis-report": thesis_report.main, "rank": rank.main,
     "register": register.main, "predict": predict.main,
 }  # fmt: skip

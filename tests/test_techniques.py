@@ -10,9 +10,8 @@ from leukemia import techniques
 from leukemia.cells import Cells
 from leukemia.errors import UserError
 from leukemia.experiment import balanced
-from leukemia.report import silent
 from leukemia.schedule import BUDGETS, EQUAL, Schedule, Stage, schedule_for
-from leukemia.techniques import augmentation, weighted
+from leukemia.techniques import Workshop, augmentation, weighted
 
 SMALL = {"dcgan": {"gan_size": 32, "gan_epochs": 1, "gan_batch": 16}}  # the rest takes a second
 
@@ -20,7 +19,7 @@ SMALL = {"dcgan": {"gan_size": 32, "gan_epochs": 1, "gan_batch": 16}}  # the res
 def balance(name: str, train: Cells, seed: int = 0, **settings: object):
     technique = techniques.load(name)
     chosen = replace(technique.Settings(), **SMALL.get(name, {}), **settings)
-    return technique.balance(train, chosen, np.random.default_rng(seed), silent)
+    return technique.balance(train, chosen, Workshop(np.random.default_rng(seed)))
 
 
 @pytest.mark.parametrize("name", techniques.names())
@@ -65,7 +64,7 @@ class TestContract:
         assert technique.__doc__
         for each in fields(technique.Settings):
             assert each.metadata["help"]
-            assert isinstance(each.default, int | float | str | bool)
+            assert each.default is None or isinstance(each.default, int | float | str | bool)
         for budget in BUDGETS:
             techniques.defaults(technique, budget)
 
@@ -100,7 +99,7 @@ def test_a_technique_that_takes_cells_away_is_stopped(cells: Cells) -> None:
     thief = SimpleNamespace(balance=lambda train, *rest: unchanged(train.take(np.arange(50))))
     plan = SimpleNamespace(name="thief", technique=thief, settings=None, seed=0)
     with pytest.raises(UserError, match="technique thief took training cells away"):
-        balanced(cells, plan, silent)  # type: ignore[arg-type]
+        balanced(cells, plan, Workshop(np.random.default_rng(0)))  # type: ignore[arg-type]
 
 
 def test_the_control_trains_as_many_steps_as_a_balanced_set_on_the_cells_that_came(

@@ -8,16 +8,16 @@ normalisation, because the thesis lists none.
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
-from leukemia.errors import UserError
+from leukemia.gan.plan import Plan, halvings
 
-SIZES = (32, 64, 128)
-BOTTOM = 8  # side in pixels of the smallest feature map
+SLOPE = 0.2
+DROPOUT = 0.4
 
 
 def scales(size: int) -> list[tuple[int, int]]:
-    """(side in pixels, channels) of the feature maps, from the image's own size down to 8 px.
+    """(side in pixels, channels) of the feature maps, from the image's own size down to 4 to 8.
 
     Channels are few where pixels are many: with 128 at every scale a step at 128 px costs three
     times as much.
@@ -25,14 +25,12 @@ def scales(size: int) -> list[tuple[int, int]]:
     Raises:
         UserError: no network is described for images of that size.
     """
-    if size not in SIZES:
-        raise UserError(f"a GAN of {size} px cannot be built: choose a size of 32, 64 or 128")
-    halvings = (size // BOTTOM).bit_length()
-    return [(size >> step, min(32 << step, 256)) for step in range(halvings)]
+    return [(size >> step, min(32 << step, 256)) for step in range(halvings(size) + 1)]
 
 
-def generator(size: int = 128, latent: int = 100, seed: int = 0) -> keras.Model:
-    """Latent vectors (n, latent) float32, standard normal, to images (n, size, size, 3) in [-1, 1].
+def generator(plan: Plan, seed: int, precision: str = "float32") -> keras.Model:
+    """Latent vectors (n, latent) float32, standard normal, to images (n, size, size, 3) float32,
+    0 to 255 as -1 to 1.
 
     Five convolutions at 128 px, one fewer for each halving of the size:
 
@@ -43,29 +41,36 @@ def generator(size: int = 128, latent: int = 100, seed: int = 0) -> keras.Model:
         Conv2DTranspose 4x4 by 2, LeakyReLU      (64, 64, 64)
         Conv2DTranspose 4x4 by 2, LeakyReLU      (128, 128, 32)
         Conv2D 5x5, tanh                         (128, 128, 3)
+
+    With `norm` each map has unit mean square at every pixel; with `eight_bit` the end is linear,
+    because what lies beyond black and white is cut off.
     """
-    *larger, (bottom, channels) = scales(size)
-    seeds = np.random.default_rng(seed)
-    inputs = keras.Input((latent,), name="latent")
-    x = layers.Dense(bottom * bottom * channels, kernel_initializer=_glorot(seeds))(inputs)
-    x = layers.LeakyReLU(0.2)(x)
+    *larger, (bottom, channels) = scales(plan.size)
+    seeds, policy = np.random.default_rng(seed), _policy(precision)
+    inputs = keras.Input((plan.latent,), name="latent")
+    x = layers.Dense(bottom * bottom * channels, kernel_initializer=_glorot(seeds), dtype=policy)(
+        inputs
+    )
+    x = layers.LeakyReLU(SLOPE, dtype=policy)(x)
     x = layers.Reshape((bottom, bottom, channels))(x)
     for _, channels in reversed(larger):
+        if plan.norm:
+            x = layers.RMSNormalization(dtype=policy)(x)
         x = layers.Conv2DTranspose(
-            channels, 4, strides=2, padding="same", kernel_initializer=_glorot(seeds)
+            channels, 4, strides=2, padding="same", kernel_initializer=_glorot(seeds), dtype=policy
         )(x)
-        x = layers.LeakyReLU(0.2)(x)
-    image = layers.Conv2D(
-        3, 5, padding="same", activation="tanh", kernel_initializer=_glorot(seeds)
-    )(x)
+        x = layers.LeakyReLU(SLOPE, dtype=policy)(x)
+    x = layers.Conv2D(3, 5, padding="same", kernel_initializer=_glorot(seeds), dtype=policy)(x)
+    end = "linear" if plan.eight_bit else "tanh"
+    image = layers.Activation(end, dtype="float32")(x)
     return keras.Model(inputs, image, name="generator")
 
 
-def discriminator(size: int = 128, seed: int = 0) -> keras.Model:
-    """Images (n, size, size, 3) float32 in [-1, 1] to the probability (n, 1) that each is real.
+def discriminator(plan: Plan, seed: int, precision: str = "float32") -> keras.Model:
+    """Images (n, size, size, 3) float32, 0 to 255 as -1 to 1, to the logit (n, 1) float32 of the
+    probability that each is real: the sigmoid is left to the loss, which so never rounds.
 
-    Five convolutions at 128 px, one fewer for each halving of the size. The layer `logit` holds
-    the value before the sigmoid, on which losses can be computed without rounding to 0 or 1.
+    Five convolutions at 128 px, one fewer for each halving of the size:
 
         image                                    (128, 128, 3)
         Conv2D 5x5, LeakyReLU                    (128, 128, 32)
@@ -74,19 +79,81 @@ def discriminator(size: int = 128, seed: int = 0) -> keras.Model:
         Conv2D 5x5 by 2, LeakyReLU               (16, 16, 256)
         Conv2D 5x5 by 2, LeakyReLU               (8, 8, 256)
         flatten, dropout 0.4                     (16384,)
-        Dense `logit`, sigmoid                   (1,)
+        Dense                                    (1,)
     """
-    seeds = np.random.default_rng(seed)
-    inputs = x = keras.Input((size, size, 3), name="image")
-    for side, channels in scales(size):
-        stride = 1 if side == size else 2
-        x = layers.Conv2D(
-            channels, 5, strides=stride, padding="same", kernel_initializer=_glorot(seeds)
+    seeds, policy = np.random.default_rng(seed), _policy(precision)
+    convolution = SpectralConv2D if plan.spectral else layers.Conv2D
+    dense = SpectralDense if plan.spectral else layers.Dense
+    inputs = x = keras.Input((plan.size, plan.size, 3), name="image")
+    for side, channels in scales(plan.size):
+        stride = 1 if side == plan.size else 2
+        x = convolution(
+            channels,
+            5,
+            strides=stride,
+            padding="same",
+            kernel_initializer=_glorot(seeds),
+            dtype=policy,
         )(x)
-        x = layers.LeakyReLU(0.2)(x)
-    x = layers.Dropout(0.4, seed=_draw(seeds))(layers.Flatten()(x))
-    logit = layers.Dense(1, kernel_initializer=_glorot(seeds), name="logit")(x)
-    return keras.Model(inputs, layers.Activation("sigmoid")(logit), name="discriminator")
+        x = layers.LeakyReLU(SLOPE, dtype=policy)(x)
+    x = layers.Dropout(DROPOUT, seed=_draw(seeds), dtype=policy)(layers.Flatten()(x))
+    x = dense(1, kernel_initializer=_glorot(seeds), dtype=policy)(x)
+    logit = layers.Activation("linear", dtype="float32")(x)
+    return keras.Model(inputs, logit, name="discriminator")
+
+
+class _Spectral(layers.Layer):
+    """A layer whose kernel is divided by an estimate of its largest singular value.
+
+    One power iteration a training call, with gradients through the division as in the paper;
+    Keras' own SpectralNormalization overwrites the kernel instead.
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Add the left singular vector that the power iteration moves."""
+        super().build(input_shape)
+        width = self.kernel.shape[-1]
+        start = np.random.default_rng(width).standard_normal((1, width))
+        self.singular = self.add_weight(
+            name="singular", shape=(1, width), trainable=False, dtype="float32",
+            initializer=keras.initializers.Constant(start / np.linalg.norm(start)),
+        )  # fmt: skip
+
+    def normalised(self, training: bool) -> keras.KerasTensor:
+        """The kernel at unit spectral norm, in the dtype of the computation."""
+        kernel = ops.cast(self.kernel, "float32")
+        matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
+        left = _unit(ops.matmul(self.singular, ops.transpose(matrix)))
+        right = _unit(ops.matmul(left, matrix))
+        if training:
+            self.singular.assign(ops.stop_gradient(right))
+        left, right = ops.stop_gradient(left), ops.stop_gradient(right)
+        largest = ops.matmul(ops.matmul(left, matrix), ops.transpose(right))
+        return ops.cast(kernel / largest, self.compute_dtype)
+
+
+class SpectralConv2D(_Spectral, layers.Conv2D):
+    """A convolution of unit spectral norm."""
+
+    def call(self, inputs: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
+        """Convolve."""
+        return ops.add(self.convolution_op(inputs, self.normalised(training)), self.bias)
+
+
+class SpectralDense(_Spectral, layers.Dense):
+    """A dense layer of unit spectral norm."""
+
+    def call(self, inputs: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
+        """Multiply."""
+        return ops.add(ops.matmul(inputs, self.normalised(training)), self.bias)
+
+
+def _unit(vector: keras.KerasTensor) -> keras.KerasTensor:
+    return vector / (ops.norm(vector) + 1e-12)
+
+
+def _policy(precision: str) -> str:
+    return "float32" if precision == "float32" else f"mixed_{precision}"
 
 
 def _glorot(seeds: np.random.Generator) -> keras.initializers.Initializer:

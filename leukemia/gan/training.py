@@ -1,4 +1,4 @@
-"""Training of the DC-GAN, and images from a trained generator.
+"""Training of a GAN, from the first step to the best generator; killed, it goes on.
 
 Every random draw is a function of the seed and of the place in the schedule, never of a global
 state: the same seed gives the same generator, bit for bit, on the same machine.
@@ -9,53 +9,80 @@ Source: the thesis, section 4.4; the non-saturating loss is Goodfellow et al. 20
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from leukemia.errors import UserError
-from leukemia.gan import networks
+from leukemia.gan import checkpoint, networks, pictures, watch
+from leukemia.gan.checkpoint import Progress
+from leukemia.gan.plan import Plan
+from leukemia.gan.step import METRICS, Players, Step, compiled, players
 from leukemia.report import Report
 
-METRICS = ("gan_g_loss", "gan_d_loss", "gan_d_real", "gan_d_fake")
-GRID = (4, 8)  # rows and columns of a picture of samples
-
-# step(images, rows, number) -> (4,) float32, in the order of METRICS
-Step = Callable[[tf.Tensor, np.ndarray, np.int64], tf.Tensor]
+LOOKS = 10  # how often in a training samples are shown and measured
+CHECKPOINT_S = 30  # seconds between two checkpoints, at least
+STEPS_A_READ = 16  # steps whose losses are read from the device at once
+RESTARTS = 3
+APART = 1_000_003  # between the seeds of two attempts
+BEST = "gan_kid"  # the measure that chooses among the generators; less is better
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a GAN is trained: image size in pixels, and Adam's two settings among others.
+class Judge:
+    """Measures made images: `measure` takes `count` of them, (count, S, S, 3) uint8, and returns
+    figures by name, BEST among them."""
 
-    Raises:
-        UserError: a value is out of its range.
+    count: int
+    measure: Callable[[np.ndarray], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a training may use besides its images.
+
+    judge: measures samples about ten times; the best generator is kept. None: the last is.
+    folder: where the unfinished training lies, so that it can go on. None: it cannot.
+    on_collapse: stop with an error, restart with another seed at most three times, or ignore.
     """
 
-    size: int
-    latent: int
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    beta_1: float
+    judge: Judge | None = None
+    folder: Path | None = None
+    on_collapse: str = "ignore"
 
-    def __post_init__(self) -> None:
-        networks.scales(self.size)
-        for name in ("latent", "epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"the GAN's {name} is {getattr(self, name)}: give 1 or more")
-        if not self.learning_rate > 0:
-            raise UserError(f"the GAN's learning rate is {self.learning_rate}: give more than 0")
-        if not 0 <= self.beta_1 < 1:
-            raise UserError(f"the GAN's beta_1 is {self.beta_1}: give 0 or more and less than 1")
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome of a training.
+
+    generator: float32, of the chosen epoch. discriminator: of the last epoch, images to logits.
+    progress: what was measured on the way.
+    """
+
+    generator: keras.Model
+    discriminator: keras.Model
+    progress: Progress
+
+    @property
+    def chosen_epoch(self) -> int:
+        """The epoch that the generator is of."""
+        return self.progress.best_epoch or self.progress.epoch
+
+
+class Collapse(Exception):
+    """What a detector found, in words that name the step; epoch: after which."""
+
+    def __init__(self, epoch: int, text: str):
+        super().__init__(text)
+        self.epoch = epoch
 
 
 def train(
-    images: np.ndarray, plan: Plan, seed: int, report: Report
-) -> tuple[keras.Model, dict[str, list[float]]]:
-    """The generator after the last epoch, and each metric by epoch.
+    images: np.ndarray, plan: Plan, seed: int, report: Report, terms: Terms = Terms()
+) -> Trained:
+    """Train both players, and keep the best generator.
 
     An epoch shows every image once in a new order, less the rest that fills no batch.
 
@@ -63,142 +90,156 @@ def train(
     report: is called with epochs 1, 2, ... and the epoch's means `gan_g_loss`, `gan_d_loss`,
         `gan_d_real` and `gan_d_fake` (share of real and of made images that the
         discriminator tells rightly, in [0, 1]) and `gan_seconds`; at about ten epochs also
-        with `gan_samples`, a picture of 32 made images, always from the same latent vectors.
+        with the judge's figures and with `gan_samples`, a picture of 32 made images, always
+        from the same latent vectors. A training that goes on reports its past once more; one
+        that begins anew counts its epochs on.
 
     Raises:
-        UserError: a loss is no longer a finite number.
+        UserError: a loss is no longer a finite number or the training collapsed, and it is not
+            to begin anew or has done so three times; the checkpoint cannot be written.
     """
-    batch_size = min(plan.batch_size, len(images))
-    generator = networks.generator(plan.size, plan.latent, seed)
-    step = _compiled_step(generator, plan, batch_size, seed)
-    on_device = tf.constant(images)
-    shown = _sample_epochs(plan.epochs)
-    latent = _latent(GRID[0] * GRID[1], plan.latent, seed)
-    history: dict[str, list[float]] = {}
-    for epoch in range(1, plan.epochs + 1):
-        values = _train_epoch(step, on_device, batch_size, seed, epoch)
-        report(epoch, values)
-        for name, value in values.items():
-            history.setdefault(name, []).append(value)
-        if epoch in shown:
-            report(epoch, {"gan_samples": _grid(_paint(generator, latent))})
-    return generator, history
+    before = 0
+    for attempt in range(RESTARTS + 1):
+        course = _Course(images, plan, seed, _later(report, before), terms, attempt)
+        try:
+            return course.run()
+        except Collapse as found:
+            if terms.on_collapse != "restart" or attempt == RESTARTS:
+                raise UserError(
+                    f"{found}: lower the learning rate, train fewer epochs, or choose another seed"
+                ) from None
+            before += found.epoch
+            report(before, {"gan_restarts": attempt + 1.0})
+    raise AssertionError("the last attempt returns or raises")
 
 
-def generate(
-    generator: keras.Model, n: int, seed: int, size_out: int | tuple[int, int] | None = None
-) -> np.ndarray:
-    """New images (n, S, S, 3) uint8, resized to `size_out` where that is given."""
-    made = _paint(generator, _latent(n, generator.input_shape[1], seed))
-    return made if size_out is None else resize(made, size_out)
+class _Course:
+    """One attempt at a training, from its beginning or from its checkpoint."""
+
+    def __init__(
+        self, images: np.ndarray, plan: Plan, seed: int, report: Report, terms: Terms, attempt: int
+    ):
+        self._images, self._plan, self._report, self._terms = images, plan, report, terms
+        self._seed = seed + attempt * APART
+        self._mark = checkpoint.fingerprint(images, plan, self._seed)
+        self._folder = terms.folder and terms.folder / f"attempt_{attempt}"
+        self._players: Players = players(plan, self._seed)
+        self._batch_size = min(plan.batch_size, len(images))
+        self._shown = pictures.latent(int(np.prod(pictures.GRID)), plan.latent, self._seed)
+        self._real_spread = watch.spread(images) or 1.0  # of equal images
+        self._looks = looks(plan.epochs)
+        self._progress = self._recalled()
+        self._saved = time.monotonic()
+
+    def run(self) -> Trained:
+        """Go on to the last epoch."""
+        step = compiled(self._players, self._plan, self._batch_size, self._seed)
+        on_device = tf.constant(self._images)
+        for epoch in range(self._progress.epoch + 1, self._plan.epochs + 1):
+            self._train_epoch(step, on_device, epoch)
+            if epoch in self._looks:
+                self._look(epoch)
+            self._progress.epoch = epoch
+            self._warn(epoch)
+            self._save(epoch == self._plan.epochs)
+        return Trained(self._chosen(), self._players.discriminator, self._progress)
+
+    def _recalled(self) -> Progress:
+        """The progress in the checkpoint, reported once more, with its state set; else none."""
+        variables = self._players.variables()
+        there = self._folder and checkpoint.restore(self._folder, self._mark, variables)
+        progress = there or Progress()
+        for epoch in range(1, progress.epoch + 1):
+            values = {k: by[epoch] for k, by in progress.history.items() if epoch in by}
+            shown = {"gan_samples": progress.grids[epoch]} if epoch in progress.grids else {}
+            self._report(epoch, {**values, **shown})
+        return progress
+
+    def _train_epoch(self, step: Step, images: tf.Tensor, epoch: int) -> None:
+        start = time.perf_counter()
+        order = np.random.default_rng((self._seed, epoch)).permutation(len(images))
+        steps = len(order) // self._batch_size
+        losses: list[np.ndarray] = []
+        waiting: list[tf.Tensor] = []
+        for number, rows in enumerate(np.split(order[: steps * self._batch_size], steps)):
+            waiting.append(step(images, rows, np.int64((epoch - 1) * steps + number)))
+            if len(waiting) == STEPS_A_READ or number == steps - 1:
+                losses.append(tf.stack(waiting).numpy())
+                waiting = []
+                self._hold_finite(losses[-1], epoch, number + 1)
+        of_epoch = np.concatenate(losses)
+        self._progress.steps = np.concatenate([self._progress.steps, of_epoch])
+        values = dict(zip(METRICS, of_epoch.mean(0, dtype=np.float64).tolist(), strict=True))
+        self._note(epoch, {**values, "gan_seconds": time.perf_counter() - start})
+
+    def _hold_finite(self, losses: np.ndarray, epoch: int, done: int) -> None:
+        bad = watch.first_bad_step(losses)
+        if bad is not None:
+            step = done - len(losses) + bad + 1
+            raise Collapse(
+                epoch,
+                f"the GAN's loss is not a finite number in step {step} of epoch {epoch}",
+            )
+
+    def _look(self, epoch: int) -> None:
+        """Show samples, measure them, and keep the generator if it is the best."""
+        samples = pictures.paint(self._players.mean, self._shown)
+        self._progress.grids[epoch] = pictures.grid(samples)
+        self._report(epoch, {"gan_samples": self._progress.grids[epoch]})
+        self._note(epoch, {"gan_spread": watch.spread(samples) / self._real_spread})
+        judge = self._terms.judge
+        if judge is None:
+            return
+        made = pictures.generate(self._players.mean, judge.count, self._seed)
+        self._note(epoch, judge.measure(made))
+        measured = self._progress.history[BEST]
+        if measured[epoch] == min(measured.values()):
+            self._progress.best_epoch = epoch
+            self._progress.best = self._players.mean.get_weights()
+
+    def _warn(self, epoch: int) -> None:
+        """Raise or report what the detectors find."""
+        found = self._finding(epoch)
+        if found and self._terms.on_collapse != "ignore":
+            raise Collapse(epoch, found)
+        if found and "gan_collapse" not in self._progress.history:
+            self._note(epoch, {"gan_collapse": 1.0})
+
+    def _finding(self, epoch: int) -> str | None:
+        history, epochs = self._progress.history, self._plan.epochs
+        on_real, on_made = (list(history[name].values()) for name in ("gan_d_real", "gan_d_fake"))
+        if watch.pinned(on_real, on_made, epochs):
+            return (
+                f"the GAN's discriminator has told over {watch.PINNED:.0%} of real and made images "
+                f"for {watch.patience(epochs)} epochs, up to epoch {epoch}"
+            )
+        if epoch in self._looks and watch.uniform(history["gan_spread"][epoch], epoch, epochs):
+            return f"the GAN's images are all but one image at epoch {epoch}"
+        return None
+
+    def _save(self, is_last: bool) -> None:
+        """A checkpoint now and then, and one at the end."""
+        due = is_last or time.monotonic() - self._saved > CHECKPOINT_S
+        if self._folder and due:
+            checkpoint.save(self._folder, self._mark, self._players.variables(), self._progress)
+            self._saved = time.monotonic()
+
+    def _chosen(self) -> keras.Model:
+        """The best generator that was measured, else the last, computing in float32."""
+        generator = networks.generator(self._plan, self._seed)
+        generator.set_weights(self._progress.best or self._players.mean.get_weights())
+        return generator
+
+    def _note(self, epoch: int, values: dict[str, float]) -> None:
+        self._progress.note(epoch, values)
+        self._report(epoch, values)
 
 
-def resize(images: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
-    """Images (n, H, W, 3) uint8 at another side in pixels, or another (height, width).
-
-    Pillow's bicubic filter, which widens when it shrinks and so does not alias; real cells go
-    down and made cells go up through this one function. Source: Parmar, Zhang & Zhu 2022.
-    """
-    height, width = np.broadcast_to(size, 2).tolist()
-    resized = np.empty((len(images), height, width, 3), np.uint8)
-    for row, image in enumerate(images):
-        resized[row] = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
-    return resized
-
-
-def _train_epoch(
-    step: Step, images: tf.Tensor, batch_size: int, seed: int, epoch: int
-) -> dict[str, float]:
-    """The epoch's mean metrics and its seconds, read from the device once."""
-    start = time.perf_counter()
-    order = np.random.default_rng((seed, epoch)).permutation(len(images))
-    steps = len(order) // batch_size
-    totals = tf.zeros(len(METRICS))
-    for number, rows in enumerate(np.split(order[: steps * batch_size], steps)):
-        totals += step(images, rows, np.int64(epoch * steps + number))
-    means = totals.numpy() / steps
-    if not np.isfinite(means).all():
-        raise UserError(
-            f"the GAN's loss is not a finite number after epoch {epoch}: "
-            "lower the learning rate, or train fewer epochs"
-        )
-    values = dict(zip(METRICS, means.tolist(), strict=True))
-    return {**values, "gan_seconds": time.perf_counter() - start}
-
-
-def _compiled_step(generator: keras.Model, plan: Plan, batch_size: int, seed: int) -> Step:
-    """One update of the discriminator on real images, one on made ones, one of the generator.
-
-    Two updates and not one on a mixed batch, because the thesis prints the discriminator's
-    accuracy on real and on made images apart.
-    """
-    discriminator = networks.discriminator(plan.size, seed + 1)
-    logits = keras.Model(discriminator.input, discriminator.get_layer("logit").output)
-    descend_d = _descent(discriminator, plan)
-    descend_g = _descent(generator, plan)
-
-    def noise(draw: tf.Tensor) -> tf.Tensor:
-        return tf.random.stateless_normal((batch_size, plan.latent), tf.stack([seed, draw]))
-
-    # Not jit_compile: XLA makes these convolutions 3 to 4 times slower on a CPU.
-    @tf.function
-    def step(images: tf.Tensor, rows: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-        real = tf.cast(tf.gather(images, rows), tf.float32) / 127.5 - 1
-        made = generator(noise(2 * number), training=True)
-        real_loss, on_real = descend_d(lambda: _judge(logits, real, is_real=True))
-        made_loss, on_made = descend_d(lambda: _judge(logits, made, is_real=False))
-        fresh = noise(2 * number + 1)
-        g_loss, _ = descend_g(lambda: _judge(logits, generator(fresh, training=True), is_real=True))
-        return tf.stack([g_loss, (real_loss + made_loss) / 2, on_real, on_made])
-
-    return step
-
-
-def _judge(logits: keras.Model, images: tf.Tensor, is_real: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """Binary cross-entropy of calling `images` real (or made), and the share so called."""
-    towards = logits(images, training=True) * (1 if is_real else -1)
-    share = tf.reduce_mean(tf.cast(towards > 0, tf.float32))
-    return tf.reduce_mean(tf.nn.softplus(-towards)), share
-
-
-def _descent(model: keras.Model, plan: Plan) -> Callable:
-    """An Adam of the model's own, as a function: losses() -> (loss, other), one step downhill."""
-    optimizer = keras.optimizers.Adam(plan.learning_rate, plan.beta_1)
-    optimizer.build(model.trainable_variables)
-
-    def descend(losses: Callable) -> tuple[tf.Tensor, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            loss, other = losses()
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply(gradients, model.trainable_variables)
-        return loss, other
-
-    return descend
-
-
-def _latent(n: int, length: int, seed: int) -> np.ndarray:
-    """Standard normal vectors (n, length) float32."""
-    return np.random.default_rng(seed).standard_normal((n, length), np.float32)
-
-
-def _paint(generator: keras.Model, latent: np.ndarray, batch_size: int = 64) -> np.ndarray:
-    """Images (n, S, S, 3) uint8 from latent vectors (n, length)."""
-    made = np.empty((len(latent), *generator.output_shape[1:]), np.uint8)
-    for start in range(0, len(latent), batch_size):
-        batch = slice(start, start + batch_size)
-        painted = keras.ops.convert_to_numpy(generator(latent[batch], training=False))
-        made[batch] = np.clip(np.rint((painted + 1) * 127.5), 0, 255)
-    return made
-
-
-def _grid(images: np.ndarray) -> np.ndarray:
-    """(rows * columns, S, S, 3) side by side as one picture (rows * S, columns * S, 3)."""
-    rows, columns = GRID
-    side = images.shape[1]
-    tiles = images.reshape(rows, columns, side, side, 3).swapaxes(1, 2)
-    return tiles.reshape(rows * side, columns * side, 3)
-
-
-def _sample_epochs(epochs: int) -> set[int]:
+def looks(epochs: int) -> set[int]:
     """The first epoch, the last, and eight between them at even distances (or all there are)."""
-    return set(np.linspace(1, epochs, 10).round().astype(int).tolist())
+    return set(np.linspace(1, epochs, LOOKS).round().astype(int).tolist())
+
+
+def _later(report: Report, before: int) -> Report:
+    """A report whose epochs are counted on from `before`."""
+    return lambda epoch, values: report(before + epoch, values)

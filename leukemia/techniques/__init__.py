@@ -3,21 +3,46 @@
 A technique module has a docstring (what it does, the paper, when it is wrong), a frozen
 dataclass `Settings` whose fields are the options of its entry point, and
 
-    balance(train: Cells, settings: Settings, rng: np.random.Generator, report: Report)
-        -> TrainingSet
+    balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet
 
-which sees training cells only, changes none of them and takes none away. It may also have
+which makes cells of training cells only, changes none of them and takes none away. It may also have
 `THESIS`, its row of the thesis' table as a Schedule, and `QUICK`, the settings that replace
 its defaults under the budget `quick`.
 """
 
 import importlib
 import pkgutil
-from dataclasses import field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
+from leukemia.cells import Cells
 from leukemia.errors import UserError
+from leukemia.report import Report, silent
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a technique has at hand besides the training cells.
+
+    rng: its only source of chance. report: whom it tells of its progress.
+    unseen: the validation cells, to measure made cells against and never to make any of; None
+        where the protocol has shown the technique every cell.
+    features: images (n, S, S, 3) uint8 -> (n, d) float32, pooled features of the network that
+        `network` names; None where there is none.
+    folder: where unfinished work lies so that it can go on; None: it cannot.
+    """
+
+    rng: np.random.Generator
+    report: Report = silent
+    unseen: Cells | None = None
+    features: Callable[[np.ndarray], np.ndarray] | None = None
+    network: str = ""
+    folder: Path | None = None
 
 
 def names() -> list[str]:

@@ -19,9 +19,8 @@ import numpy as np
 
 from leukemia.cells import Cells, TrainingSet, unchanged, with_made
 from leukemia.errors import UserError
-from leukemia.report import Report
 from leukemia.schedule import Schedule, Stage
-from leukemia.techniques import setting
+from leukemia.techniques import Workshop, setting
 
 THESIS = Schedule(Stage(1e-6, 3), Stage(1e-4, 9))
 BLOCK = 4096  # pixel values worked on at once: 157 MB as float32 at 9,572 cells
@@ -39,9 +38,7 @@ class Settings:
     )
 
 
-def balance(
-    train: Cells, settings: Settings, rng: np.random.Generator, report: Report
-) -> TrainingSet:
+def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet:
     """The training cells and ADASYN's blends of the rarer class.
 
     9,572 cells of 210 x 210 need 4 GB in all and, on two cores, one to two minutes.
@@ -51,9 +48,9 @@ def balance(
     """
 
     def done(fraction: float) -> None:
-        report(round(100 * fraction), {"adasyn_done": fraction})
+        workshop.report(round(100 * fraction), {"adasyn_done": fraction})
 
-    seed = int(rng.integers(2**31))
+    seed = int(workshop.rng.integers(2**31))
     check(train, settings.n_neighbors)
     if train.shortage() == 0:
         return unchanged(train)

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from leukemia.cells import Cells, TrainingSet, with_made
-from leukemia.report import Report
 from leukemia.schedule import Schedule, Stage
-from leukemia.techniques import setting
+from leukemia.techniques import Workshop, setting
 
 THESIS = Schedule(Stage(1e-6, 5), Stage(1e-4, 8))
 BATCH = 64  # cells transformed at once: bounds the float copy to 34 MB at 210 px
@@ -31,19 +30,17 @@ class Settings:
     flip: bool = setting(True, "mirror every other copy left to right (thesis 4.7: yes)")
 
 
-def balance(
-    train: Cells, settings: Settings, rng: np.random.Generator, report: Report
-) -> TrainingSet:
+def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet:
     """The training cells and as many transformed copies of the rarer class as balance needs."""
     sources = np.flatnonzero(train.labels == train.minority())
-    rows = in_turn(sources, train.shortage(), rng)
-    matrices = random_matrices(len(rows), train.images.shape[1], settings, rng)
-    flips = (rng.random(len(rows)) < 0.5) & settings.flip
+    rows = in_turn(sources, train.shortage(), workshop.rng)
+    matrices = random_matrices(len(rows), train.images.shape[1], settings, workshop.rng)
+    flips = (workshop.rng.random(len(rows)) < 0.5) & settings.flip
     made = np.empty((len(rows), *train.images.shape[1:]), np.uint8)
     for start in range(0, len(rows), BATCH):
         part = slice(start, start + BATCH)
         made[part] = transform(train.images[rows[part]], matrices[part], flips[part])
-        report(0, {"augmentation_done": min(start + BATCH, len(rows)) / len(rows)})
+        workshop.report(0, {"augmentation_done": min(start + BATCH, len(rows)) / len(rows)})
     return with_made(train, made, "augmentation", rows[:, None])
 
 

@@ -6,11 +6,9 @@ threshold is left at 0.5: the classifier then leans to the frequent class.
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from leukemia.cells import Cells, TrainingSet, unchanged
-from leukemia.report import Report
 from leukemia.schedule import Schedule, Stage
+from leukemia.techniques import Workshop
 
 THESIS = Schedule(Stage(1e-3, 5), Stage(1e-4, 10))
 
@@ -20,8 +18,6 @@ class Settings:
     """The baseline has nothing to set."""
 
 
-def balance(
-    train: Cells, settings: Settings, rng: np.random.Generator, report: Report
-) -> TrainingSet:
+def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet:
     """The training cells as they are."""
     return unchanged(train)

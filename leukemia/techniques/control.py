@@ -10,11 +10,8 @@ Wrong when the classifier overfits: more steps over the same cells then only do 
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from leukemia.cells import Cells, TrainingSet, unchanged
-from leukemia.report import Report
-from leukemia.techniques import dcgan
+from leukemia.techniques import Workshop, dcgan
 
 THESIS = dcgan.THESIS
 
@@ -24,8 +21,6 @@ class Settings:
     """The control has nothing to set."""
 
 
-def balance(
-    train: Cells, settings: Settings, rng: np.random.Generator, report: Report
-) -> TrainingSet:
+def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet:
     """The training cells as they are, in epochs as long as those of a balanced set."""
     return replace(unchanged(train), epoch_size=len(train) + train.shortage())

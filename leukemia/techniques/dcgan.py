@@ -2,7 +2,7 @@
 
 A generator learns to make cells that a discriminator cannot tell from the rarer class's
 training cells. Source: Radford, Metz & Chintala 2015 (arXiv 1511.06434), as the thesis sets it
-in section 4.4.
+in section 4.4 (`gan=thesis`); `gan=modern` has what later work found to help with few images.
 
 Wrong when the rarer class has few cells: the generator then copies those it has seen, or makes
 the same one again and again. Wrong when the made cells are smaller than the classifier's input:
@@ -12,144 +12,163 @@ disease. No two trainings agree, so one run is no evidence.
 Cost: 1,000 epochs of 2,300 cells at 128 px took the thesis 8.5 hours on a GPU.
 """
 
-import json
-import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from leukemia.cells import Cells, TrainingSet, unchanged, with_made
 from leukemia.errors import UserError
-from leukemia.report import Report
+from leukemia.gan.plan import LOSSES, ON_COLLAPSE, PRECISIONS, RECIPES, Plan, canvas
 from leukemia.schedule import Schedule, Stage
-from leukemia.techniques import setting
+from leukemia.techniques import Workshop, setting
 
 if TYPE_CHECKING:
-    import keras
+    from leukemia.gan.review import Reviewer
+    from leukemia.gan.training import Trained
 
 THESIS = Schedule(Stage(1e-4, 10), Stage(1e-4, 20))
 # A minute for 100 cells on two cores: enough to see the job work, not to make good cells.
 QUICK = {"gan_size": 32, "gan_epochs": 150, "gan_batch": 32, "gan_lr": 2e-4}
+MOST_COPIES = 0.05  # five times what new genuine cells would be called
 
 # TensorFlow takes seconds to import, and `--help` reads Settings: hence imports in functions.
 
 
+def _of_recipe(help: str, kind: type = float, **metadata: Any) -> Any:
+    """A setting that the recipe decides where it is not given."""
+    return setting(None, f"{help}; unset: the recipe's", kind=kind, **metadata)
+
+
 @dataclass(frozen=True)
 class Settings:
-    """The thesis' values; `gan_run` spares the training."""
+    """A recipe, and what is to differ from it; `gan_run` spares the training."""
 
-    gan_size: int = setting(128, "side in pixels of the made cells", choices=(32, 64, 128))
-    gan_epochs: int = setting(1000, "epochs of the GAN")
-    gan_batch: int = setting(128, "cells in a step of the GAN")
-    latent: int = setting(100, "length of the vector that a cell is made from")
-    gan_lr: float = setting(1e-4, "Adam's learning rate for both networks of the GAN")
-    beta_1: float = setting(0.5, "Adam's beta_1 for both networks of the GAN")
+    gan: str = setting("thesis", "recipe: as the thesis, or modern", choices=tuple(RECIPES))
+    gan_size: int | None = _of_recipe(
+        "side in pixels of the made cells (thesis: 128; modern: the classifier's own)", int
+    )
+    gan_epochs: int | None = _of_recipe("epochs of the GAN (thesis: 1000)", int)
+    gan_batch: int | None = _of_recipe("cells in a step of the GAN (thesis: 128)", int)
+    latent: int | None = _of_recipe("length of the vector a cell is made from (thesis: 100)", int)
+    gan_lr: float | None = _of_recipe("Adam's learning rate in the GAN (thesis: 1e-4)")
+    beta_1: float | None = _of_recipe("Adam's beta_1 in the GAN (thesis: 0.5)")
+    gan_d_rate: float | None = _of_recipe("factor on the discriminator's learning rate")
+    gan_loss: str | None = _of_recipe("loss of the GAN", str, choices=LOSSES)
+    gan_smoothing: float | None = _of_recipe("real cells are to be called 1 less this")
+    gan_spectral: bool | None = _of_recipe("spectral normalisation of the discriminator", bool)
+    gan_r1: float | None = _of_recipe("weight of the gradient penalty R1, 0: none")
+    gan_augment: bool | None = _of_recipe("differentiable augmentation", bool)
+    gan_ema: float | None = _of_recipe("share that the generator's running mean keeps, 0: none")
+    gan_norm: bool | None = _of_recipe("normalised features in the generator", bool)
+    gan_eight_bit: bool | None = _of_recipe("made cells judged at 8 bits", bool)
+    gan_merged: bool | None = _of_recipe("one step on real and made cells together", bool)
+    gan_precision: str | None = _of_recipe("of the convolutions", str, choices=PRECISIONS)
+    gan_on_collapse: str = setting(
+        "ignore", "what to do when the GAN has collapsed", choices=ON_COLLAPSE
+    )
+    gan_copies: float = setting(
+        MOST_COPIES, "share of made cells that may be copies of training cells"
+    )
     gan_run: str = setting(
         "", "run ID of a run whose trained generator is used again", artifact="generator"
     )
 
 
-def balance(
-    train: Cells, settings: Settings, rng: np.random.Generator, report: Report
-) -> TrainingSet:
-    """The training cells and as many made ones as the rarer class lacks.
+NAMES = {  # of a Plan's fields among the settings
+    "batch_size": "gan_batch",
+    "learning_rate": "gan_lr",
+    "discriminator_rate": "gan_d_rate",
+    "latent": "latent",
+    "beta_1": "beta_1",
+}
 
-    The generator and what it was trained on come back as files, from a reused one too.
+
+def planned(settings: Settings, side: int) -> Plan:
+    """The recipe with the settings that were given, for cells of `side` px.
+
+    Raises:
+        UserError: a setting is out of its range.
+    """
+    given = {f.name: getattr(settings, NAMES.get(f.name, f"gan_{f.name}")) for f in fields(Plan)}
+    given = {name: value for name, value in given.items() if value is not None}
+    if settings.gan == "modern":
+        given.setdefault("size", canvas(side))
+    return replace(RECIPES[settings.gan], **given)
+
+
+def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet:
+    """The training cells and as many made ones as the rarer class lacks, less copies.
+
+    The generator, what it was trained on and what was found of it come back as files.
 
     Raises:
         UserError: fewer than 2 cells to learn from; a setting is out of its range; the reused
-            generator was trained on other cells, or is none.
+            generator was trained on other cells, or is none; the GAN collapsed and is to stop.
     """
     if train.shortage() == 0:
         return unchanged(train)
-    minority = train.take(train.labels == train.minority())
-    training_seed, making_seed = rng.integers(2**31, size=2).tolist()
+    from leukemia.gan import kept, pictures
+
+    rarer = train.minority()
+    cells = train.take(train.labels == rarer)
+    reviewer = _reviewer(cells, rarer, settings, workshop)
+    training_seed, making_seed = workshop.rng.integers(2**31, size=2).tolist()
+    discriminator = None
     if settings.gan_run:
-        files = _reused(Path(settings.gan_run), minority)
+        files = kept.again(Path(settings.gan_run), cells.digest())
     else:
-        files = _trained(minority, settings, training_seed, report)
+        trained, files = _trained(cells, settings, training_seed, workshop, reviewer)
+        discriminator = trained.discriminator
+    made = pictures.generate(
+        kept.generator(files), train.shortage(), making_seed, train.images.shape[1:3]
+    )
+    review = reviewer.review(made, discriminator, making_seed)
+    return with_made(
+        train,
+        made[~review.copies],
+        "dcgan",
+        figures=review.figures,
+        copied=review.refusal,
+        files=files | review.files,
+    )
 
-    from leukemia.gan.training import generate
 
-    generator = _load(files["generator.keras"])
-    made = generate(generator, train.shortage(), making_seed, train.images.shape[1:3])
-    kept = {f"generator/{name}": content for name, content in files.items()}
-    return with_made(train, made, "dcgan", files=kept)
+def _reviewer(cells: Cells, rarer: int, settings: Settings, workshop: Workshop) -> "Reviewer":
+    """Measures made cells against the validation cells of the rarer class."""
+    from leukemia.gan.review import Images, Reviewer, pixels
+
+    unseen = workshop.unseen and workshop.unseen.take(workshop.unseen.labels == rarer)
+    apart = unseen is not None and len(unseen) > 1
+    real = (
+        f"{len(unseen)} validation cells of the rarer class, which did not train the GAN"
+        if unseen is not None and apart
+        else "the very cells that train the GAN, because there are no others"
+    )
+    network = workshop.network or "no network, but pixels"
+    return Reviewer(
+        Images(cells.images, cells.subjects),
+        Images(unseen.images, unseen.subjects) if unseen is not None and apart else None,
+        workshop.features or pixels,
+        settings.gan_copies,
+        f"Measured against {real}; features of {network}.",
+    )
 
 
-def _trained(cells: Cells, settings: Settings, seed: int, report: Report) -> dict[str, bytes]:
-    """A new generator of such cells, as the files of its folder."""
+def _trained(
+    cells: Cells, settings: Settings, seed: int, workshop: Workshop, reviewer: "Reviewer"
+) -> "tuple[Trained, dict[str, bytes]]":
+    """A new generator of such cells, and the files of its run."""
     if len(cells) < 2:
         raise UserError(
             f"the rarer class has {len(cells)} training cells: a GAN needs 2 or more; "
             "add cells, or choose another technique"
         )
-    from leukemia.gan import training
+    from leukemia.gan import kept, pictures, training
 
-    plan = training.Plan(
-        size=settings.gan_size,
-        latent=settings.latent,
-        epochs=settings.gan_epochs,
-        batch_size=settings.gan_batch,
-        learning_rate=settings.gan_lr,
-        beta_1=settings.beta_1,
-    )
-    images = training.resize(cells.images, plan.size)
-    generator, _ = training.train(images, plan, seed, report)
-    trained_on = {
-        "digest": cells.digest(),
-        "count": len(cells),
-        "size": plan.size,
-        "epochs": plan.epochs,
-        "seed": seed,
-    }
-    return {
-        "generator.keras": _saved(generator),
-        "trained_on.json": json.dumps(trained_on, indent=2).encode(),
-    }
-
-
-def _reused(folder: Path, cells: Cells) -> dict[str, bytes]:
-    """The files of a generator's folder, if it was trained on exactly these cells."""
-    try:
-        files = {
-            name: (folder / name).read_bytes() for name in ("generator.keras", "trained_on.json")
-        }
-        digest = json.loads(files["trained_on.json"])["digest"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"no trained generator in {folder} ({error}): give the ID of a finished dcgan run"
-        ) from error
-    if digest != cells.digest():
-        raise UserError(
-            f"the generator in {folder} was trained on other cells, so cells of this split's "
-            "validation or test subjects may be in it: train anew, or use the same data, seed "
-            "and split"
-        )
-    return files
-
-
-def _saved(generator: "keras.Model") -> bytes:
-    """The generator as a .keras file."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "generator.keras")
-        generator.save(path)
-        return path.read_bytes()
-
-
-def _load(saved: bytes) -> "keras.Model":
-    """The generator in a .keras file, which cannot run code of its own (safe mode)."""
-    import keras
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "generator.keras")
-        path.write_bytes(saved)
-        try:
-            return keras.models.load_model(path, compile=False, safe_mode=True)
-        except (OSError, TypeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"the trained generator cannot be read ({reason}): give another run, or train anew"
-            ) from error
+    plan = planned(settings, cells.images.shape[1])
+    terms = training.Terms(reviewer.judge(), workshop.folder, settings.gan_on_collapse)
+    images = pictures.put_on(cells.images, plan.size)
+    trained = training.train(images, plan, seed, workshop.report, terms)
+    trained_on: dict[str, str | int] = {"digest": cells.digest(), "count": len(cells), "seed": seed}
+    title = f"GAN ({settings.gan}), {len(cells)} cells of {plan.size} px"
+    return trained, kept.files(trained, plan, trained_on, title, reviewer.about)

@@ -13,9 +13,8 @@ import numpy as np
 
 from leukemia.cells import NEGATIVE, POSITIVE, Cells, TrainingSet, unchanged
 from leukemia.errors import UserError
-from leukemia.report import Report
 from leukemia.schedule import Schedule, Stage
-from leukemia.techniques import setting
+from leukemia.techniques import Workshop, setting
 
 THESIS = Schedule(Stage(1e-3, 5), Stage(1e-5, 10))
 THESIS_WEIGHTS = {"majority": 2.0, "minority": 7.0}
@@ -34,9 +33,7 @@ class Settings:
     )
 
 
-def balance(
-    train: Cells, settings: Settings, rng: np.random.Generator, report: Report
-) -> TrainingSet:
+def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet:
     """The training cells with a weight each in the loss, or in the draw of an epoch."""
     if settings.mode not in MODES:
         raise UserError(f"weighted: mode '{settings.mode}' is not one of {', '.join(MODES)}")

@@ -1,0 +1,116 @@
+"""A training that was killed goes on where it was: all of its state in one file.
+
+The file holds every variable of the players, the best generator so far, and what was measured.
+The order of the images and every random draw are functions of the seed and the place in the
+schedule, so nothing else is needed to reach the very state of an uninterrupted training.
+"""
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from zipfile import BadZipFile
+
+import keras
+import numpy as np
+
+from leukemia.data.files import write_atomically
+from leukemia.errors import UserError
+from leukemia.gan.plan import Plan
+from leukemia.gan.step import METRICS
+
+FILE = "checkpoint.npz"
+
+
+@dataclass
+class Progress:
+    """What a training has found so far.
+
+    epoch: the last whole one.
+    history: name -> {epoch: value}. steps: (steps, 4) float32, in the order of METRICS.
+    grids: epoch -> picture of samples. best_epoch: of the best generator, 0 for none yet;
+    best: its weights.
+    """
+
+    epoch: int = 0
+    history: dict[str, dict[int, float]] = field(default_factory=dict)
+    steps: np.ndarray = field(default_factory=lambda: np.empty((0, len(METRICS)), np.float32))
+    grids: dict[int, np.ndarray] = field(default_factory=dict)
+    best_epoch: int = 0
+    best: list[np.ndarray] = field(default_factory=list)
+
+    def note(self, epoch: int, values: dict[str, float]) -> None:
+        """Remember the values of an epoch."""
+        for name, value in values.items():
+            self.history.setdefault(name, {})[epoch] = value
+
+
+def fingerprint(images: np.ndarray, plan: Plan, seed: int) -> str:
+    """Equal for equal trainings: same images, plan and seed."""
+    sha = hashlib.sha256(repr((images.shape, plan, seed, keras.__version__)).encode())
+    sha.update(images.tobytes())
+    return sha.hexdigest()
+
+
+def save(folder: Path, mark: str, variables: list[keras.Variable], progress: Progress) -> None:
+    """Put the whole state into `folder`, or leave the one that is there.
+
+    Raises:
+        UserError: it cannot be written, as on a full disk.
+    """
+    said = {
+        "mark": mark,
+        "epoch": progress.epoch,
+        "history": progress.history,
+        "best_epoch": progress.best_epoch,
+    }
+    arrays = {
+        "progress": np.frombuffer(json.dumps(said).encode(), np.uint8),
+        "steps": progress.steps,
+        **{f"grid_{epoch}": picture for epoch, picture in progress.grids.items()},
+        **{f"best_{n:03d}": weight for n, weight in enumerate(progress.best)},
+        **{f"state_{n:03d}": _array(each) for n, each in enumerate(variables)},
+    }
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    try:
+        write_atomically(folder / FILE, content.getvalue())
+    except OSError as error:
+        raise UserError(
+            f"the GAN's checkpoint cannot be written to {folder} ({error.strerror}); make room "
+            f"there and give the same command again: it goes on from the last one"
+        ) from error
+
+
+def restore(folder: Path, mark: str, variables: list[keras.Variable]) -> Progress | None:
+    """Set the variables to the state in `folder` and return its progress; None if none is there.
+
+    Raises:
+        UserError: the file there is damaged or of another training.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        said = json.loads(arrays.pop("progress").tobytes())
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise UserError(f"{path} is damaged ({error}): remove it to begin anew") from error
+    if said["mark"] != mark:
+        raise UserError(f"{path} is of another training: remove it, or give another folder")
+    for n, variable in enumerate(variables):
+        variable.assign(arrays[f"state_{n:03d}"])
+    return Progress(
+        said["epoch"],
+        {name: {int(k): v for k, v in by.items()} for name, by in said["history"].items()},
+        arrays["steps"],
+        {int(name[5:]): arrays[name] for name in arrays if name.startswith("grid_")},
+        said["best_epoch"],
+        [arrays[name] for name in sorted(arrays) if name.startswith("best_")],
+    )
+
+
+def _array(variable: keras.Variable) -> np.ndarray:
+    return keras.ops.convert_to_numpy(variable)

@@ -1,0 +1,155 @@
+"""What a generator is worth: its quality, its shortcuts, and whether it hands out copies."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from leukemia.evaluation.intervals import Interval
+from leukemia.gan import measures, pictures, privacy, privacy_figure, shortcut, shortcut_figure
+from leukemia.gan.privacy import Privacy
+from leukemia.gan.shortcut import Shortcut
+from leukemia.gan.training import Judge
+
+BATCH = 64
+MOST_JUDGED = 500  # images that are measured at a look: more cost time and add little
+
+
+@dataclass(frozen=True)
+class Images:
+    """images: (n, S, S, 3) uint8. groups: (n,) str, whom each is of: they differ less within."""
+
+    images: np.ndarray
+    groups: np.ndarray
+
+
+@dataclass(frozen=True)
+class Review:
+    """What was found of made images.
+
+    copies: (m,) bool. figures: metrics by name, all beginning with gan_. refusal: why the
+    generator is refused, "" where it is not. files: pictures and texts, by path.
+    """
+
+    copies: np.ndarray
+    figures: dict[str, float]
+    refusal: str
+    files: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Reviewer:
+    """Looks at made images against the real ones.
+
+    training: those that the generator learns from. unseen: others of the same kind, of other
+    subjects if possible; None where there are none, and the training images serve instead.
+    features: (n, S, S, 3) uint8 -> (n, d) float32. limit: the share of copies that is borne.
+    about: what the figures were measured on, for the pictures.
+    """
+
+    training: Images
+    unseen: Images | None
+    features: Callable[[np.ndarray], np.ndarray]
+    limit: float
+    about: str
+
+    @property
+    def real(self) -> Images:
+        """The real images that made ones are measured against."""
+        return self.unseen or self.training
+
+    def judge(self) -> Judge:
+        """Measures samples while the generator is trained, against the same real images."""
+        real = self.features(self.real.images)
+        side = self.training.images.shape[1:3]
+
+        def measure(made: np.ndarray) -> dict[str, float]:
+            features = self.features(pictures.taken_off(made, side))
+            return _named(measures.measure(real, features, self.real.groups))
+
+        return Judge(min(MOST_JUDGED, max(len(real), 50)), measure)
+
+    def floor(self) -> dict[str, float]:
+        """What perfect images would measure: the training images against the unseen ones."""
+        if self.unseen is None:
+            return {}
+        found = measures.measure(
+            self.features(self.unseen.images),
+            self.features(self.training.images),
+            self.unseen.groups,
+        )
+        return {f"gan_floor_{name}": value for name, value in found.items()}
+
+    def review(self, made: np.ndarray, discriminator: keras.Model | None, seed: int) -> Review:
+        """Everything that is to be known of the made images (m, S, S, 3) uint8."""
+        quality = measures.measure(
+            self.features(self.real.images), self.features(made), self.real.groups
+        )
+        if not len(made):
+            return Review(np.zeros(0, bool), {}, "", {})
+        copied = privacy.examine(
+            made, self.training.images, self.features, self._membership(made, discriminator)
+        )
+        told = self._told(made, seed)
+        return Review(
+            copied.copies,
+            {
+                **_named(quality),
+                **self.floor(),
+                **privacy.metrics(copied),
+                **(shortcut.metrics(told) if told else {}),
+            },
+            "" if copied.acceptable(self.limit) else copied.text,
+            self._files(copied, told, made),
+        )
+
+    def _membership(
+        self, made: np.ndarray, discriminator: keras.Model | None
+    ) -> dict[str, Interval]:
+        """Both attacks, where there are images that the generator was not trained on."""
+        if self.unseen is None:
+            return {}
+        both = self.training, self.unseen
+        members, others = self.training.groups, self.unseen.groups
+        near = [privacy.nearness(each.images, made) for each in both]
+        found = {"distance": privacy.attack(near[0], near[1], members, others)}
+        if discriminator is not None:
+            taken = [_logits(discriminator, each.images) for each in both]
+            found["discriminator"] = privacy.attack(taken[0], taken[1], members, others)
+        return found
+
+    def _told(self, made: np.ndarray, seed: int) -> Shortcut | None:
+        """The probe; None where there are too few images for one."""
+        if min(len(made), len(self.training.images)) < shortcut.FEWEST:
+            return None
+        return shortcut.probe(self.training.images, made, self.training.groups, seed)
+
+    def _files(self, copied: Privacy, told: Shortcut | None, made: np.ndarray) -> dict[str, bytes]:
+        real = self.training.images
+        pairs = privacy_figure.figure(copied, made, real, self.about)
+        lines = [copied.text, told.text if told else "Too few cells for a probe.", self.about]
+        found = {
+            "gan/copies.png": pictures.png(pairs),
+            "gan/review.txt": "".join(f"{line}\n" for line in lines).encode(),
+        }
+        if told:
+            drawn = shortcut_figure.figure(told, real, made, self.about)
+            found["gan/shortcut.png"] = pictures.png(drawn)
+        return found
+
+
+def _logits(discriminator: keras.Model, images: np.ndarray) -> np.ndarray:
+    """(n,) float32: how real the discriminator takes images (n, S, S, 3) uint8 to be."""
+    seen = pictures.put_on(images, discriminator.input_shape[1]).astype(np.float32) / 127.5 - 1
+    parts = [seen[start : start + BATCH] for start in range(0, len(seen), BATCH)]
+    return np.concatenate([np.asarray(discriminator(part, training=False))[:, 0] for part in parts])
+
+
+def pixels(images: np.ndarray) -> np.ndarray:
+    """Features without a network: (n, S, S, 3) uint8 at 16 px, (n, 768) float32 in [0, 1]."""
+    return pictures.resize(images, 16).reshape(len(images), -1).astype(np.float32) / 255
+
+
+def _named(found: dict[str, float]) -> dict[str, float]:
+    return {f"gan_{name}": value for name, value in found.items()}

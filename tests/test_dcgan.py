@@ -1,0 +1,158 @@
+"""The technique that balances with a GAN: what it makes, keeps, reviews and refuses."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leukemia.cells import Cells, TrainingSet
+from leukemia.errors import UserError
+from leukemia.gan.plan import MODERN, THESIS
+from leukemia.techniques import Workshop, dcgan
+
+# Saving a model has NumPy copy TensorFlow's variables, whose __array__ knows no `copy` yet.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+COLOUR = (200, 60, 120)
+SETTINGS = dcgan.Settings(gan_size=32, gan_epochs=2, gan_batch=4, latent=8)
+
+
+def coloured(n: int, side: int = 24, seed: int = 0) -> np.ndarray:
+    noisy = np.random.default_rng(seed).normal(COLOUR, 12, (n, side, side, 3))
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def cells(rare: int = 9, frequent: int = 18, seed: int = 0) -> Cells:
+    n = rare + frequent
+    names = np.array([f"s{row}" for row in range(n)])
+    labels = (np.arange(n) >= rare).astype(np.int8)
+    return Cells(coloured(n, seed=seed), labels, names, names)
+
+
+def balanced(
+    train: Cells, settings: dcgan.Settings = SETTINGS, seed: int = 1, **workshop: object
+) -> TrainingSet:
+    return dcgan.balance(train, settings, Workshop(np.random.default_rng(seed), **workshop))
+
+
+@pytest.fixture(scope="module")
+def result() -> TrainingSet:
+    return balanced(cells(), unseen=cells(seed=5))
+
+
+@pytest.fixture
+def folder(result, tmp_path):
+    """A generator's folder as it lies after the caller has downloaded it."""
+    for path, content in result.files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    return tmp_path / "generator"
+
+
+def test_reading_the_settings_does_not_load_tensorflow():
+    code = (
+        "import sys; from leukemia.techniques import dcgan; dcgan.Settings();"
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_without_settings_a_recipe_is_what_its_source_says():
+    assert dcgan.planned(dcgan.Settings(), 210) == THESIS
+    modern = dcgan.planned(dcgan.Settings(gan="modern"), 210)
+    assert modern == replace(MODERN, size=224)
+    assert dcgan.planned(dcgan.Settings(gan="modern"), 48).size == 48
+
+
+def test_every_setting_of_a_recipe_can_be_given():
+    given = dcgan.Settings(
+        gan_size=64, gan_epochs=3, gan_batch=5, latent=6, gan_lr=0.1, beta_1=0.2, gan_d_rate=4.0,
+        gan_loss="hinge", gan_smoothing=0.3, gan_spectral=True, gan_r1=2.0, gan_augment=True,
+        gan_ema=0.9, gan_norm=True, gan_eight_bit=True, gan_merged=True, gan_precision="bfloat16",
+    )  # fmt: skip
+    usual, planned = THESIS, dcgan.planned(given, 48)
+    assert all(getattr(usual, name) != getattr(planned, name) for name in vars(usual))
+
+
+def test_classes_are_equal_and_the_made_cells_flagged(result):
+    train = cells()
+    assert result.cells.counts() == (18, 18)
+    assert result.synthetic.tolist() == [False] * 27 + [True] * 9
+    assert np.array_equal(result.cells.images[:27], train.images)
+    assert result.cells.images.shape == (36, 24, 24, 3)
+    assert result.cells.images.dtype == np.uint8
+    assert set(result.cells.origin[27:]) == {"made:dcgan"}
+
+
+def test_the_input_is_left_as_it_was():
+    train = cells()
+    before = train.digest()
+    train.images.flags.writeable = False
+    balanced(train, replace(SETTINGS, gan_epochs=1))
+    assert train.digest() == before
+
+
+def test_the_run_keeps_what_the_generator_was_trained_on(result):
+    train = cells()
+    trained_on = json.loads(result.files["generator/trained_on.json"])
+    assert trained_on.pop("seed") >= 0
+    assert trained_on.pop("epoch_of_generator") in (1, 2)
+    digest = train.take(train.labels == 0).digest()
+    assert trained_on == {"digest": digest, "count": 9, "size": 32, "epochs": 2}
+
+
+def test_the_run_keeps_the_course_and_the_review(result):
+    assert set(result.files) == {
+        "generator/generator.keras", "generator/trained_on.json", "gan/losses.csv",
+        "gan/epochs.csv", "gan/course.png", "gan/samples.gif", "gan/copies.png",
+        "gan/shortcut.png", "gan/review.txt",
+    }  # fmt: skip
+    assert len(result.files["gan/losses.csv"].splitlines()) == 1 + 2 * 2
+    assert result.files["gan/samples.gif"].startswith(b"GIF89a")
+    for name in ("gan_kid", "gan_floor_kid", "gan_fid", "gan_copy_rate", "gan_probe_raw"):
+        assert np.isfinite(result.figures[name]), name
+
+
+def test_the_review_says_what_it_measured_against(result):
+    assert b"9 validation cells of the rarer class" in result.files["gan/review.txt"]
+    alone = balanced(cells(), replace(SETTINGS, gan_epochs=1))
+    assert b"the very cells that train the GAN" in alone.files["gan/review.txt"]
+    assert "gan_floor_kid" not in alone.figures
+
+
+def test_a_generator_used_again_makes_the_same_cells(result, folder):
+    again = balanced(cells(), replace(SETTINGS, gan_run=str(folder)), unseen=cells(seed=5))
+    assert np.array_equal(again.cells.images, result.cells.images)
+    for name in ("generator/generator.keras", "generator/trained_on.json"):
+        assert again.files[name] == result.files[name]
+
+
+def test_a_generator_of_other_cells_is_refused(folder):
+    with pytest.raises(UserError, match="trained on other cells"):
+        balanced(cells(rare=6), replace(SETTINGS, gan_run=str(folder)))
+
+
+def test_a_folder_without_a_generator_is_refused(folder):
+    (folder / "trained_on.json").write_text("{}")
+    for nowhere in (folder, folder / "absent"):
+        with pytest.raises(UserError, match="no trained generator"):
+            balanced(cells(), replace(SETTINGS, gan_run=str(nowhere)))
+
+
+def test_a_damaged_generator_is_refused(folder):
+    (folder / "generator.keras").write_bytes(b"no archive")
+    with pytest.raises(UserError, match="cannot be read"):
+        balanced(cells(), replace(SETTINGS, gan_run=str(folder)))
+
+
+def test_balanced_cells_are_left_alone():
+    assert not balanced(cells(5, 5)).synthetic.any()
+
+
+def test_one_cell_is_too_few():
+    with pytest.raises(UserError, match="has 1 training cells"):
+        balanced(cells(rare=1))
