@@ -195,13 +195,17 @@ def sections(metrics: set[str], pictures: list[str], last_gan_epoch: int) -> lis
     curves.append(Card("line", (f"val_{CHOICE}",)))
     test = [Card("bar", (f"test_{name}",)) for name in NAMES if name != "loss"]
     gan = [Card("line", ("gan_g_loss", "gan_d_loss")), Card("line", ("gan_d_real", "gan_d_fake"))]
+    gan.append(Card("line", ("gan_kid",)))
     found = [
         Section("Training and validation by epoch", tuple(curves), 3),
         Section("Test cells, final model", tuple(test), 3, 300),
         Section("Cost", tuple(Card("bar", (name,)) for name in COSTS), 3, 300),
     ]
     if "gan_g_loss" in metrics:
-        found.append(Section("GAN: losses and discriminator accuracy by epoch", tuple(gan), 2))
+        found.append(Section("GAN: losses, discriminator accuracy and KID", tuple(gan), 3))
+    if "made_kid" in metrics:
+        made = tuple(Card("bar", (name,)) for name in MADE if name in metrics)
+        found.append(Section("Made cells: distance, probe and copies", made, 3, 300))
     for name, key in PICTURES.items():
         rows = -(-pictures.count(key) // 3)
         if rows:
@@ -210,6 +214,7 @@ def sections(metrics: set[str], pictures: list[str], last_gan_epoch: int) -> lis
     return found
 
 
+MADE = ("made_kid", "made_probe_raw", "made_copy_rate")
 PICTURES = {
     "Confusion matrices on test cells": "confusion_test",
     "Calibration on test cells": "reliability",

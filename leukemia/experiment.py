@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from leukemia import energy
+from leukemia import RESEARCH_ONLY, energy
 from leukemia.audit import Audit, MadeCells, examine
 from leukemia.cells import Cells, TrainingSet
 from leukemia.classifier import Classifier, build, features
@@ -115,12 +115,14 @@ def workshop(
 ) -> Workshop:
     """What the technique has at hand: features are those that the classifier starts from."""
     plan, split = experiment.plan, experiment.split
+    below_head = features(classifier)
     return Workshop(
         np.random.default_rng(plan.seed),
         report,
         None if split.balances_first else cells.take(split.rows["validation"]),
-        lambda images: predict(features(classifier), images),
+        lambda images: predict(below_head, images),
         f"{plan.spec.backbone}, weights {classifier.weights}",
+        f"{plan.title}. {experiment.protocol_line()} {RESEARCH_ONLY}",
         folder,
     )
 

@@ -7,6 +7,7 @@ its metrics are named as in `evaluation.metrics`, behind train_, val_ or test_.
 import io
 import math
 import os
+import re
 import tempfile
 import time
 import warnings
@@ -145,8 +146,9 @@ def _logged(client: mlflow.MlflowClient, run: Run) -> dict[str, int]:
         if not name.startswith("system/")
     }
     for file in client.list_artifacts(run_id, "images") if last else []:
-        name, _, step, *_ = Path(file.path).name.split("%")
-        last[name] = max(last.get(name, -1), int(step))
+        found = re.match(r"(\w+)[+%]step[+%](\d+)", Path(file.path).name)  # as MLflow names them
+        if found:
+            last[found[1]] = max(last.get(found[1], -1), int(found[2]))
     return last
 
 

@@ -113,7 +113,7 @@ def test_the_run_keeps_the_course_and_the_review(result):
     }  # fmt: skip
     assert len(result.files["gan/losses.csv"].splitlines()) == 1 + 2 * 2
     assert result.files["gan/samples.gif"].startswith(b"GIF89a")
-    for name in ("gan_kid", "gan_floor_kid", "gan_fid", "gan_copy_rate", "gan_probe_raw"):
+    for name in ("made_kid", "floor_kid", "made_fid", "made_copy_rate", "made_probe_raw"):
         assert np.isfinite(result.figures[name]), name
 
 
@@ -121,7 +121,7 @@ def test_the_review_says_what_it_measured_against(result):
     assert b"9 validation cells of the rarer class" in result.files["gan/review.txt"]
     alone = balanced(cells(), replace(SETTINGS, gan_epochs=1))
     assert b"the very cells that train the GAN" in alone.files["gan/review.txt"]
-    assert "gan_floor_kid" not in alone.figures
+    assert "floor_kid" not in alone.figures
 
 
 def test_a_generator_used_again_makes_the_same_cells(result, folder):

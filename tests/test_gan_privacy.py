@@ -133,11 +133,11 @@ def test_the_figures_are_named_and_those_not_measured_are_left_out(drawn):
     training, fresh = drawn
     found = examine(fresh[:30], training, features)
     assert set(privacy.metrics(found)) == {
-        "gan_copies", "gan_copy_rate", "gan_copy_rate_low", "gan_copy_rate_high",
+        "made_copies", "made_copy_rate", "made_copy_rate_low", "made_copy_rate_high",
     }  # fmt: skip
     told = attack(np.ones(4), np.zeros(4), np.arange(4), np.arange(4, 8))
     both = examine(fresh[:30], training, features, {"distance": told, "discriminator": told})
-    assert privacy.metrics(both)["gan_attack_discriminator"] == 1
+    assert privacy.metrics(both)["made_attack_discriminator"] == 1
 
 
 def test_the_picture_shows_pairs(drawn):

@@ -93,8 +93,8 @@ def test_figures_and_picture(drawn):
     real, groups, fresh = drawn
     found = probe(real[:16], fresh[:16], groups[:16], 0)
     assert set(metrics(found)) == {
-        "gan_probe_raw", "gan_probe_low", "gan_probe_high", "gan_trace_power",
-        "gan_trace_black_real", "gan_trace_black_made",
+        "made_probe_raw", "made_probe_low", "made_probe_high", "made_trace_power",
+        "made_trace_black_real", "made_trace_black_made",
     }  # fmt: skip
     picture = shortcut_figure.figure(found, real, fresh, "drawn cells")
     assert picture.dtype == np.uint8

@@ -412,25 +412,62 @@ def test_a_technique_is_one_file_and_one_line(server: str, sample: Path, tmp_pat
     mlflow.MlflowClient().set_tag(run.info.run_id, "kind", "thrown away")
 
 
-def test_a_killed_run_does_not_stay_running(server: str, sample: Path, study: str) -> None:
+def test_a_killed_run_does_not_stay_running_and_the_same_command_goes_on_with_it(
+    server: str, sample: Path, study: str
+) -> None:
     import os
     import signal
     import subprocess
     import sys
     import time
 
-    command = [sys.executable, "-m", "entrypoints.train", "dcgan", "--data", str(sample),
-               "--image-size", "32", "--backbone", "miniature", "--gan-size", "32"]  # fmt: skip
+    given = {**QUICK, "gan_size": 32, "gan_epochs": 60, "gan": "modern"}
+    words = [word for key, value in given.items() for word in (f"--{key}", str(value))]
+    command = [sys.executable, "-m", "entrypoints.train", "dcgan", "--data", str(sample), *words]
     environment = os.environ | {"MLFLOW_TRACKING_URI": server}
     process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL)
+    training = "attributes.status = 'RUNNING' and tags.technique = 'dcgan'"
     deadline = time.monotonic() + 90
-    while not (running := find("attributes.status = 'RUNNING' and tags.technique = 'dcgan'")):
+    while not (running := find(f"{training} and metrics.gan_g_loss > -1000")):
         assert time.monotonic() < deadline
         time.sleep(0.5)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    killed = running[0].info.run_id
     run_project("rank", server)
-    assert mlflow.get_run(running[0].info.run_id).info.status == "KILLED"
+    assert mlflow.get_run(killed).info.status == "KILLED"
+
+    run_project("dcgan", server, data=sample, **given)
+    client = mlflow.MlflowClient()
+    assert client.get_run(killed).info.status == "FINISHED"
+    assert "test_bal_acc" in client.get_run(killed).data.metrics
+    steps = [each.step for each in client.get_metric_history(killed, "gan_g_loss")]
+    assert sorted(steps) == list(range(1, 61))
+    (went_on,) = find(f"tags.continues = '{killed}'")
+    assert went_on.data.tags["kind"] == "continuation"
+    client.set_tag(killed, "kind", "thrown away")
+
+
+def test_gans_of_several_seeds_stand_side_by_side(
+    server: str, sample: Path, study: str, tmp_path: Path
+) -> None:
+    given = {**QUICK, "gan_size": 32, "gan_epochs": 3, "seeds": "0,1"}
+    said = run_project("gan", server, data=sample, **given).stdout
+    table = said[said.index("measure") :].splitlines()
+    assert table[0].split() == ["measure", "seed", "0", "seed", "1", "mean", "sd", "floor"]
+    kid = table[1].split()
+    assert kid[0] == "KID"
+    assert float(kid[3]) == pytest.approx((float(kid[1]) + float(kid[2])) / 2, abs=0.01)
+    assert "SYNTHETIC" in said[said.index("measure") :]
+    (parent,) = find("tags.kind = 'gans'")
+    alone = find(f"tags.kind = 'gan' and tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert {run.data.tags["seed"] for run in alone} == {"0", "1"}
+    assert len({run.data.metrics["made_kid"] for run in alone}) == 2
+    assert artifacts(alone[0], "gan") == {
+        "losses.csv", "epochs.csv", "course.png", "samples.gif", "copies.png", "shortcut.png",
+        "review.txt",
+    }  # fmt: skip
+    assert "made_cells.zip" in artifacts(alone[0])
 
 
 # --- as a person sees it, in a real browser ---------------------------------------------------

@@ -12,15 +12,18 @@ from leukemia.gan.step import METRICS
 MOST_POINTS = 4000  # of a line, more than the picture has columns
 
 
-def figure(progress: Progress, chosen: int, title: str, footnote: str) -> np.ndarray:
+def figure(
+    progress: Progress, chosen: int, floor: float | None, title: str, footnote: str
+) -> np.ndarray:
     """(H, W, 3) uint8: the thesis' plot of both losses by step, the discriminator's accuracies,
-    and, where samples were measured, their distance to real cells with its floor."""
+    and, where samples were measured, their distance to real cells with `floor`, the distance of
+    perfect ones."""
     whole = Figure((9, 7.2), dpi=DPI)
     losses, accuracies, distance = whole.subplots(3, 1)
     _by_step(losses, progress.steps, ("gan_d_loss", "gan_g_loss"), "loss")
     _by_step(accuracies, progress.steps, ("gan_d_real", "gan_d_fake"), "accuracy")
     accuracies.set(xlabel="step", ylim=(-0.05, 1.05))
-    _measures(distance, progress, chosen)
+    _measures(distance, progress, chosen, floor)
     return render(whole, title, footnote)
 
 
@@ -46,17 +49,16 @@ def _by_step(axes: Axes, steps: np.ndarray, names: tuple[str, ...], what: str) -
     axes.legend(fontsize=8, loc="upper right")
 
 
-def _measures(axes: Axes, progress: Progress, chosen: int) -> None:
+def _measures(axes: Axes, progress: Progress, chosen: int, floor: float | None) -> None:
     found = progress.history.get("gan_kid", {})
     if not found:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "samples were not measured", ha="center", transform=axes.transAxes)
         return
     epochs = sorted(found)
-    axes.plot(epochs, [found[epoch] for epoch in epochs], "o-", label="KID, made to unseen real")
-    floor = progress.history.get("gan_floor_kid", {})
-    if floor:
-        axes.axhline(floor[min(floor)], ls=":", color="grey", label="KID, training to unseen real")
+    axes.plot(epochs, [found[epoch] for epoch in epochs], "o-", label="KID of samples")
+    if floor is not None:
+        axes.axhline(floor, ls=":", color="grey", label="the same of the training cells")
     axes.axvline(chosen, color="C2", lw=1, label=f"chosen: epoch {chosen}")
     axes.set(xlabel="epoch", ylabel="KID")
     axes.grid(alpha=0.3)

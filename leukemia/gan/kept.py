@@ -16,12 +16,18 @@ GENERATOR, TRAINED_ON = "generator.keras", "trained_on.json"
 
 
 def files(
-    trained: Trained, plan: Plan, trained_on: dict[str, str | int], title: str, about: str
+    trained: Trained,
+    plan: Plan,
+    trained_on: dict[str, str | int],
+    floor: float | None,
+    title: str,
+    about: str,
 ) -> dict[str, bytes]:
     """The generator with what it was trained on, its losses by step, figures by epoch, a picture
     of both, and the samples as they changed.
 
-    trained_on: what identifies the images: their digest among it.
+    trained_on: what identifies the images: their digest among it. floor: the KID of perfect
+    samples, where it was measured.
     """
     progress = trained.progress
     said = {
@@ -31,7 +37,7 @@ def files(
         "epoch_of_generator": trained.chosen_epoch,
     }
     grids = [progress.grids[epoch] for epoch in sorted(progress.grids)]
-    drawn = course_figure.figure(progress, trained.chosen_epoch, title, about)
+    drawn = course_figure.figure(progress, trained.chosen_epoch, floor, title, about)
     return {
         f"{FOLDER}/{GENERATOR}": _saved(trained.generator),
         f"{FOLDER}/{TRAINED_ON}": json.dumps(said, indent=2).encode(),

@@ -130,11 +130,11 @@ def metrics(privacy: Privacy) -> dict[str, float]:
     """The figures by metric name."""
     attacks = {"distance": privacy.by_distance, "discriminator": privacy.by_discriminator}
     return {
-        "gan_copies": float(privacy.copies.sum()),
-        "gan_copy_rate": privacy.rate,
-        "gan_copy_rate_low": privacy.low,
-        "gan_copy_rate_high": privacy.high,
-        **{f"gan_attack_{name}": each.value for name, each in attacks.items() if each},
+        "made_copies": float(privacy.copies.sum()),
+        "made_copy_rate": privacy.rate,
+        "made_copy_rate_low": privacy.low,
+        "made_copy_rate_high": privacy.high,
+        **{f"made_attack_{name}": each.value for name, each in attacks.items() if each},
     }
 
 

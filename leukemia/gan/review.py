@@ -28,7 +28,8 @@ class Images:
 class Review:
     """What was found of made images.
 
-    copies: (m,) bool. figures: metrics by name, all beginning with gan_. refusal: why the
+    copies: (m,) bool. figures: metrics by name: made_* of the made images, floor_* of what
+    perfect ones would measure. refusal: why the
     generator is refused, "" where it is not. files: pictures and texts, by path.
     """
 
@@ -66,7 +67,8 @@ class Reviewer:
 
         def measure(made: np.ndarray) -> dict[str, float]:
             features = self.features(pictures.taken_off(made, side))
-            return _named(measures.measure(real, features, self.real.groups))
+            found = measures.measure(real, features, self.real.groups)
+            return {f"gan_{name}": value for name, value in found.items()}
 
         return Judge(min(MOST_JUDGED, max(len(real), 50)), measure)
 
@@ -79,7 +81,7 @@ class Reviewer:
             self.features(self.training.images),
             self.unseen.groups,
         )
-        return {f"gan_floor_{name}": value for name, value in found.items()}
+        return {f"floor_{name}": value for name, value in found.items()}
 
     def review(self, made: np.ndarray, discriminator: keras.Model | None, seed: int) -> Review:
         """Everything that is to be known of the made images (m, S, S, 3) uint8."""
@@ -95,7 +97,7 @@ class Reviewer:
         return Review(
             copied.copies,
             {
-                **_named(quality),
+                **{f"made_{name}": value for name, value in quality.items()},
                 **self.floor(),
                 **privacy.metrics(copied),
                 **(shortcut.metrics(told) if told else {}),
@@ -149,7 +151,3 @@ def _logits(discriminator: keras.Model, images: np.ndarray) -> np.ndarray:
 def pixels(images: np.ndarray) -> np.ndarray:
     """Features without a network: (n, S, S, 3) uint8 at 16 px, (n, 768) float32 in [0, 1]."""
     return pictures.resize(images, 16).reshape(len(images), -1).astype(np.float32) / 255
-
-
-def _named(found: dict[str, float]) -> dict[str, float]:
-    return {f"gan_{name}": value for name, value in found.items()}

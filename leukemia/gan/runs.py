@@ -8,18 +8,18 @@ import pandas as pd
 
 # metric -> what people call it; the floor of each is what perfect cells would measure
 MEASURES = {
-    "gan_kid": "KID",
-    "gan_fid": "FID",
-    "gan_precision": "precision",
-    "gan_recall": "recall",
-    "gan_density": "density",
-    "gan_coverage": "coverage",
-    "gan_probe_raw": "probe, raw",
-    "gan_probe_low": "probe, low-passed",
-    "gan_probe_high": "probe, high-passed",
-    "gan_copy_rate": "copies",
-    "gan_attack_distance": "attack by distance",
-    "gan_attack_discriminator": "attack by discriminator",
+    "made_kid": "KID",
+    "made_fid": "FID",
+    "made_precision": "precision",
+    "made_recall": "recall",
+    "made_density": "density",
+    "made_coverage": "coverage",
+    "made_probe_raw": "probe, raw",
+    "made_probe_low": "probe, low-passed",
+    "made_probe_high": "probe, high-passed",
+    "made_copy_rate": "copies",
+    "made_attack_distance": "attack by distance",
+    "made_attack_discriminator": "attack by discriminator",
 }
 
 
@@ -32,9 +32,7 @@ def table(by_seed: Mapping[int, Mapping[str, float]]) -> pd.DataFrame:
         several = np.array(list(values.values()))
         if np.isnan(several).all():
             continue
-        floors = [
-            found.get(name.replace("gan_", "gan_floor_"), np.nan) for found in by_seed.values()
-        ]
+        floors = [found.get(name.replace("made_", "floor_"), np.nan) for found in by_seed.values()]
         rows[said] = {
             **values,
             "mean": np.nanmean(several),

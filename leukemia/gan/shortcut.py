@@ -143,10 +143,10 @@ def power_spectrum(images: np.ndarray) -> np.ndarray:
 def metrics(shortcut: Shortcut) -> dict[str, float]:
     """The figures by metric name."""
     return {
-        **{f"gan_probe_{view}": each.value for view, each in shortcut.accuracy.items()},
-        "gan_trace_power": shortcut.traces["power"],
-        "gan_trace_black_real": shortcut.traces["real_black"],
-        "gan_trace_black_made": shortcut.traces["made_black"],
+        **{f"made_probe_{view}": each.value for view, each in shortcut.accuracy.items()},
+        "made_trace_power": shortcut.traces["power"],
+        "made_trace_black_real": shortcut.traces["real_black"],
+        "made_trace_black_made": shortcut.traces["made_black"],
     }
 
 

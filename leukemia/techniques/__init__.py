@@ -34,6 +34,7 @@ class Workshop:
         where the protocol has shown the technique every cell.
     features: images (n, S, S, 3) uint8 -> (n, d) float32, pooled features of the network that
         `network` names; None where there is none.
+    about: what figures here are measured on, for whoever looks at them.
     folder: where unfinished work lies so that it can go on; None: it cannot.
     """
 
@@ -42,6 +43,7 @@ class Workshop:
     unseen: Cells | None = None
     features: Callable[[np.ndarray], np.ndarray] | None = None
     network: str = ""
+    about: str = ""
     folder: Path | None = None
 
 

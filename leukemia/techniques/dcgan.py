@@ -150,7 +150,7 @@ def _reviewer(cells: Cells, rarer: int, settings: Settings, workshop: Workshop) 
         Images(unseen.images, unseen.subjects) if unseen is not None and apart else None,
         workshop.features or pixels,
         settings.gan_copies,
-        f"Measured against {real}; features of {network}.",
+        f"Measured against {real}; features of {network}. {workshop.about}".strip(),
     )
 
 
@@ -170,5 +170,6 @@ def _trained(
     images = pictures.put_on(cells.images, plan.size)
     trained = training.train(images, plan, seed, workshop.report, terms)
     trained_on: dict[str, str | int] = {"digest": cells.digest(), "count": len(cells), "seed": seed}
+    floor = reviewer.floor().get("floor_kid")
     title = f"GAN ({settings.gan}), {len(cells)} cells of {plan.size} px"
-    return trained, kept.files(trained, plan, trained_on, title, reviewer.about)
+    return trained, kept.files(trained, plan, trained_on, floor, title, reviewer.about)
