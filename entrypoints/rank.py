@@ -70,13 +70,16 @@ def ranked(
 
 def _terms(found: "Ranking", run: Any, left_out: int) -> list[str]:
     """What the table was measured on, for a reader who sees nothing else."""
+    from leukemia.protocol import over_folds
+
     subjects = found.table["subjects"].max()
+    several = (found.table["runs"] > found.table["seeds"]).any()
     lines = [
         *(f"Note: {note}." for note in found.notes),
         f"Ordered by validation {found.metric}, mean ± standard deviation over seeds; intervals "
         f"are over {subjects} test subjects (and seeds, where there are several), since cells of "
         f"one subject are not independent. Sought class: {run.positive}.",
-        f"{run.protocol_line}",
+        over_folds(run.protocol_line) if several else run.protocol_line,
         f"Cells: {run.cells}. Budget {run.budget}, {run.image_size} px, {run.note}.",
         "Research use only; not for diagnosis.",
     ]

@@ -11,6 +11,7 @@ from mlflow.entities import Metric, Run, RunTag
 from leukemia import inflation, views
 from leukemia.evaluation.metrics import NAMES
 from leukemia.inflation import Inflation
+from leukemia.protocol import over_folds
 from leukemia.ranking import CHOICE, COSTS, LEVEL, SHOWN, Ranking
 from leukemia.ranking_text import as_text
 from leukemia.views import Card, Section
@@ -128,8 +129,10 @@ def _write_summary(
     client: mlflow.MlflowClient, run_id: str, row: pd.Series, last: pd.Series, colour: str
 ) -> None:
     shared = {name: str(last.get(name, "")) for name in SHARED}
+    line = last["protocol_line"]
+    line = over_folds(line) if row["runs"] > row["seeds"] else line
     note = (
-        f"{row['runs']} runs of {row['seeds']} seed(s). {last['protocol_line']} "
+        f"{row['runs']} runs of {row['seeds']} seed(s). {line} "
         f"{shared['cells']}. Ordered by `val`, the validation metric; lo to hi: 95 % interval of "
         f"`test` over {row['subjects']} test subjects; tie 1: not told apart from the leader "
         f"(corrected p not below {LEVEL:g}). Best run: {row['run_id']}. Research use only; not "

@@ -4,6 +4,7 @@
 here so that what they add to a figure can be measured.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,15 @@ class Split:
         if self.shared:
             kept = f"{self.shared} TEST SUBJECTS ALSO TRAIN, the figures flatter"
         return f"Protocol {self.name}: {kept}; {self.text}"
+
+
+def over_folds(line: str) -> str:
+    """A protocol's line where all the parts of its split have been the test in turn."""
+    return re.sub(
+        r"part \d+ test, (part \d+ validation, the rest train)?",
+        lambda found: "each tests in turn, " + ("the next validates" if found[1] else ""),
+        re.sub(r"validation: official fold_\d", "validation: each official fold in turn", line),
+    )
 
 
 def split(

@@ -99,7 +99,8 @@ def rank(records: pd.DataFrame, tested: Mapping[str, Scored], metric: str = CHOI
     Columns of the table: rank, tie (not told apart from the leader on test cells), arm, runs,
     seeds, val and val_sd (mean and standard deviation over seeds; 0 for one seed), test, lo, hi
     (over subjects and seeds), subjects, the means of SHOWN and COSTS, wh (NaN where the machine
-    reports none), overfits (share of the runs whose verdict says so), base and base_p, lead and
+    reports none), overfits (share of the runs whose verdict says so, of `verdicts` runs
+    that have one), base and base_p, lead and
     lead_p (paired differences and corrected p), s_per_point (extra seconds for each percentage
     point gained over baseline, NaN where none is), run_id (the arm's run that is best on
     validation). Equal means are ordered by arm's name.
@@ -215,6 +216,7 @@ def _row(
         **{name: runs[name].mean() for name in (*SHOWN, *COSTS)},
         "wh": sum(energy) if energy else float("nan"),
         "overfits": runs["overfits"].mean() if "overfits" in runs else float("nan"),
+        "verdicts": int(runs["overfits"].notna().sum()) if "overfits" in runs else 0,
         "run_id": best["run_id"],
     }
 

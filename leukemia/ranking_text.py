@@ -66,7 +66,8 @@ def _cost_text(table: pd.DataFrame) -> str:
             "peak GiB": table["peak_gib"].map("{:.2f}".format),
             "Wh": table["wh"].map(lambda wh: "-" if np.isnan(wh) else f"{wh:.1f}"),
             "overfits": [
-                "-" if np.isnan(share) else f"{share:.0%} of runs" for share in table["overfits"]
+                f"{share * count:.0f} of {count} runs" if count else "-"
+                for share, count in zip(table["overfits"], table["verdicts"], strict=True)
             ],
         }
     )

@@ -10,7 +10,7 @@ from leukemia.data.index import Index
 from leukemia.data.likeness import joined_subjects
 from leukemia.errors import UserError
 from leukemia.names import PROTOCOLS
-from leukemia.protocol import SIDES, Split, sides_of_made
+from leukemia.protocol import SIDES, Split, over_folds, sides_of_made
 from leukemia.protocol import split as split_subjects
 
 
@@ -59,6 +59,13 @@ def test_subjects_are_kept_apart_and_every_cell_is_used(seed: int, fold: int) ->
     assert "no subject on two sides" in found.line
     for side in SIDES:
         assert set(index.labels[found.rows[side]]) == {0, 1}
+
+
+@pytest.mark.parametrize("protocol", ["subject", "image", "thesis"])
+def test_over_all_folds_a_line_names_none_of_them(protocol: str) -> None:
+    lines = {over_folds(split(many(6), 0, protocol, fold).text) for fold in range(5)}
+    assert len(lines) == 1
+    assert "each tests in turn, " in lines.pop()
 
 
 @pytest.mark.parametrize("protocol", ["subject", "image", "thesis"])
