@@ -385,7 +385,7 @@ class Settings:
     copies: int = setting(3, "cells that are mirrored")
 
 
-def balance(train, settings, rng, report):
+def balance(train, settings, workshop):
     rarer = train.images[train.labels == train.minority()]
     return with_made(train, rarer[: settings.copies, :, ::-1], "mirror")
 '''
