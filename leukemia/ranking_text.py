@@ -54,7 +54,7 @@ def _comparison_text(ranking: Ranking) -> str:
 
 def _cost_text(table: pd.DataFrame) -> str:
     points = [
-        "-" if arm == BASELINE else "no gain" if np.isnan(price) else f"{price:.0f}"
+        "-" if arm == BASELINE else _price(price)
         for arm, price in zip(table["arm"], table["s_per_point"], strict=True)
     ]
     return aligned(
@@ -79,6 +79,13 @@ def aligned(columns: Mapping[str, object]) -> str:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _price(seconds: float) -> str:
+    """What a point cost; a gain that took no longer than the baseline cost nothing."""
+    if np.isnan(seconds):
+        return "no gain"
+    return f"{seconds:.0f}" if seconds > 0 else "none"
 
 
 def _p(value: float) -> str:
