@@ -100,7 +100,8 @@ def test_options_out_of_range(table: Path) -> None:
     refused(training("baseline", table, "--image-size", "16"), "too small; use 32 px or more")
     refused(training("baseline", table, "--seed", "x"), "'x' is not a valid integer range", 2)
     refused(training("baseline", table, "--budget", "huge"), "'huge' is not one of", 2)
-    refused(training("dcgan", table, "--gan-size", "100"), "'100' is not one of", 2)
+    refused(training("dcgan", table, "--gan-size", "100"), "choose a size that halves down")
+    refused(training("dcgan", table, "--gan-ema", "1"), "ema is 1.0: give 0 or more and less")
 
 
 def test_weights_that_are_not_there_or_do_not_fit(table: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 THESIS = Schedule(Stage(1e-4, 10), Stage(1e-4, 20))
 # A minute for 100 cells on two cores: enough to see the job work, not to make good cells.
 QUICK = {"gan_size": 32, "gan_epochs": 150, "gan_batch": 32, "gan_lr": 2e-4}
+ANY_SIDE = 64  # px: no setting is right for one size of cells and wrong for another
 MOST_COPIES = 0.05  # five times what new genuine cells would be called
 
 # TensorFlow takes seconds to import, and `--help` reads Settings: hence imports in functions.
@@ -72,6 +73,9 @@ class Settings:
     gan_run: str = setting(
         "", "run ID of a run whose trained generator is used again", artifact="generator"
     )
+
+    def __post_init__(self) -> None:
+        planned(self, ANY_SIDE)  # what is out of range is refused before anything is trained
 
 
 NAMES = {  # of a Plan's fields among the settings
