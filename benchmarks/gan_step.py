@@ -48,7 +48,10 @@ def main() -> None:
         "one step, thesis, bfloat16": (
             ours(replace(plan, precision="bfloat16"), images, rng), plan, "bfloat16",
         ),
-        "one step, modern": (ours(modern, images, rng), modern, "float32"),
+        "one step, thesis, shared pass, bfloat16": (
+            ours(replace(plan, precision="bfloat16", shared=True), images, rng),
+            replace(plan, shared=True), "bfloat16",
+        ),
         "one step, modern, bfloat16": (
             ours(replace(modern, precision="bfloat16"), images, rng), modern, "bfloat16",
         ),
@@ -124,8 +127,9 @@ def operations(plan: Plan) -> float:
     made, judged = forward(networks.generator(plan, 0)), forward(networks.discriminator(plan, 0))
     first = judged[0]
     learning = 3 * sum(judged) - first  # on one batch, weights updated
-    judging = 2 * sum(judged)  # forward, and back to the images
-    generating = 1 if plan.merged else 2  # forward
+    # For the generator: forward, and back to the images; or back a layer further in a shared pass.
+    judging = first if plan.shared else 2 * sum(judged)
+    generating = 1 if plan.merged or plan.shared else 2  # forward
     of_generator = (generating + 2) * sum(made) - made[0]
     return (2 * learning + judging + of_generator) * plan.batch_size
 

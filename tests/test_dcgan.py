@@ -71,11 +71,15 @@ def test_without_settings_a_recipe_is_what_its_source_says():
 def test_every_setting_of_a_recipe_can_be_given():
     given = dcgan.Settings(
         gan_size=64, gan_epochs=3, gan_batch=5, latent=6, gan_lr=0.1, beta_1=0.2, gan_d_rate=4.0,
-        gan_loss="hinge", gan_smoothing=0.3, gan_spectral=True, gan_r1=2.0, gan_augment=True,
+        gan_smoothing=0.3, gan_spectral=True, gan_r1=2.0, gan_augment=True,
         gan_ema=0.9, gan_norm=True, gan_eight_bit=True, gan_merged=True, gan_precision="bfloat16",
+        gan_loss="hinge",
     )  # fmt: skip
-    usual, planned = THESIS, dcgan.planned(given, 48)
-    assert all(getattr(usual, name) != getattr(planned, name) for name in vars(usual))
+    usual, planned = vars(THESIS), vars(dcgan.planned(given, 48))
+    assert {name for name in usual if usual[name] == planned[name]} == {"shared"}
+    assert dcgan.planned(dcgan.Settings(gan_shared=True), 48).shared
+    with pytest.raises(UserError, match="loss is hinge: give binary, or shared=false"):
+        dcgan.Settings(gan="modern", gan_shared=True)
 
 
 def test_classes_are_equal_and_the_made_cells_flagged(result):

@@ -12,10 +12,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from leukemia.errors import UserError
 from leukemia.gan import checkpoint, networks, pictures, training, watch
 from leukemia.gan.plan import MODERN, Plan
+from leukemia.gan.step import compiled, players
 from leukemia.gan.training import Judge, Terms
 from leukemia.report import silent
 
@@ -109,6 +111,7 @@ def test_another_seed_gives_other_weights(one_run):
         {"eight_bit": True},
         {"merged": True},
         {"discriminator_rate": 3.0},
+        {"shared": True},
         {"precision": "bfloat16"},
     ],
     ids=lambda change: next(iter(change)),
@@ -118,6 +121,36 @@ def test_each_ingredient_changes_the_course(one_run, change):
     assert np.isfinite(other.progress.steps).all()
     assert pictures.generate(other.generator, 2, 0).shape == (2, 32, 32, 3)
     assert weights(other) != weights(one_run[0])
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_one_shared_pass_gives_the_generator_its_very_gradient(merged):
+    """Against the gradient of its loss taken directly, with plain descent in place of Adam."""
+    plan = replace(PLAN, shared=True, merged=merged)
+    images, rows = coloured(4), np.arange(4)
+    of = players(plan, 0)
+    still = keras.optimizers.SGD(0.0)
+    still.build(of.discriminator.trainable_variables)
+    descent = keras.optimizers.SGD(1.0)
+    descent.build(of.generator.trainable_variables)
+    of = replace(of, of_generator=descent, of_discriminator=still)
+    of.discriminator.layers[-3].rate = 0.0  # dropout would draw anew in another pass
+    before = [np.asarray(each) for each in of.generator.trainable_variables]
+    real = images / np.float32(127.5) - 1
+    place = 1 if plan.augment else 0
+    latent = tf.random.stateless_normal((4, 8), tf.constant([0, 8 * 3 + 1 + place], tf.int64))
+    with tf.GradientTape() as tape:
+        made = of.generator(latent, training=True)
+        seen = tf.concat([real, made], 0) if merged else made
+        logits = of.discriminator(seen, training=True)[-4:]
+        loss = tf.reduce_mean(tf.nn.softplus(-logits))
+    expected = tape.gradient(loss, of.generator.trainable_variables)
+    values = compiled(of, plan, 4, 0)(tf.constant(images), rows, np.int64(3))
+    assert float(values[0]) == pytest.approx(float(loss), rel=1e-4)
+    for one, other, gradient in zip(
+        before, of.generator.trainable_variables, expected, strict=True
+    ):
+        np.testing.assert_allclose(one - np.asarray(other), gradient, rtol=2e-3, atol=2e-6)
 
 
 def test_categorical_cross_entropy_over_one_output_teaches_nothing():

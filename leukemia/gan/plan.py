@@ -41,6 +41,9 @@ class Plan:
     merged: one step of the discriminator on real and made images together, and the same made
         images for both networks; false: one on real, one on made, and new ones for the
         generator, as the thesis prints both accuracies apart.
+    shared: both networks learn from one pass of the discriminator over the made images, a quarter
+        less work; the generator then learns from the discriminator as it was before its step on
+        them. With the binary loss only.
     precision: of the convolutions; weights are float32 in any case.
 
     Raises:
@@ -63,6 +66,7 @@ class Plan:
     norm: bool = False
     eight_bit: bool = False
     merged: bool = False
+    shared: bool = False
     precision: str = "float32"
 
     def __post_init__(self) -> None:
@@ -75,6 +79,7 @@ class Plan:
             self._hold(name, 0 <= getattr(self, name) < 1, "0 or more and less than 1")
         self._hold("r1", self.r1 >= 0, "0 or more")
         self._hold("loss", self.loss in LOSSES, f"one of {', '.join(LOSSES)}")
+        self._hold("loss", not self.shared or self.loss == "binary", "binary, or shared=false")
         self._hold("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
 
     def _hold(self, name: str, holds: bool, expected: str) -> None:

@@ -13,6 +13,8 @@ from leukemia.gan.plan import Plan
 
 METRICS = ("gan_g_loss", "gan_d_loss", "gan_d_real", "gan_d_fake")
 
+STEEPEST = 30.0  # where the discriminator is surer than exp(-30), the generator is told less
+
 # step(images, rows, number) -> (4,) float32, in the order of METRICS
 Step = Callable[[tf.Tensor, np.ndarray, np.int64], tf.Tensor]
 
@@ -62,7 +64,7 @@ def compiled(of: Players, plan: Plan, batch_size: int, seed: int) -> Step:
 
     Its images are (n, size, size, 3) uint8 on the device, `rows` (batch_size,) of them are used.
     """
-    turn = _together if plan.merged else _apart
+    turn = _shared if plan.shared else _together if plan.merged else _apart
     loss = _Loss(plan)
 
     # Not jit_compile: XLA makes these convolutions 3 to 4 times slower on a CPU.
@@ -82,7 +84,7 @@ class _Draws:
     """The random draws of one step, each with a place of its own in the seed's sequence."""
 
     def __init__(self, plan: Plan, batch_size: int, seed: int, number: tf.Tensor):
-        self.plan, self._batch_size = plan, batch_size
+        self.plan, self.batch_size = plan, batch_size
         self._seed, self._number, self._draws = seed, number, 0
 
     def _next(self) -> tf.Tensor:
@@ -91,7 +93,7 @@ class _Draws:
 
     def latent(self) -> tf.Tensor:
         """Standard normal vectors."""
-        return tf.random.stateless_normal((self._batch_size, self.plan.latent), self._next())
+        return tf.random.stateless_normal((self.batch_size, self.plan.latent), self._next())
 
     def seen(self, images: tf.Tensor) -> tf.Tensor:
         """What the discriminator is shown of these images."""
@@ -166,6 +168,44 @@ def _together(of: Players, loss: _Loss, real: tf.Tensor, draw: _Draws) -> list[t
         g_loss = loss.of_generator(_judged(of, draw.seen(made)))
     _descend(of.of_generator, of.generator, tape, g_loss)
     return [g_loss, d_loss, _share(on_real > 0), _share(on_made < 0)]
+
+
+def _shared(of: Players, loss: _Loss, real: tf.Tensor, draw: _Draws) -> list[tf.Tensor]:
+    """As the two others, but the pass over made images that teaches the discriminator also gives
+    the generator its gradient; the METRICS."""
+    if not draw.plan.merged:
+        real_loss, on_real = _teach(
+            of, draw, real, lambda logits: loss.on_real(logits) + _roughness(of, real, draw)
+        )
+    with tf.GradientTape() as painting:
+        made = _made(of.generator, draw)
+    with tf.GradientTape() as judging:
+        judging.watch(made)
+        seen = tf.concat([real, made], 0) if draw.plan.merged else made
+        logits = _judged(of, draw.seen(seen))
+        on_made = logits[-draw.batch_size :]
+        made_loss = value = loss.on_made(on_made)
+        if draw.plan.merged:
+            on_real = logits[: draw.batch_size]
+            real_loss = loss.on_real(on_real)
+            value = (real_loss + made_loss) / 2 + _roughness(of, real, draw)
+    learned, to_made = judging.gradient(value, [of.discriminator.trainable_variables, made])
+    of.of_discriminator.apply(learned, of.discriminator.trainable_variables)
+    to_made *= _turned(on_made) * (2 if draw.plan.merged else 1)
+    painted = painting.gradient(made, of.generator.trainable_variables, to_made)
+    of.of_generator.apply(painted, of.generator.trainable_variables)
+    d_loss = (real_loss + made_loss) / 2
+    return [loss.of_generator(on_made), d_loss, _share(on_real > 0), _share(on_made < 0)]
+
+
+def _turned(logits: tf.Tensor) -> tf.Tensor:
+    """(n, 1, 1, 1) what turns the gradient of the discriminator's binary loss at made images into
+    that of the generator's.
+
+    Images do not meet in the discriminator, so the gradient at each is that of its own logit l
+    times the loss's derivative: sigmoid(l) for the one and -sigmoid(-l) for the other.
+    """
+    return -tf.exp(tf.minimum(-logits, STEEPEST))[:, :, None, None]
 
 
 def _teach_both(

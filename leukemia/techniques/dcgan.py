@@ -63,6 +63,7 @@ class Settings:
     gan_norm: bool | None = _of_recipe("normalised features in the generator", bool)
     gan_eight_bit: bool | None = _of_recipe("made cells judged at 8 bits", bool)
     gan_merged: bool | None = _of_recipe("one step on real and made cells together", bool)
+    gan_shared: bool | None = _of_recipe("both networks learn from one pass over made cells", bool)
     gan_precision: str | None = _of_recipe("of the convolutions", str, choices=PRECISIONS)
     gan_on_collapse: str = setting(
         "ignore", "what to do when the GAN has collapsed", choices=ON_COLLAPSE
