@@ -82,9 +82,9 @@ def probe(real: np.ndarray, made: np.ndarray, groups: np.ndarray, seed: int) -> 
     half = np.concatenate([_halves(groups[rows].astype(str), rng), rng.permutation(count) % 2])
     labels = np.repeat(np.array([0, 1], np.int8), count)
     views = {"raw": images, "low": low_passed(images), "high": high_passed(images)}
-    accuracy = {}
+    accuracy, network = {}, _Network(images.shape[1:], seed)
     for view, seen in views.items():
-        scores = _cross(seen, labels, half, seed)
+        scores = network.cross(seen, labels, half)
         scored = Scored(labels, scores, subjects, np.arange(len(labels)).astype(str))
         accuracy[view] = interval([[scored]])
     return Shortcut(accuracy, traces(real, made))
@@ -167,36 +167,45 @@ def _halves(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return half[number]
 
 
-def _cross(images: np.ndarray, labels: np.ndarray, half: np.ndarray, seed: int) -> np.ndarray:
-    """(n,) float32: the probability of being made, from the network that did not see the image."""
-    images = (images.astype(np.float32) - 128) / 64
-    scores = np.zeros(len(images), np.float32)
-    for test in (0, 1):
-        model = _network(images.shape[1:], seed)
-        train = np.flatnonzero(half != test)
+class _Network:
+    """Three small convolutions, built once and begun anew for every training."""
+
+    def __init__(self, shape: tuple[int, ...], seed: int):
+        seeds = iter(np.random.default_rng(seed).integers(2**31, size=4).tolist())
+        inputs = x = keras.Input(shape)
+        for width in (8, 16, 32):
+            start = keras.initializers.HeUniform(seed=next(seeds))
+            convolution = layers.Conv2D(
+                width, 3, 2, padding="same", activation="relu", kernel_initializer=start
+            )
+            x = convolution(x)
+        x = layers.GlobalAveragePooling2D()(x)
+        start = keras.initializers.GlorotUniform(seed=next(seeds))
+        chance = layers.Dense(1, activation="sigmoid", kernel_initializer=start)(x)
+        self._model, self._seed = keras.Model(inputs, chance), seed
+        optimizer = keras.optimizers.Adam(RATE)
+        optimizer.build(self._model.trainable_variables)
+        self._model.compile(optimizer, "binary_crossentropy")
+        self._variables = [*self._model.variables, *optimizer.variables]
+        self._fresh = [keras.ops.convert_to_numpy(each) for each in self._variables]
+
+    def cross(self, images: np.ndarray, labels: np.ndarray, half: np.ndarray) -> np.ndarray:
+        """(n,) float32: the probability of being made, after a training on the other half."""
+        images = (images.astype(np.float32) - 128) / 64
+        scores = np.zeros(len(images), np.float32)
+        for test in (0, 1):
+            self._train(images, labels, np.flatnonzero(half != test))
+            unseen = np.flatnonzero(half == test)
+            for start in range(0, len(unseen), 64):
+                some = unseen[start : start + 64]
+                scores[some] = np.asarray(self._model(images[some], training=False))[:, 0]
+        return scores
+
+    def _train(self, images: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> None:
+        for variable, value in zip(self._variables, self._fresh, strict=True):
+            variable.assign(value)
         for epoch in range(EPOCHS):
-            rows = np.random.default_rng((seed, epoch)).permutation(train)
-            for start in range(0, len(rows), BATCH):
-                some = rows[start : start + BATCH]
-                model.train_on_batch(images[some], labels[some][:, None])
-        unseen = np.flatnonzero(half == test)
-        for start in range(0, len(unseen), 64):
-            some = unseen[start : start + 64]
-            scores[some] = np.asarray(model(images[some], training=False))[:, 0]
-    return scores
-
-
-def _network(shape: tuple[int, ...], seed: int) -> keras.Model:
-    seeds = iter(np.random.default_rng(seed).integers(2**31, size=4).tolist())
-    inputs = x = keras.Input(shape)
-    for width in (8, 16, 32):
-        start = keras.initializers.HeUniform(seed=next(seeds))
-        x = layers.Conv2D(width, 3, 2, padding="same", activation="relu", kernel_initializer=start)(
-            x
-        )
-    x = layers.GlobalAveragePooling2D()(x)
-    start = keras.initializers.GlorotUniform(seed=next(seeds))
-    chance = layers.Dense(1, activation="sigmoid", kernel_initializer=start)(x)
-    model = keras.Model(inputs, chance)
-    model.compile(keras.optimizers.Adam(RATE), "binary_crossentropy")
-    return model
+            order = np.random.default_rng((self._seed, epoch)).permutation(rows)
+            for start in range(0, len(order), BATCH):
+                some = order[start : start + BATCH]
+                self._model.train_on_batch(images[some], labels[some][:, None])
