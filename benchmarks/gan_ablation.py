@@ -14,14 +14,12 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import tensorflow as tf
 
+from entrypoints.train import gathered
 from leukemia.classifier import Spec, build, features
-from leukemia.data.index import open_index
-from leukemia.data.store import Geometry, load_cells
 from leukemia.gan import pictures, training
 from leukemia.gan.plan import MODERN, THESIS, Plan, canvas
 from leukemia.gan.review import Images, Reviewer
@@ -60,7 +58,7 @@ def main() -> None:
     reviewer = reviewer_of(options)
     size = canvas(options.image_size)
     images = pictures.put_on(reviewer.training.images, size)
-    floor = reviewer.floor()
+    floor = reviewer.floor
     print(f"{len(images)} cells learned from; {reviewer.about}")
     print(f"floor: KID {floor['floor_kid']:.3f} [{floor['floor_kid_low']:.3f}, "
           f"{floor['floor_kid_high']:.3f}], coverage {floor['floor_coverage']:.2f}")  # fmt: skip
@@ -84,11 +82,10 @@ def variants(size: int, epochs: int, batch: int) -> dict[str, Plan]:
 
 def reviewer_of(options: argparse.Namespace) -> Reviewer:
     """The cells of a split's training and validation sides, and a network's features."""
-    with TemporaryDirectory() as folder:
-        index = open_index(options.data, options.positive, Path(folder))
-        cells = load_cells(index, Geometry(210, options.image_size), Path(folder))
-        cells = cells.take(np.arange(len(cells)))
-    rows = split(index, cells.subjects, "subject", 0, 0, 3).rows
+    asked = {"data": options.data, "positive": options.positive, "crop": 210}
+    index, cells, _, subjects = gathered(asked | {"image_size": options.image_size})
+    cells = replace(cells, subjects=subjects)
+    rows = split(index, subjects, "subject", 0, 0, 3).rows
     of_class = {side: rows[side][cells.labels[rows[side]] == cells.minority()] for side in rows}
     learned, unseen = (cells.take(of_class[side]) for side in ("train", "validation"))
     classifier = build(Spec(weights=options.weights, size=options.image_size), 0)

@@ -28,6 +28,8 @@ from entrypoints.command import (
 from entrypoints.study import numbers
 from entrypoints.train import prepare, setting_option
 from leukemia import techniques
+from leukemia.errors import UserError
+from leukemia.gan.plan import RECIPES
 from leukemia.techniques import dcgan
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ OWN = [
     "gan",
     "recipe: as the thesis, or modern",
     default="thesis",
-    type=click.Choice(["thesis", "modern"]),
+    type=click.Choice(list(RECIPES)),
 )
 @with_options(*OWN, *TERMS, *RARER, EXPERIMENT)
 @quietly
@@ -59,9 +61,11 @@ def main(seeds: list[int], **options: Any) -> None:
 
     options["data"] = str(Path(options["data"]).absolute())
     experiment, cells = prepare("dcgan", options | {"gan_run": None})
-    tracking.connect(options["experiment"])
+    if cells.take(experiment.split.rows["train"]).shortage() == 0:
+        raise UserError("both classes have as many training cells: there is none to make")
+    experiment_id = tracking.connect(options["experiment"])
     with tracking.started_run("gans", f"{options['gan']} GAN on {len(seeds)} seeds"):
-        made = {seed: _trained(_at(experiment, seed), cells) for seed in seeds}
+        made = {seed: _trained(_at(experiment, seed), cells, experiment_id) for seed in seeds}
         found = runs.table({seed: each.figures for seed, each in made.items()})
         tracking.log_texts({"gan/seeds.csv": found.to_csv()})
         click.echo()
@@ -74,7 +78,7 @@ def _at(experiment: "Experiment", seed: int) -> "Experiment":
     return replace(experiment, plan=replace(experiment.plan, seed=seed))
 
 
-def _trained(experiment: "Experiment", cells: "Cells") -> "TrainingSet":
+def _trained(experiment: "Experiment", cells: "Cells", experiment_id: str) -> "TrainingSet":
     """One GAN as a run of its own; what the technique made with it."""
     from leukemia import experiment as experiments
     from leukemia import tracking
@@ -82,7 +86,8 @@ def _trained(experiment: "Experiment", cells: "Cells") -> "TrainingSet":
 
     plan = experiment.plan
     of = cells.take(experiment.split.rows["train"]).digest()[:16]
-    unfinished = cache() / "unfinished" / f"gan-{plan.key(experiment.index)}-{of}"
+    name = f"{experiment_id}-gan-{plan.key(experiment.index)}-{of}"
+    unfinished = cache() / "unfinished" / name
     title = f"{plan.title}, GAN alone"
     with tracking.started_run("gan", title, unfinished, nested=True) as run:
         logbook = Logbook(run)

@@ -64,8 +64,8 @@ def train(name: str, options: dict[str, Any]) -> None:
     plan = experiment.plan
     click.echo(f"{plan.title}  {experiment.index.describe()}")
     click.echo(f"{plan.title}  {experiment.protocol_line()}")
-    tracking.connect(options["experiment"])
-    unfinished = cache() / "unfinished" / plan.key(experiment.index)
+    experiment_id = tracking.connect(options["experiment"])
+    unfinished = cache() / "unfinished" / f"{experiment_id}-{plan.key(experiment.index)}"
     with (
         TemporaryDirectory() as folder,
         tracking.started_run("train", plan.title, unfinished) as run,

@@ -182,9 +182,13 @@ def _continued(name: str, unfinished: Path | None, nested: bool) -> Run | None:
         return None
     run_id, client = note.read_text(), mlflow.MlflowClient()
     try:
-        client.get_run(run_id)
+        run = client.get_run(run_id)
     except mlflow.MlflowException:  # of another store
         return None
+    if run.info.lifecycle_stage != "active":  # somebody deleted it
+        return None
+    if "error" in run.data.tags:  # of the attempt that failed
+        client.delete_tag(run_id, "error")
     project = os.environ.pop("MLFLOW_RUN_ID", None)
     if project and project != run_id:
         client.set_tag(project, "kind", "continuation")

@@ -214,6 +214,18 @@ def test_the_manifest_of_c_nmc(shared: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_generator_that_hands_out_copies_blocks() -> None:
+    frame = pd.DataFrame(
+        {"path": list("ab"), "label": ["x", "y"], "subject": list("st"), "sha256": list("12")}
+    )
+    side, sides = np.array(["train", "test"]), np.array(["train"])
+    for text in ("", "9 of 10 made cells are copies"):
+        made = MadeCells(sides, None, np.array([0]), text)
+        found = examine(frame, frame["subject"].to_numpy(str), side, (), made)
+        assert [each.text for each in found.blocking] == [text] * bool(text)
+    assert found.counts == {"copies": 1}
+
+
 def test_a_table_of_cells_is_audited_as_its_own_split_says(tmp_path: Path) -> None:
     drawn = draw_cells(36, seed=4, size=64, subjects=12)
     rows = []

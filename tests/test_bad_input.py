@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from entrypoints import audit, inflation, predict, rank, register, sample, study, train
+from entrypoints import audit, gan, inflation, predict, rank, register, sample, study, train
 from leukemia.cells import Cells
 from tests.conftest import ROOT, write_table
 
@@ -102,6 +102,16 @@ def test_options_out_of_range(table: Path) -> None:
     refused(training("baseline", table, "--budget", "huge"), "'huge' is not one of", 2)
     refused(training("dcgan", table, "--gan-size", "100"), "choose a size that halves down")
     refused(training("dcgan", table, "--gan-ema", "1"), "ema is 1.0: give 0 or more and less")
+
+
+def test_a_gan_where_no_cell_is_missing(cells: Cells, tmp_path: Path, store: Path) -> None:
+    """One cell of every subject: whatever the split, no class is rarer."""
+    rows = [np.flatnonzero(cells.subjects == name)[0] for name in sorted(set(cells.subjects))]
+    (tmp_path / "even").mkdir()
+    write_table(tmp_path / "even", cells.take(np.array(rows)))
+    words = ["--data", str(tmp_path / "even"), "--positive", "blast", "--folds", "3", *TINY]
+    refused(CliRunner().invoke(gan.main, words), "there is none to make")
+    assert not store.exists()
 
 
 def test_weights_that_are_not_there_or_do_not_fit(table: Path, tmp_path: Path) -> None:

@@ -145,6 +145,12 @@ def test_a_damaged_generator_is_refused(folder):
         balanced(cells(), replace(SETTINGS, gan_run=str(folder)))
 
 
+def test_a_single_made_cell_is_searched_for_copies_too():
+    made = balanced(cells(8, 9), replace(SETTINGS, gan_epochs=1), unseen=cells(seed=5))
+    assert "made_kid" not in made.figures
+    assert made.figures["made_copy_rate"] in (0, 1)
+
+
 def test_balanced_cells_are_left_alone():
     assert not balanced(cells(5, 5)).synthetic.any()
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy.stats import beta, rankdata
+from scipy.stats import binomtest, rankdata
 
+from leukemia.data.likeness import TURNS
 from leukemia.evaluation.intervals import Interval, interval
 from leukemia.evaluation.scored import Scored
 
 THUMB = 32  # px, side at which images are compared
 QUIETEST = 0.01  # share of real images that lie as near to another as what is called a copy
 BLOCK = 256  # images compared with all others at once
-TURNS = tuple((mirrored, quarters) for mirrored in (False, True) for quarters in range(4))
 Features = Callable[[np.ndarray], np.ndarray]
 
 
@@ -94,13 +94,11 @@ def examine(
     found = nearest(made, training, features)
     limits = tuple(float(np.quantile(each, QUIETEST)) for each in (real.pixels, real.features))
     copies = (found.pixels <= limits[0]) & (found.features <= limits[1])
-    count, of = int(copies.sum()), len(copies)
-    tail = (1 - 0.95) / 2
-    low = float(beta.ppf(tail, count, of - count + 1)) if count else 0.0
-    high = float(beta.ppf(1 - tail, count + 1, of - count)) if count < of else 1.0
+    share = binomtest(int(copies.sum()), len(copies))
+    exact = share.proportion_ci(0.95, "exact")
     told = membership or {}
     return Privacy(
-        copies, found, real, (limits[0], limits[1]), count / of, low, high,
+        copies, found, real, (limits[0], limits[1]), share.statistic, exact.low, exact.high,
         told.get("distance"), told.get("discriminator"),
     )  # fmt: skip
 
@@ -153,8 +151,7 @@ def nearest(
 
 def turned(image: np.ndarray, turn: int) -> np.ndarray:
     """An image (S, S, 3) after one of TURNS."""
-    mirrored, quarters = TURNS[turn]
-    return np.rot90(image[:, ::-1] if mirrored else image, quarters)
+    return np.moveaxis(TURNS[turn].of(np.moveaxis(image, -1, 0)), 0, -1)
 
 
 def _nearest_thumbs(

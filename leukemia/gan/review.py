@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -11,8 +12,8 @@ from leukemia.gan import measures, pictures, privacy, privacy_figure, shortcut, 
 from leukemia.gan.privacy import Privacy
 from leukemia.gan.shortcut import Shortcut
 from leukemia.gan.training import Judge
+from leukemia.training import predict
 
-BATCH = 64
 MOST_JUDGED = 500  # images that are measured at a look: more cost time and add little
 
 
@@ -29,8 +30,8 @@ class Review:
     """What was found of made images.
 
     copies: (m,) bool. figures: metrics by name: made_* of the made images, floor_* of what
-    perfect ones would measure. refusal: why the
-    generator is refused, "" where it is not. files: pictures and texts, by path.
+    perfect ones would measure. refusal: why the generator is refused, "" where it is not.
+    files: pictures and texts, by path.
     """
 
     copies: np.ndarray
@@ -62,7 +63,7 @@ class Reviewer:
 
     def judge(self) -> Judge:
         """Measures samples while the generator is trained, against the same real images."""
-        real = self.features(self.real.images)
+        real = self._real_features
         side = self.training.images.shape[1:3]
 
         def measure(made: np.ndarray) -> dict[str, float]:
@@ -72,24 +73,21 @@ class Reviewer:
 
         return Judge(min(MOST_JUDGED, max(len(real), 50)), measure)
 
+    @cached_property
     def floor(self) -> dict[str, float]:
         """What perfect images would measure: the training images against the unseen ones."""
         if self.unseen is None:
             return {}
-        found = measures.measure(
-            self.features(self.unseen.images),
-            self.features(self.training.images),
-            self.unseen.groups,
-        )
+        learned = self.features(self.training.images)
+        found = measures.measure(self._real_features, learned, self.unseen.groups)
         return {f"floor_{name}": value for name, value in found.items()}
 
     def review(self, made: np.ndarray, discriminator: keras.Model | None, seed: int) -> Review:
-        """Everything that is to be known of the made images (m, S, S, 3) uint8."""
-        quality = measures.measure(
-            self.features(self.real.images), self.features(made), self.real.groups
-        )
-        if not len(made):
-            return Review(np.zeros(0, bool), {}, "", {})
+        """Everything that is to be known of the made images (m, S, S, 3) uint8; of a single one
+        there is no distance."""
+        quality = {}
+        if len(made) > 1:
+            quality = measures.measure(self._real_features, self.features(made), self.real.groups)
         copied = privacy.examine(
             made, self.training.images, self.features, self._membership(made, discriminator)
         )
@@ -98,13 +96,17 @@ class Reviewer:
             copied.copies,
             {
                 **{f"made_{name}": value for name, value in quality.items()},
-                **self.floor(),
+                **self.floor,
                 **privacy.metrics(copied),
                 **(shortcut.metrics(told) if told else {}),
             },
             "" if copied.acceptable(self.limit) else copied.text,
             self._files(copied, told, made),
         )
+
+    @cached_property
+    def _real_features(self) -> np.ndarray:
+        return self.features(self.real.images)
 
     def _membership(
         self, made: np.ndarray, discriminator: keras.Model | None
@@ -144,8 +146,7 @@ class Reviewer:
 def _logits(discriminator: keras.Model, images: np.ndarray) -> np.ndarray:
     """(n,) float32: how real the discriminator takes images (n, S, S, 3) uint8 to be."""
     seen = pictures.put_on(images, discriminator.input_shape[1]).astype(np.float32) / 127.5 - 1
-    parts = [seen[start : start + BATCH] for start in range(0, len(seen), BATCH)]
-    return np.concatenate([np.asarray(discriminator(part, training=False))[:, 0] for part in parts])
+    return predict(discriminator, seen)[:, 0]
 
 
 def pixels(images: np.ndarray) -> np.ndarray:

@@ -46,10 +46,3 @@ def as_text(found: pd.DataFrame, title: str, about: str) -> str:
     """The table for a terminal, with what it was measured on."""
     shown = found.map(lambda value: "-" if np.isnan(value) else f"{value:.3f}")
     return f"{title}\n{shown.reset_index().to_string(index=False)}\n{about}"
-
-
-def beside(grids: Mapping[int, np.ndarray]) -> np.ndarray:
-    """Pictures (H, W, 3) uint8 of the seeds one below another, a line of grey between them."""
-    line = np.full((6, next(iter(grids.values())).shape[1], 3), 128, np.uint8)
-    parts = [part for seed in grids for part in (grids[seed], line)]
-    return np.concatenate(parts[:-1])

@@ -137,14 +137,18 @@ def _apart(of: Players, loss: _Loss, real: tf.Tensor, draw: _Draws) -> list[tf.T
     """A step of the discriminator on real images, one on made ones, one of the generator on
     new ones; the METRICS."""
     made = _made(of.generator, draw)
-    real_loss, on_real = _teach(
-        of, draw, real, lambda logits: loss.on_real(logits) + _roughness(of, real, draw)
-    )
+    real_loss, on_real = _teach_real(of, draw, real, loss)
     made_loss, on_made = _teach(of, draw, made, loss.on_made)
     with tf.GradientTape() as tape:
         g_loss = loss.of_generator(_judged(of, draw.seen(_made(of.generator, draw))))
     _descend(of.of_generator, of.generator, tape, g_loss)
     return [g_loss, (real_loss + made_loss) / 2, _share(on_real > 0), _share(on_made < 0)]
+
+
+def _teach_real(
+    of: Players, draw: _Draws, real: tf.Tensor, loss: _Loss
+) -> tuple[tf.Tensor, tf.Tensor]:
+    return _teach(of, draw, real, lambda logits: loss.on_real(logits) + _roughness(of, real, draw))
 
 
 def _teach(
@@ -174,9 +178,7 @@ def _shared(of: Players, loss: _Loss, real: tf.Tensor, draw: _Draws) -> list[tf.
     """As the two others, but the pass over made images that teaches the discriminator also gives
     the generator its gradient; the METRICS."""
     if not draw.plan.merged:
-        real_loss, on_real = _teach(
-            of, draw, real, lambda logits: loss.on_real(logits) + _roughness(of, real, draw)
-        )
+        real_loss, on_real = _teach_real(of, draw, real, loss)
     with tf.GradientTape() as painting:
         made = _made(of.generator, draw)
     with tf.GradientTape() as judging:

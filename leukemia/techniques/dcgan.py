@@ -175,6 +175,6 @@ def _trained(
     images = pictures.put_on(cells.images, plan.size)
     trained = training.train(images, plan, seed, workshop.report, terms)
     trained_on: dict[str, str | int] = {"digest": cells.digest(), "count": len(cells), "seed": seed}
-    floor = reviewer.floor().get("floor_kid")
+    floor = reviewer.floor.get("floor_kid")
     title = f"GAN ({settings.gan}), {len(cells)} cells of {plan.size} px"
     return trained, kept.files(trained, plan, trained_on, floor, title, reviewer.about)
