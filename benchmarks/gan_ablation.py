@@ -38,7 +38,14 @@ LEFT_OUT = {
     "discriminator_rate": 1.0,
     "beta_1": 0.5,
 }
-ADDED = {"smoothing": 0.1, "r1": 1.0}
+ADDED = {
+    "smoothing": {"smoothing": 0.1},
+    "r1": {"r1": 1.0},
+    "shared": {"loss": "binary", "shared": True},
+    "r1 for spectral": {"r1": 1.0, "spectral": False},
+    "both classes": {"conditional": True},
+    "float32": {"precision": "float32"},
+}
 
 
 def main() -> None:
@@ -51,37 +58,47 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="cells in a step")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each variant")
     parser.add_argument("--weights", default="auto", help="of the ResNet-50 that gives features")
+    parser.add_argument("--precision", default="bfloat16", help="of all variants but one")
     parser.add_argument("--variants", default="all", help="names with commas")
     parser.add_argument("--out", type=Path, help="folder for grids of samples")
     options = parser.parse_args()
     tf.config.experimental.enable_op_determinism()
-    reviewer = reviewer_of(options)
+    reviewer, others = reviewer_of(options)
     size = canvas(options.image_size)
-    images = pictures.put_on(reviewer.training.images, size)
+    images, others = (pictures.put_on(each, size) for each in (reviewer.training.images, others))
     floor = reviewer.floor
     print(f"{len(images)} cells learned from; {reviewer.about}")
     print(f"floor: KID {floor['floor_kid']:.3f} [{floor['floor_kid_low']:.3f}, "
           f"{floor['floor_kid_high']:.3f}], coverage {floor['floor_coverage']:.2f}")  # fmt: skip
     print("| variant | seed | KID | 95 % interval | coverage | density | probe raw | low | high | "
           "power | copies | seconds |\n|" + "---|" * 12)  # fmt: skip
-    chosen = variants(size, options.epochs, options.batch)
+    chosen = variants(size, options)
     names = list(chosen) if options.variants == "all" else options.variants.split(",")
     for name in names:
         for seed in range(options.seeds):
-            row(name, chosen[name], seed, images, reviewer, options)
+            row(name, chosen[name], seed, (images, others), reviewer, options)
 
 
-def variants(size: int, epochs: int, batch: int) -> dict[str, Plan]:
+def variants(size: int, options: argparse.Namespace) -> dict[str, Plan]:
     """The plans by name."""
-    same = {"size": size, "epochs": epochs, "batch_size": batch}
+    same = {
+        "size": size,
+        "epochs": options.epochs,
+        "batch_size": options.batch,
+        "precision": options.precision,
+    }
     modern, thesis = replace(MODERN, **same), replace(THESIS, **same)
     without = {f"without {k}": replace(modern, **{k: v}) for k, v in LEFT_OUT.items()}
-    more = {f"with {k} {v}": replace(modern, **{k: v}) for k, v in ADDED.items()}
+    more = {f"with {name}": replace(modern, **added) for name, added in ADDED.items()}
+    # An epoch of both classes has twice the steps.
+    both = more["with both classes"]
+    more["with both classes"] = replace(both, epochs=max(1, both.epochs // 2))
     return {"modern": modern, "thesis": thesis, **without, **more}
 
 
-def reviewer_of(options: argparse.Namespace) -> Reviewer:
-    """The cells of a split's training and validation sides, and a network's features."""
+def reviewer_of(options: argparse.Namespace) -> tuple[Reviewer, np.ndarray]:
+    """The rarer class's cells of a split's training and validation sides with a network's
+    features, and the training cells of the other class."""
     asked = {"data": options.data, "positive": options.positive, "crop": 210}
     index, cells, _, subjects = gathered(asked | {"image_size": options.image_size})
     cells = replace(cells, subjects=subjects)
@@ -90,7 +107,8 @@ def reviewer_of(options: argparse.Namespace) -> Reviewer:
     learned, unseen = (cells.take(of_class[side]) for side in ("train", "validation"))
     classifier = build(Spec(weights=options.weights, size=options.image_size), 0)
     below_head = features(classifier)
-    return Reviewer(
+    others = cells.take(rows["train"][cells.labels[rows["train"]] != cells.minority()])
+    reviewer = Reviewer(
         Images(learned.images, learned.subjects),
         Images(unseen.images, unseen.subjects),
         lambda images: predict(below_head, images),
@@ -98,15 +116,19 @@ def reviewer_of(options: argparse.Namespace) -> Reviewer:
         f"{len(unseen)} unseen cells of {len(set(unseen.subjects))} subjects; {index.describe()}; "
         f"{classifier.note}.",
     )
+    return reviewer, others.images
 
 
 def row(
-    name: str, plan: Plan, seed: int, images: np.ndarray, reviewer: Reviewer,
+    name: str, plan: Plan, seed: int, cells: tuple[np.ndarray, np.ndarray], reviewer: Reviewer,
     options: argparse.Namespace,
 ) -> None:  # fmt: skip
     """Train one, review it, print it."""
-    start = time.perf_counter()
-    trained = training.train(images, plan, seed, silent, training.Terms(reviewer.judge()))
+    start, (images, others) = time.perf_counter(), cells
+    trained = training.train(
+        images, plan, seed, silent, training.Terms(reviewer.judge()),
+        others if plan.conditional else None,
+    )  # fmt: skip
     seconds = time.perf_counter() - start
     made = pictures.generate(trained.generator, 200, 1, options.image_size)
     review = reviewer.review(made, trained.discriminator, 1)

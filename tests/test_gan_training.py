@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from leukemia import precision
 from leukemia.errors import UserError
 from leukemia.gan import checkpoint, networks, pictures, training, watch
 from leukemia.gan.plan import MODERN, Plan
@@ -26,12 +27,19 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 COLOUR = (200, 60, 120)
 PLAN = Plan(size=32, latent=8, epochs=2, batch_size=4, learning_rate=1e-3)
-ALL = replace(MODERN, size=32, latent=8, epochs=2, batch_size=4, smoothing=0.1, r1=1.0)
+ALL = replace(
+    MODERN, size=32, latent=8, epochs=2, batch_size=4, smoothing=0.1, r1=1.0, conditional=True,
+)  # fmt: skip
 
 
 def coloured(n: int, side: int = 32, seed: int = 0) -> np.ndarray:
     noisy = np.random.default_rng(seed).normal(COLOUR, 12, (n, side, side, 3))
     return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def others_for(plan: Plan) -> np.ndarray | None:
+    """Green images of another kind, where the plan asks for them."""
+    return coloured(12, seed=4)[..., ::-1] // 2 if plan.conditional else None
 
 
 class Heard(list):
@@ -112,12 +120,14 @@ def test_another_seed_gives_other_weights(one_run):
         {"merged": True},
         {"discriminator_rate": 3.0},
         {"shared": True},
+        {"conditional": True},
         {"precision": "bfloat16"},
     ],
     ids=lambda change: next(iter(change)),
 )
 def test_each_ingredient_changes_the_course(one_run, change):
-    other = training.train(coloured(9), replace(PLAN, **change), 7, silent)
+    plan = replace(PLAN, **change)
+    other = training.train(coloured(9), plan, 7, silent, others=others_for(plan))
     assert np.isfinite(other.progress.steps).all()
     assert pictures.generate(other.generator, 2, 0).shape == (2, 32, 32, 3)
     assert weights(other) != weights(one_run[0])
@@ -151,6 +161,58 @@ def test_one_shared_pass_gives_the_generator_its_very_gradient(merged):
         before, of.generator.trainable_variables, expected, strict=True
     ):
         np.testing.assert_allclose(one - np.asarray(other), gradient, rtol=2e-3, atol=2e-6)
+
+
+class TestOfBothKinds:
+    """A conditional GAN: red images are wanted, green ones teach as well."""
+
+    plan = replace(PLAN, conditional=True, epochs=30, batch_size=8)
+
+    def test_the_wanted_kind_is_made_and_not_the_other(self):
+        images, others = coloured(16), coloured(40)[..., ::-1]
+        trained = training.train(images, self.plan, 3, silent, others=others)
+        red, _, blue = pictures.generate(trained.generator, 32, 0).mean((0, 1, 2))
+        assert red > blue + 40  # (200, 60, 120) is wanted, (120, 60, 200) is not
+        other = training.train(others, self.plan, 3, silent, others=images)
+        red, _, blue = pictures.generate(other.generator, 32, 0).mean((0, 1, 2))
+        assert blue > red + 40
+
+    def test_an_epoch_shows_every_wanted_image_and_as_many_others(self):
+        plan = replace(self.plan, epochs=1, batch_size=4)
+        trained = training.train(coloured(8), plan, 3, silent, others=coloured(100))
+        assert len(trained.progress.steps) == 4
+        few = training.train(coloured(8), plan, 3, silent, others=coloured(4))
+        assert len(few.progress.steps) == 3
+
+    def test_the_kept_generator_makes_what_the_trained_one_makes_of_the_wanted_kind(self):
+        generator = networks.generator(self.plan, 0)
+        alone = networks.generator(replace(self.plan, conditional=False), 1)
+        weights = [w + 0.01 for w in generator.get_weights()]
+        generator.set_weights(weights)
+        alone.set_weights(networks.first_kind(self.plan, weights))
+        latent = pictures.latent(5, self.plan.latent, 0)
+        told = np.concatenate([latent, np.tile(np.float32([1, 0]), (5, 1))], 1)
+        np.testing.assert_allclose(alone(latent), generator(told), atol=1e-6)
+
+    def test_the_discriminator_that_comes_back_judges_the_wanted_kind(self):
+        plan = replace(self.plan, epochs=1)
+        trained = training.train(coloured(8), plan, 3, silent, others=coloured(8))
+        assert trained.discriminator.output_shape == (None, 1)
+
+    def test_others_without_a_conditional_plan_are_a_mistake(self):
+        for plan, others in ((PLAN, coloured(9)), (self.plan, None)):
+            with pytest.raises(ValueError, match="others go with a conditional plan"):
+                training.train(coloured(9), plan, 0, silent, others=others)
+
+
+def test_the_precision_left_to_the_machine_is_the_one_it_is_faster_in():
+    faster = precision.faster()
+    ratio = precision.rate("bfloat16") / precision.rate("float32")
+    assert faster == ("bfloat16" if ratio > precision.WORTH else "float32") or (
+        0.8 < ratio / precision.WORTH < 1.25  # too near to be told twice alike
+    )
+    assert training.settled(replace(PLAN, precision="auto")).precision == faster
+    assert training.settled(PLAN) == PLAN
 
 
 def test_categorical_cross_entropy_over_one_output_teaches_nothing():
@@ -252,7 +314,7 @@ class TestCheckpoints:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            training.train(self.images, plan, 7, stop, Terms(folder=folder))
+            training.train(self.images, plan, 7, stop, Terms(folder=folder), others_for(plan))
 
     @pytest.fixture(autouse=True)
     def often(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,9 +325,10 @@ class TestCheckpoints:
         self, tmp_path, recipe
     ):
         plan, heard = replace(recipe, epochs=4), Heard()
-        whole = training.train(self.images, plan, 7, silent)
+        others = others_for(plan)
+        whole = training.train(self.images, plan, 7, silent, others=others)
         self.interrupted(tmp_path, plan, after=2)
-        resumed = training.train(self.images, plan, 7, heard, Terms(folder=tmp_path))
+        resumed = training.train(self.images, plan, 7, heard, Terms(folder=tmp_path), others)
         assert weights(resumed) == weights(whole)
         np.testing.assert_array_equal(resumed.progress.steps, whole.progress.steps)
         assert list(heard.named("gan_g_loss")) == [1, 2, 3, 4]
@@ -333,7 +396,7 @@ from tests.test_gan_training import *
 training.CHECKPOINT_S = 0.2
 plan = replace(ALL, epochs=20)
 trained = training.train(coloured(24), plan, 7, lambda *said: print("on", flush=True),
-                         Terms(folder=Path({str(folder)!r})))
+                         Terms(folder=Path({str(folder)!r})), others_for(plan))
 print("hash", sha256(b"".join(weights(trained)) + trained.progress.steps.tobytes()).hexdigest())
 """
     root = Path(__file__).parents[1]

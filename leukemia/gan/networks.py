@@ -42,12 +42,12 @@ def generator(plan: Plan, seed: int, precision: str = "float32") -> keras.Model:
         Conv2DTranspose 4x4 by 2, LeakyReLU      (128, 128, 32)
         Conv2D 5x5, tanh                         (128, 128, 3)
 
-    With `norm` each map has unit mean square at every pixel; with `eight_bit` the end is linear,
-    because what lies beyond black and white is cut off.
+    Of a conditional plan each vector is followed by a 1 in the place of its kind and 0 elsewhere.
+    With `norm` each map has unit mean square at every pixel.
     """
     *larger, (bottom, channels) = scales(plan.size)
     seeds, policy = np.random.default_rng(seed), _policy(precision)
-    inputs = keras.Input((plan.latent,), name="latent")
+    inputs = keras.Input((plan.latent + plan.kinds,), name="latent")
     x = layers.Dense(bottom * bottom * channels, kernel_initializer=_glorot(seeds), dtype=policy)(
         inputs
     )
@@ -61,8 +61,7 @@ def generator(plan: Plan, seed: int, precision: str = "float32") -> keras.Model:
         )(x)
         x = layers.LeakyReLU(SLOPE, dtype=policy)(x)
     x = layers.Conv2D(3, 5, padding="same", kernel_initializer=_glorot(seeds), dtype=policy)(x)
-    end = "linear" if plan.eight_bit else "tanh"
-    image = layers.Activation(end, dtype="float32")(x)
+    image = layers.Activation("tanh", dtype="float32")(x)
     return keras.Model(inputs, image, name="generator")
 
 
@@ -79,7 +78,7 @@ def discriminator(plan: Plan, seed: int, precision: str = "float32") -> keras.Mo
         Conv2D 5x5 by 2, LeakyReLU               (16, 16, 256)
         Conv2D 5x5 by 2, LeakyReLU               (8, 8, 256)
         flatten, dropout 0.4                     (16384,)
-        Dense                                    (1,)
+        Dense                                    (1,), or one logit for each kind
     """
     seeds, policy = np.random.default_rng(seed), _policy(precision)
     convolution = SpectralConv2D if plan.spectral else layers.Conv2D
@@ -97,9 +96,21 @@ def discriminator(plan: Plan, seed: int, precision: str = "float32") -> keras.Mo
         )(x)
         x = layers.LeakyReLU(SLOPE, dtype=policy)(x)
     x = layers.Dropout(DROPOUT, seed=_draw(seeds), dtype=policy)(layers.Flatten()(x))
-    x = dense(1, kernel_initializer=_glorot(seeds), dtype=policy)(x)
+    x = dense(plan.kinds or 1, kernel_initializer=_glorot(seeds), dtype=policy)(x)
     logit = layers.Activation("linear", dtype="float32")(x)
     return keras.Model(inputs, logit, name="discriminator")
+
+
+def first_kind(plan: Plan, weights: list[np.ndarray]) -> list[np.ndarray]:
+    """Weights of a generator of this plan as those of one that makes the first kind only.
+
+    The kind's row of the first kernel is added to the bias whatever the latent vector is, so it
+    may as well be part of it: the same images from a generator that knows of no kinds.
+    """
+    if not plan.kinds:
+        return weights
+    kernel, bias, *rest = weights
+    return [kernel[: plan.latent], bias + kernel[plan.latent], *rest]
 
 
 class _Spectral(layers.Layer):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from leukemia.errors import UserError
 
 LOSSES = ("binary", "categorical", "hinge")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "auto")
 ON_COLLAPSE = ("stop", "restart", "ignore")
 SMALLEST = 4  # px, side of the smallest feature map
 LARGEST = 8
@@ -36,15 +36,19 @@ class Plan:
     ema: images are made by a running mean of the generator that keeps this share a step
         (Karras et al. 2018, arXiv 1710.10196); 0: by the generator itself.
     norm: the generator's features have unit mean square at every pixel (the same paper).
-    eight_bit: made images are cut and rounded to 8 bits before they are judged, with the
-        gradient of the unrounded ones, so that neither range nor exact black gives them away.
+    eight_bit: made images are rounded to 8 bits before they are judged, with the gradient of the
+        unrounded ones: exact black, which tanh only approaches, does not give them away.
     merged: one step of the discriminator on real and made images together, and the same made
         images for both networks; false: one on real, one on made, and new ones for the
         generator, as the thesis prints both accuracies apart.
     shared: both networks learn from one pass of the discriminator over the made images, a quarter
         less work; the generator then learns from the discriminator as it was before its step on
         them. With the binary loss only.
-    precision: of the convolutions; weights are float32 in any case.
+    conditional: both networks learn from images of another kind as well and are told the kind
+        (the discriminator has an output for each); only the first kind is made. Mirza & Osindero
+        2014 (arXiv 1411.1784).
+    precision: of the convolutions; weights are float32 in any case. auto: bfloat16 where this
+        machine multiplies faster in it.
 
     Raises:
         UserError: a value is out of its range.
@@ -67,6 +71,7 @@ class Plan:
     eight_bit: bool = False
     merged: bool = False
     shared: bool = False
+    conditional: bool = False
     precision: str = "float32"
 
     def __post_init__(self) -> None:
@@ -81,6 +86,11 @@ class Plan:
         self._hold("loss", self.loss in LOSSES, f"one of {', '.join(LOSSES)}")
         self._hold("loss", not self.shared or self.loss == "binary", "binary, or shared=false")
         self._hold("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
+
+    @property
+    def kinds(self) -> int:
+        """How many kinds of images both networks are told apart: 0 where there is but one."""
+        return 2 if self.conditional else 0
 
     def _hold(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
@@ -127,5 +137,6 @@ MODERN = replace(
     norm=True,
     eight_bit=True,
     merged=True,
+    precision="auto",
 )
 RECIPES = {"thesis": THESIS, "modern": MODERN}

@@ -59,10 +59,11 @@ def players(plan: Plan, seed: int) -> Players:
     )
 
 
-def compiled(of: Players, plan: Plan, batch_size: int, seed: int) -> Step:
+def compiled(of: Players, plan: Plan, batch_size: int, seed: int, wanted: int = 0) -> Step:
     """The step as one graph: every draw in it is a function of `seed` and the step's number.
 
     Its images are (n, size, size, 3) uint8 on the device, `rows` (batch_size,) of them are used.
+    Of a conditional plan the first `wanted` images are of the first kind.
     """
     turn = _shared if plan.shared else _together if plan.merged else _apart
     loss = _Loss(plan)
@@ -70,7 +71,8 @@ def compiled(of: Players, plan: Plan, batch_size: int, seed: int) -> Step:
     # Not jit_compile: XLA makes these convolutions 3 to 4 times slower on a CPU.
     @tf.function
     def step(images: tf.Tensor, rows: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-        draw = _Draws(plan, batch_size, seed, number)
+        kinds = tf.cast(rows >= wanted, tf.int32)
+        draw = _Draws(plan, batch_size, seed, number, kinds)
         real = tf.cast(tf.gather(images, rows), tf.float32) / 127.5 - 1
         values = turn(of, loss, real, draw)
         if plan.ema:
@@ -81,10 +83,13 @@ def compiled(of: Players, plan: Plan, batch_size: int, seed: int) -> Step:
 
 
 class _Draws:
-    """The random draws of one step, each with a place of its own in the seed's sequence."""
+    """The random draws of one step, each with a place of its own in the seed's sequence.
 
-    def __init__(self, plan: Plan, batch_size: int, seed: int, number: tf.Tensor):
-        self.plan, self.batch_size = plan, batch_size
+    kinds: (batch_size,) int32, of the real images and of those that are made beside them.
+    """
+
+    def __init__(self, plan: Plan, batch_size: int, seed: int, number: tf.Tensor, kinds: tf.Tensor):
+        self.plan, self.batch_size, self.kinds = plan, batch_size, kinds
         self._seed, self._number, self._draws = seed, number, 0
 
     def _next(self) -> tf.Tensor:
@@ -92,8 +97,11 @@ class _Draws:
         return tf.stack([tf.constant(self._seed, tf.int64), 8 * self._number + self._draws])
 
     def latent(self) -> tf.Tensor:
-        """Standard normal vectors."""
-        return tf.random.stateless_normal((self.batch_size, self.plan.latent), self._next())
+        """Standard normal vectors, each with its kind where there are several."""
+        vectors = tf.random.stateless_normal((self.batch_size, self.plan.latent), self._next())
+        if not self.plan.kinds:
+            return vectors
+        return tf.concat([vectors, tf.one_hot(self.kinds, self.plan.kinds)], 1)
 
     def seen(self, images: tf.Tensor) -> tf.Tensor:
         """What the discriminator is shown of these images."""
@@ -140,7 +148,7 @@ def _apart(of: Players, loss: _Loss, real: tf.Tensor, draw: _Draws) -> list[tf.T
     real_loss, on_real = _teach_real(of, draw, real, loss)
     made_loss, on_made = _teach(of, draw, made, loss.on_made)
     with tf.GradientTape() as tape:
-        g_loss = loss.of_generator(_judged(of, draw.seen(_made(of.generator, draw))))
+        g_loss = loss.of_generator(_judged(of, draw.seen(_made(of.generator, draw)), draw))
     _descend(of.of_generator, of.generator, tape, g_loss)
     return [g_loss, (real_loss + made_loss) / 2, _share(on_real > 0), _share(on_made < 0)]
 
@@ -156,7 +164,7 @@ def _teach(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """A step of the discriminator on images of one kind: its loss and its logits."""
     with tf.GradientTape() as tape:
-        logits = _judged(of, draw.seen(images))
+        logits = _judged(of, draw.seen(images), draw)
         value = loss(logits)
     _descend(of.of_discriminator, of.discriminator, tape, value)
     return value, logits
@@ -169,7 +177,7 @@ def _together(of: Players, loss: _Loss, real: tf.Tensor, draw: _Draws) -> list[t
         made = _made(of.generator, draw)
         with tape.stop_recording():
             d_loss, on_real, on_made = _teach_both(of, loss, real, made, draw)
-        g_loss = loss.of_generator(_judged(of, draw.seen(made)))
+        g_loss = loss.of_generator(_judged(of, draw.seen(made), draw))
     _descend(of.of_generator, of.generator, tape, g_loss)
     return [g_loss, d_loss, _share(on_real > 0), _share(on_made < 0)]
 
@@ -184,7 +192,7 @@ def _shared(of: Players, loss: _Loss, real: tf.Tensor, draw: _Draws) -> list[tf.
     with tf.GradientTape() as judging:
         judging.watch(made)
         seen = tf.concat([real, made], 0) if draw.plan.merged else made
-        logits = _judged(of, draw.seen(seen))
+        logits = _judged(of, draw.seen(seen), draw)
         on_made = logits[-draw.batch_size :]
         made_loss = value = loss.on_made(on_made)
         if draw.plan.merged:
@@ -214,7 +222,7 @@ def _teach_both(
     of: Players, loss: _Loss, real: tf.Tensor, made: tf.Tensor, draw: _Draws
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     with tf.GradientTape() as tape:
-        logits = _judged(of, draw.seen(tf.concat([real, made], 0)))
+        logits = _judged(of, draw.seen(tf.concat([real, made], 0)), draw)
         on_real, on_made = tf.split(logits, 2)
         d_loss = (loss.on_real(on_real) + loss.on_made(on_made)) / 2
         value = d_loss + _roughness(of, real, draw)
@@ -227,12 +235,18 @@ def _made(generator: keras.Model, draw: _Draws) -> tf.Tensor:
     images = generator(draw.latent(), training=True)
     if not draw.plan.eight_bit:
         return images
-    rounded = tf.round((tf.clip_by_value(images, -1, 1) + 1) * 127.5) / 127.5 - 1
+    rounded = tf.round((images + 1) * 127.5) / 127.5 - 1
     return images + tf.stop_gradient(rounded - images)
 
 
-def _judged(of: Players, images: tf.Tensor) -> tf.Tensor:
-    return of.discriminator(images, training=True)
+def _judged(of: Players, images: tf.Tensor, draw: _Draws) -> tf.Tensor:
+    """(n, 1): the logits of one batch, or of real and made images one after the other; each in
+    the column of its kind."""
+    logits = of.discriminator(images, training=True)
+    if not draw.plan.kinds:
+        return logits
+    kinds = tf.tile(draw.kinds, [tf.shape(images)[0] // draw.batch_size])
+    return tf.gather(logits, kinds, axis=1, batch_dims=1)[:, None]
 
 
 def _roughness(of: Players, real: tf.Tensor, draw: _Draws) -> tf.Tensor:
@@ -242,7 +256,7 @@ def _roughness(of: Players, real: tf.Tensor, draw: _Draws) -> tf.Tensor:
         return tf.constant(0.0)
     with tf.GradientTape() as tape:
         tape.watch(real)
-        total = tf.reduce_sum(_judged(of, draw.seen(real)))
+        total = tf.reduce_sum(_judged(of, draw.seen(real), draw))
     squares = tf.reduce_sum(tape.gradient(total, real) ** 2, axis=(1, 2, 3))
     return weight / 2 * tf.reduce_mean(squares)
 

@@ -8,7 +8,7 @@ Source: the thesis, section 4.4; the non-saturating loss is Goodfellow et al. 20
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -20,6 +20,7 @@ from leukemia.gan import checkpoint, networks, pictures, watch
 from leukemia.gan.checkpoint import Progress
 from leukemia.gan.plan import Plan
 from leukemia.gan.step import METRICS, Players, Step, compiled, players
+from leukemia.precision import faster
 from leukemia.report import Report
 
 LOOKS = 10  # how often in a training samples are shown and measured
@@ -80,13 +81,20 @@ class Collapse(Exception):
 
 
 def train(
-    images: np.ndarray, plan: Plan, seed: int, report: Report, terms: Terms = Terms()
+    images: np.ndarray,
+    plan: Plan,
+    seed: int,
+    report: Report,
+    terms: Terms = Terms(),
+    others: np.ndarray | None = None,
 ) -> Trained:
     """Train both players, and keep the best generator.
 
-    An epoch shows every image once in a new order, less the rest that fills no batch.
+    An epoch shows every image once in a new order, less the rest that fills no batch; and as many
+    of the others, drawn anew each epoch.
 
-    images: (n, size, size, 3) uint8.
+    images: (n, size, size, 3) uint8. others: (m, size, size, 3) uint8, of another kind; with a
+        conditional plan and with no other.
     report: is called with epochs 1, 2, ... and the epoch's means `gan_g_loss`, `gan_d_loss`,
         `gan_d_real` and `gan_d_fake` (share of real and of made images that the
         discriminator tells rightly, in [0, 1]) and `gan_seconds`; at about ten epochs also
@@ -98,9 +106,11 @@ def train(
         UserError: a loss is no longer a finite number or the training collapsed, and it is not
             to begin anew or has done so three times; the checkpoint cannot be written.
     """
-    before = 0
+    if plan.conditional != (others is not None):
+        raise ValueError("others go with a conditional plan, and with no other")
+    plan, before = settled(plan), 0
     for attempt in range(RESTARTS + 1):
-        course = _Course(images, plan, seed, _later(report, before), terms, attempt)
+        course = _Course(images, others, plan, seed, _later(report, before), terms, attempt)
         try:
             return course.run()
         except Collapse as found:
@@ -113,18 +123,31 @@ def train(
     raise AssertionError("the last attempt returns or raises")
 
 
+def settled(plan: Plan) -> Plan:
+    """The plan with the precision that this machine is faster in, where that was left to it."""
+    return replace(plan, precision=faster()) if plan.precision == "auto" else plan
+
+
 class _Course:
     """One attempt at a training, from its beginning or from its checkpoint."""
 
     def __init__(
-        self, images: np.ndarray, plan: Plan, seed: int, report: Report, terms: Terms, attempt: int
+        self,
+        images: np.ndarray,
+        others: np.ndarray | None,
+        plan: Plan,
+        seed: int,
+        report: Report,
+        terms: Terms,
+        attempt: int,
     ):
-        self._images, self._plan, self._report, self._terms = images, plan, report, terms
+        self._wanted, self._plan, self._report, self._terms = len(images), plan, report, terms
+        self._images = images if others is None else np.concatenate([images, others])
         self._seed = seed + attempt * APART
-        self._mark = checkpoint.fingerprint(images, plan, self._seed)
+        self._mark = checkpoint.fingerprint(self._images, plan, self._seed)
         self._folder = terms.folder and terms.folder / f"attempt_{attempt}"
         self._players: Players = players(plan, self._seed)
-        self._batch_size = min(plan.batch_size, len(images))
+        self._batch_size = min(plan.batch_size, len(self._order(0)))
         self._shown = pictures.latent(int(np.prod(pictures.GRID)), plan.latent, self._seed)
         self._real_spread = watch.spread(images) or 1.0  # of equal images
         self._looks = looks(plan.epochs)
@@ -133,7 +156,7 @@ class _Course:
 
     def run(self) -> Trained:
         """Go on to the last epoch."""
-        step = compiled(self._players, self._plan, self._batch_size, self._seed)
+        step = compiled(self._players, self._plan, self._batch_size, self._seed, self._wanted)
         on_device = tf.constant(self._images)
         for epoch in range(self._progress.epoch + 1, self._plan.epochs + 1):
             self._train_epoch(step, on_device, epoch)
@@ -142,7 +165,10 @@ class _Course:
             self._progress.epoch = epoch
             self._warn(epoch)
             self._save(epoch == self._plan.epochs)
-        return Trained(self._chosen(), self._players.discriminator, self._progress)
+        discriminator = self._players.discriminator
+        if self._plan.conditional:
+            discriminator = keras.Model(discriminator.input, discriminator.output[:, :1])
+        return Trained(self._generator(self._progress.best), discriminator, self._progress)
 
     def _recalled(self) -> Progress:
         """The progress in the checkpoint, reported once more, with its state set; else none."""
@@ -157,7 +183,7 @@ class _Course:
 
     def _train_epoch(self, step: Step, images: tf.Tensor, epoch: int) -> None:
         start = time.perf_counter()
-        order = np.random.default_rng((self._seed, epoch)).permutation(len(images))
+        order = self._order(epoch)
         steps = len(order) // self._batch_size
         losses: list[np.ndarray] = []
         waiting: list[tf.Tensor] = []
@@ -172,6 +198,13 @@ class _Course:
         values = dict(zip(METRICS, of_epoch.mean(0, dtype=np.float64).tolist(), strict=True))
         self._note(epoch, {**values, "gan_seconds": time.perf_counter() - start})
 
+    def _order(self, epoch: int) -> np.ndarray:
+        """The rows of the images in the order of an epoch."""
+        rng = np.random.default_rng((self._seed, epoch))
+        others = np.arange(self._wanted, len(self._images))
+        drawn = rng.choice(others, min(len(others), self._wanted), replace=False)
+        return rng.permutation(np.concatenate([np.arange(self._wanted), drawn]))
+
     def _hold_finite(self, losses: np.ndarray, epoch: int, done: int) -> None:
         bad = watch.first_bad_step(losses)
         if bad is not None:
@@ -183,19 +216,20 @@ class _Course:
 
     def _look(self, epoch: int) -> None:
         """Show samples, measure them, and keep the generator if it is the best."""
-        samples = pictures.paint(self._players.mean, self._shown)
+        generator = self._generator()
+        samples = pictures.paint(generator, self._shown)
         self._progress.grids[epoch] = pictures.grid(samples)
         self._report(epoch, {"gan_samples": self._progress.grids[epoch]})
         self._note(epoch, {"gan_spread": watch.spread(samples) / self._real_spread})
         judge = self._terms.judge
         if judge is None:
             return
-        made = pictures.generate(self._players.mean, judge.count, self._seed)
+        made = pictures.generate(generator, judge.count, self._seed)
         self._note(epoch, judge.measure(made))
         measured = self._progress.history[BEST]
         if measured[epoch] == min(measured.values()):
             self._progress.best_epoch = epoch
-            self._progress.best = self._players.mean.get_weights()
+            self._progress.best = generator.get_weights()
 
     def _warn(self, epoch: int) -> None:
         """Raise or report what the detectors find."""
@@ -224,10 +258,11 @@ class _Course:
             checkpoint.save(self._folder, self._mark, self._players.variables(), self._progress)
             self._saved = time.monotonic()
 
-    def _chosen(self) -> keras.Model:
-        """The best generator that was measured, else the last, computing in float32."""
-        generator = networks.generator(self._plan, self._seed)
-        generator.set_weights(self._progress.best or self._players.mean.get_weights())
+    def _generator(self, best: list[np.ndarray] | None = None) -> keras.Model:
+        """A generator of the wanted images that computes in float32: the best, else the last."""
+        generator = networks.generator(replace(self._plan, conditional=False), self._seed)
+        last = self._players.mean.get_weights()
+        generator.set_weights(best or networks.first_kind(self._plan, last))
         return generator
 
     def _note(self, epoch: int, values: dict[str, float]) -> None:

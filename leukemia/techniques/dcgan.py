@@ -64,6 +64,7 @@ class Settings:
     gan_eight_bit: bool | None = _of_recipe("made cells judged at 8 bits", bool)
     gan_merged: bool | None = _of_recipe("one step on real and made cells together", bool)
     gan_shared: bool | None = _of_recipe("both networks learn from one pass over made cells", bool)
+    gan_conditional: bool | None = _of_recipe("both classes teach the GAN, told apart", bool)
     gan_precision: str | None = _of_recipe("of the convolutions", str, choices=PRECISIONS)
     gan_on_collapse: str = setting(
         "ignore", "what to do when the GAN has collapsed", choices=ON_COLLAPSE
@@ -115,14 +116,14 @@ def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet
     from leukemia.gan import kept, pictures
 
     rarer = train.minority()
-    cells = train.take(train.labels == rarer)
+    cells, others = (train.take(train.labels == label) for label in (rarer, 1 - rarer))
     reviewer = _reviewer(cells, rarer, settings, workshop)
     training_seed, making_seed = workshop.rng.integers(2**31, size=2).tolist()
     discriminator = None
     if settings.gan_run:
         files = kept.again(Path(settings.gan_run), cells.digest())
     else:
-        trained, files = _trained(cells, settings, training_seed, workshop, reviewer)
+        trained, files = _trained(cells, others, settings, training_seed, workshop, reviewer)
         discriminator = trained.discriminator
     made = pictures.generate(
         kept.generator(files), train.shortage(), making_seed, train.images.shape[1:3]
@@ -160,7 +161,12 @@ def _reviewer(cells: Cells, rarer: int, settings: Settings, workshop: Workshop) 
 
 
 def _trained(
-    cells: Cells, settings: Settings, seed: int, workshop: Workshop, reviewer: "Reviewer"
+    cells: Cells,
+    others: Cells,
+    settings: Settings,
+    seed: int,
+    workshop: Workshop,
+    reviewer: "Reviewer",
 ) -> "tuple[Trained, dict[str, bytes]]":
     """A new generator of such cells, and the files of its run."""
     if len(cells) < 2:
@@ -170,10 +176,11 @@ def _trained(
         )
     from leukemia.gan import kept, pictures, training
 
-    plan = planned(settings, cells.images.shape[1])
+    plan = training.settled(planned(settings, cells.images.shape[1]))
     terms = training.Terms(reviewer.judge(), workshop.folder, settings.gan_on_collapse)
     images = pictures.put_on(cells.images, plan.size)
-    trained = training.train(images, plan, seed, workshop.report, terms)
+    of_others = pictures.put_on(others.images, plan.size) if plan.conditional else None
+    trained = training.train(images, plan, seed, workshop.report, terms, of_others)
     trained_on: dict[str, str | int] = {"digest": cells.digest(), "count": len(cells), "seed": seed}
     floor = reviewer.floor.get("floor_kid")
     title = f"GAN ({settings.gan}), {len(cells)} cells of {plan.size} px"
