@@ -128,6 +128,13 @@ RARER = [
         default="resnet50",
         type=click.Choice(["resnet50", "miniature"]),
     ),
+    option(
+        "precision",
+        "that the backbone is fine-tuned in: float32, bfloat16, or auto: bfloat16 where this "
+        "machine is faster in it",
+        default="auto",
+        type=click.Choice(["auto", "float32", "bfloat16"]),
+    ),
     option("batch_size", "cells a step (thesis 4.3: 32)", default=32, type=click.IntRange(1)),
     option(
         "sensitivity",

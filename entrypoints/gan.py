@@ -93,7 +93,7 @@ def _trained(experiment: "Experiment", cells: "Cells", experiment_id: str) -> "T
         logbook = Logbook(run)
         logbook.start(experiment)
         listener = console.both(console.training(title, plan.schedule.epochs), logbook)
-        made = experiments.only_balanced(experiment, cells, listener, unfinished)
+        made = experiments.only_balanced(experiment, cells, listener, unfinished, cache())
         logbook.finish_made(made)
     click.echo(f"{title}  {made.files['gan/review.txt'].decode().splitlines()[0]}")
     return made

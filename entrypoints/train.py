@@ -75,7 +75,7 @@ def train(name: str, options: dict[str, Any]) -> None:
         settings = _fetched(plan.settings, Path(folder))
         able = replace(experiment, plan=replace(plan, settings=settings))
         listener = console.both(console.training(plan.title, plan.schedule.epochs), logbook)
-        outcome = experiments.run(able, cells, listener, unfinished)
+        outcome = experiments.run(able, cells, listener, unfinished, cache())
         logbook.finish(experiment, outcome, cells)
     click.echo(f"{plan.title}  {outcome.classifier.note}")
     if outcome.audit.blocking:
@@ -128,6 +128,7 @@ def planned(name: str, options: dict[str, Any]) -> "Plan":
     from leukemia.classifier import Spec
     from leukemia.data.store import Geometry
     from leukemia.plan import Plan
+    from leukemia.precision import settled
     from leukemia.schedule import schedule_for
 
     technique, as_thesis = techniques.load(name), options["protocol"] == "thesis"
@@ -149,7 +150,13 @@ def planned(name: str, options: dict[str, Any]) -> "Plan":
         budget,
         schedule_for(budget, technique),
         geometry,
-        Spec(options["backbone"], options["backbone_weights"], scaling, geometry.side),
+        Spec(
+            options["backbone"],
+            options["backbone_weights"],
+            scaling,
+            geometry.side,
+            settled(options["precision"]),
+        ),
         options["seed"],
         options["batch_size"],
         options["sensitivity"],

@@ -7,7 +7,7 @@ Source: He et al. 2016; the thesis, section 4.3 (23,587,712 parameters below the
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # Keras takes seconds to import and is not needed to print a 
 
 BACKBONES = ("resnet50", "miniature")
 SCALINGS = ("imagenet", "unit")
+PRECISIONS = ("auto", "float32", "bfloat16")
 CACHED = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"  # Keras' own name for its file
 MOMENTUM = 0.9  # of batch norm's moving statistics when they are learned here: 0.99 needs
 # several hundred steps to forget its start, more than a small data set has
@@ -32,12 +33,15 @@ class Spec:
         had, else from scratch), or the path of a weights file.
     scaling: `imagenet` (Keras' preprocess_input) or `unit` (the thesis: [0, 1]).
     size: width and height of the cells in pixels.
+    precision: that the backbone is trained in: `float32`, `bfloat16` (its weights are float32 all
+        the same, and so is the model that is kept), or `auto`: what this machine is faster in.
     """
 
     backbone: str = "resnet50"
     weights: str = "auto"
     scaling: str = "imagenet"
     size: int = 210
+    precision: str = "auto"
 
     @property
     def cached(self) -> bool:
@@ -49,6 +53,7 @@ class Spec:
 class Classifier:
     """A model and what was decided while building it.
 
+    spec: what was asked for.
     model: (n, size, size, 3) uint8 -> (n, 1) float32 probability of the positive class. Its
         layer `backbone` ends in (n, h, w, c); `features` pools that to (n, c).
     weights: what the backbone starts from: `imagenet`, `none` or a file's name.
@@ -56,6 +61,7 @@ class Classifier:
     keeps_statistics: batch norm stays as pretrained while the backbone is fine-tuned.
     """
 
+    spec: Spec
     model: "keras.Model"
     weights: str
     note: str
@@ -100,14 +106,28 @@ def build(spec: Spec, seed: int) -> Classifier:
     check(spec)
     weights, note = find_weights(spec)
     keras.utils.set_random_seed(seed)
-    inputs = keras.Input((spec.size, spec.size, 3), dtype="uint8", name="cells")
-    backbone = _backbone(spec, weights)
-    maps = backbone(_scale(inputs, spec.scaling))
-    features = keras.layers.GlobalAveragePooling2D(name="features")(maps)
-    outputs = keras.layers.Dense(1, activation="sigmoid", name="probability")(features)
-    model = keras.Model(inputs, outputs, name=f"{spec.backbone}_classifier")
+    model = _network(spec, weights)
     name = "none" if weights is None else _name(spec.weights)
-    return Classifier(model, name, note, weights is not None and spec.scaling == "imagenet")
+    return Classifier(spec, model, name, note, weights is not None and spec.scaling == "imagenet")
+
+
+def trainable_twin(classifier: Classifier) -> Classifier:
+    """The classifier itself or, where its backbone is to be trained in bfloat16, one of the same
+    weights that computes so: float32 where rounding would tell, in scaling, pooling and head."""
+    import keras
+
+    from leukemia.precision import settled
+
+    if settled(classifier.spec.precision) == "float32":
+        return classifier
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = _network(classifier.spec, None)
+    finally:
+        keras.config.set_dtype_policy(usual)
+    model.set_weights(classifier.model.get_weights())
+    return replace(classifier, model=model)
 
 
 def features(classifier: Classifier) -> "keras.Model":
@@ -150,6 +170,7 @@ def check(spec: Spec) -> None:
     for came, known, what in (
         (spec.backbone, BACKBONES, "backbone"),
         (spec.scaling, SCALINGS, "scaling"),
+        (spec.precision, PRECISIONS, "precision"),
     ):
         if came not in known:
             raise UserError(f"there is no {what} '{came}': choose one of {', '.join(known)}")
@@ -158,6 +179,17 @@ def check(spec: Spec) -> None:
             f"backbone weights '{spec.weights}': no such file; give imagenet, none, auto or the "
             f"path of a ResNet-50 weights file without top"
         )
+
+
+def _network(spec: Spec, weights: str | None) -> "keras.Model":
+    """The backbone computes as the dtype policy says, all around it in float32."""
+    from keras import Input, Model, layers
+
+    inputs = Input((spec.size, spec.size, 3), dtype="uint8", name="cells")
+    maps = _backbone(spec, weights)(_scale(inputs, spec.scaling))
+    features = layers.GlobalAveragePooling2D(name="features", dtype="float32")(maps)
+    head = layers.Dense(1, activation="sigmoid", name="probability", dtype="float32")
+    return Model(inputs, head(features), name=f"{spec.backbone}_classifier")
 
 
 def _name(weights: str) -> str:
@@ -190,8 +222,8 @@ def _scale(inputs: "keras.KerasTensor", scaling: str) -> "keras.KerasTensor":
     import keras
 
     if scaling == "unit":
-        return keras.layers.Rescaling(1 / 255, name="unit_scaling")(inputs)
-    pixels = keras.layers.Rescaling(1.0, name="to_float")(inputs)
+        return keras.layers.Rescaling(1 / 255, name="unit_scaling", dtype="float32")(inputs)
+    pixels = keras.layers.Rescaling(1.0, name="to_float", dtype="float32")(inputs)
     return keras.applications.resnet.preprocess_input(pixels)
 
 

@@ -14,16 +14,17 @@ import tensorflow as tf
 from leukemia import RESEARCH_ONLY, energy
 from leukemia.audit import Audit, MadeCells, examine
 from leukemia.cells import Cells, TrainingSet
-from leukemia.classifier import Classifier, build, features
+from leukemia.classifier import Classifier, build
 from leukemia.errors import UserError
 from leukemia.evaluation.reading import Reading, read
 from leukemia.evaluation.scored import Scored
+from leukemia.features import Features
 from leukemia.plan import Experiment, Plan
 from leukemia.protocol import SIDES, sides_of_made
 from leukemia.report import Report
 from leukemia.techniques import Workshop
 from leukemia.thesis.counting import as_the_thesis_counts
-from leukemia.training import History, Job, fit, predict, scores
+from leukemia.training import History, Job, fit, scores
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,17 @@ class Outcome:
 
 
 def run(
-    experiment: Experiment, cells: Cells, report: Report, folder: Path | None = None
+    experiment: Experiment,
+    cells: Cells,
+    report: Report,
+    folder: Path | None = None,
+    cache: Path | None = None,
 ) -> Outcome:
     """Balance, audit, train and evaluate; test cells are looked at once, after training.
 
     cells: those of the experiment's index, in its order. folder: where a technique may leave
-    unfinished work, so that the same experiment goes on with it.
+    unfinished work, so that the same experiment goes on with it. cache: where features of cells
+    are kept for all experiments that start from the same network.
 
     Same cells, split, plan and machine: same outcome, bit for bit.
 
@@ -77,10 +83,14 @@ def run(
     plan, rows = experiment.plan, experiment.split.rows
     classifier = build(plan.spec, plan.seed)
     clock = Clock()
-    balanced = balance(experiment, cells, workshop(experiment, cells, classifier, report, folder))
+    features = features_of(experiment, cells, classifier, report, cache)
+    clock.note("features")
+    balanced = balance(
+        experiment, cells, workshop(experiment, cells, classifier, features, report, folder)
+    )
     clock.note("balance")
     validation = cells.take(rows["validation"])
-    job = Job(balanced.training, validation, plan.batch_size, plan.seed, report)
+    job = Job(balanced.training, validation, plan.batch_size, plan.seed, report, features)
     history = fit(classifier, job, plan.schedule)
     clock.note("train")
     scored = {side: score(classifier.model, cells.take(rows[side])) for side in SIDES}
@@ -97,30 +107,53 @@ def run(
 
 
 def only_balanced(
-    experiment: Experiment, cells: Cells, report: Report, folder: Path | None = None
+    experiment: Experiment,
+    cells: Cells,
+    report: Report,
+    folder: Path | None = None,
+    cache: Path | None = None,
 ) -> TrainingSet:
     """What the technique makes of the training cells, without a classifier; as `run`."""
     tf.config.experimental.enable_op_determinism()
     classifier = build(experiment.plan.spec, experiment.plan.seed)
-    given = workshop(experiment, cells, classifier, report, folder)
+    features = features_of(experiment, cells, classifier, report, cache)
+    given = workshop(experiment, cells, classifier, features, report, folder)
     return balance(experiment, cells, given).training
+
+
+def features_of(
+    experiment: Experiment,
+    cells: Cells,
+    classifier: Classifier,
+    report: Report,
+    cache: Path | None,
+) -> Features:
+    """What the network below the head makes of images; that of the training and validation cells
+    is kept, since every technique needs it."""
+    features = Features(classifier, threads(), cache)
+    for side in SIDES[:2]:
+        features.keep(
+            cells.images[experiment.split.rows[side]],
+            lambda done: report(1, {"epoch_done": done}),
+        )
+    return features
 
 
 def workshop(
     experiment: Experiment,
     cells: Cells,
     classifier: Classifier,
+    features: Features,
     report: Report,
     folder: Path | None,
 ) -> Workshop:
     """What the technique has at hand: features are those that the classifier starts from."""
     plan, split = experiment.plan, experiment.split
-    below_head = features(classifier)
     return Workshop(
         np.random.default_rng(plan.seed),
         report,
         None if split.balances_first else cells.take(split.rows["validation"]),
-        lambda images: predict(below_head, images),
+        features,
         f"{plan.spec.backbone}, weights {classifier.weights}",
         f"{plan.title}. {experiment.protocol_line()} {RESEARCH_ONLY}",
         folder,

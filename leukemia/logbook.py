@@ -184,6 +184,7 @@ def _training_tags(experiment: Experiment) -> dict[str, str]:
         "crop": plan.geometry.crop,
         "scaling": plan.spec.scaling,
         "backbone": plan.spec.backbone,
+        "precision": plan.spec.precision,
         "batch_size": plan.batch_size,
     }
     return {

@@ -26,6 +26,11 @@ def rate(precision: str, side: int = SIDE, tries: int = TRIES) -> float:
     return 2 * side**3 / min(spent)
 
 
+def settled(precision: str) -> str:
+    """`auto` as what this machine is faster in; anything else as it is."""
+    return faster() if precision == "auto" else precision
+
+
 @cache  # a machine does not change while a process runs
 def faster() -> str:
     """`bfloat16` where this machine multiplies clearly faster in it, else `float32`."""

@@ -24,7 +24,7 @@ COSTS = ["balance_s", "train_s", "peak_gib"]
 ENERGY = ["balance_wh", "train_wh"]
 # Runs can be set against each other only where all of these are the same.
 TERMS = ["data_digest", "protocol", "folds", "budget", "image_size", "crop", "scaling",
-         "backbone", "weights", "batch_size"]  # fmt: skip
+         "backbone", "weights", "precision", "batch_size"]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 import numpy as np
 
 from leukemia.cells import Cells, TrainingSet
-from leukemia.classifier import Classifier
+from leukemia.classifier import Classifier, trainable_twin
 from leukemia.classifier import features as features_of
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import Confusion, from_confusion, metrics
@@ -43,13 +44,17 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Job:
-    """What stays the same through both stages."""
+    """What stays the same through both stages.
+
+    features: gives what the frozen backbone does, and may have kept it; None: it is computed.
+    """
 
     training: TrainingSet
     validation: Cells
     batch_size: int
     seed: int
     report: Report
+    features: Callable[..., np.ndarray] | None = None
 
     @property
     def images(self) -> Inputs:
@@ -71,13 +76,14 @@ def fit(classifier: Classifier, job: Job, schedule: Schedule) -> History:
         UserError: the loss is no longer finite.
     """
     keras.utils.set_random_seed(job.seed)
-    model = classifier.model
-    history = _transfer(classifier, job, schedule.transfer) if classifier.pretrained else []
-    classifier.thaw()
-    _compile(model)
+    history = transfer(classifier, job, schedule.transfer) if classifier.pretrained else []
+    model = thawed(classifier)
     if not classifier.pretrained:
-        history = _train(model, job.images, job, schedule.transfer, 1)
-    return history + _train(model, job.images, job, schedule.fine_tune, len(history) + 1)
+        history = train(model, job.images, job, schedule.transfer, 1)
+    history += train(model, job.images, job, schedule.fine_tune, len(history) + 1)
+    if model is not classifier.model:
+        classifier.model.set_weights(model.get_weights())
+    return history
 
 
 def predict(
@@ -110,19 +116,18 @@ def rows_of_epoch(training: TrainingSet, seed: int, epoch: int) -> np.ndarray:
     return np.concatenate([rng.permutation(count) for _ in range(turns)])[:size]
 
 
-def _transfer(classifier: Classifier, job: Job, stage: Stage) -> History:
-    """Stage 1: the head alone, on features of the frozen backbone."""
+def transfer(classifier: Classifier, job: Job, stage: Stage) -> History:
+    """Stage 1: the head alone, on features of the frozen backbone; a row an epoch, as `fit`."""
     model = classifier.model
     classifier.freeze()
-    extractor = features_of(classifier)
-    news = _news(job.report, 1)
+    extract = job.features or partial(predict, features_of(classifier))
     images = job.images
-    features = Inputs(predict(extractor, images.train, news), predict(extractor, images.validation))
+    features = Inputs(extract(images.train, _news(job.report, 1)), extract(images.validation))
     shared = model.get_layer("probability")  # the very layer of the model: it learns here
     inputs = keras.Input(features.train.shape[1:])
     head = keras.Model(inputs, shared(inputs), name="head")
     _compile(head)
-    return _train(head, features, job, stage, 1)
+    return train(head, features, job, stage, 1)
 
 
 def _compile(model: keras.Model) -> None:
@@ -140,8 +145,17 @@ def _compile(model: keras.Model) -> None:
     model.optimizer.build(model.trainable_variables)
 
 
-def _train(model: keras.Model, inputs: Inputs, job: Job, stage: Stage, first: int) -> History:
-    """Train for a stage's epochs, numbered from `first`."""
+def thawed(classifier: Classifier) -> keras.Model:
+    """The classifier's model, or its twin in bfloat16, ready to be trained from end to end."""
+    twin = trainable_twin(classifier)
+    twin.thaw()
+    _compile(twin.model)
+    return twin.model
+
+
+def train(model: keras.Model, inputs: Inputs, job: Job, stage: Stage, first: int) -> History:
+    """Train a compiled model for a stage's epochs, numbered from `first`; a row an epoch, as
+    `fit`."""
     model.optimizer.learning_rate = stage.learning_rate
     return [
         _epoch(model, inputs, job, stage, epoch) for epoch in range(first, first + stage.epochs)

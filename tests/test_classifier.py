@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from leukemia.cells import Cells, unchanged
-from leukemia.classifier import Spec, build
+from leukemia.classifier import Spec, build, trainable_twin
 from leukemia.errors import UserError
 from leukemia.report import silent
 from leukemia.schedule import Schedule, Stage
@@ -75,6 +75,7 @@ def test_genuine_imagenet_weights_load(shared: Path) -> None:
     [
         (Spec("vgg16"), "no backbone 'vgg16'"),
         (Spec(scaling="log"), "no scaling 'log'"),
+        (Spec(precision="half"), "no precision 'half'"),
         (Spec(weights="gone.h5"), "'gone.h5': no such file"),
         (Spec("miniature", "imagenet"), "no ImageNet weights of backbone 'miniature'"),
     ],
@@ -206,3 +207,49 @@ def test_predictions_do_not_depend_on_how_many_are_asked_for(cells: Cells) -> No
     whole = predict(model, cells.images)
     assert whole.shape == (90, 1)
     np.testing.assert_allclose(predict(model, cells.images[:7]), whole[:7], atol=1e-6)
+
+
+class TestPrecision:
+    """The backbone is trained in bfloat16, and what is kept is float32."""
+
+    def fitted(self, cells: Cells, precision: str, weights: str):
+        tf.config.experimental.enable_op_determinism()
+        classifier = build(Spec("miniature", weights, size=32, precision=precision), 0)
+        history = fit(classifier, Job(unchanged(cells), cells, 16, 0, silent), SHORT)
+        return classifier, history
+
+    def test_the_twin_has_the_same_weights_and_computes_nearly_the_same(self, cells: Cells) -> None:
+        classifier = build(replace(MINIATURE, precision="bfloat16"), 0)
+        twin = trainable_twin(classifier)
+        assert weights_of(twin.model) == weights_of(classifier.model)
+        assert twin.model.get_layer("backbone").output.dtype == "bfloat16"
+        one, other = (scores(each.model, cells) for each in (classifier, twin))
+        assert not np.array_equal(one, other)
+        np.testing.assert_allclose(one, other, atol=0.05)
+
+    def test_float32_needs_no_twin(self) -> None:
+        classifier = build(replace(MINIATURE, precision="float32"), 0)
+        assert trainable_twin(classifier) is classifier
+
+    def test_what_was_learned_in_bfloat16_is_kept_in_float32(
+        self, cells: Cells, miniature_weights: str
+    ) -> None:
+        classifier, history = self.fitted(cells, "bfloat16", miniature_weights)
+        _, plain_history = self.fitted(cells, "float32", miniature_weights)
+        assert {each.dtype for each in classifier.model.get_layer("backbone").weights} == {
+            "float32"
+        }
+        assert classifier.model.get_layer("backbone").output.dtype == "float32"
+        # Stage 1 is the same to the bit, stage 2 begins nearly so.
+        assert history[0]["train_loss"] == plain_history[0]["train_loss"]
+        assert history[1]["train_loss"] != plain_history[1]["train_loss"]
+        assert history[1]["train_loss"] == pytest.approx(plain_history[1]["train_loss"], rel=0.1)
+        twin = trainable_twin(classifier)
+        np.testing.assert_allclose(
+            scores(classifier.model, cells), scores(twin.model, cells), atol=0.05
+        )
+
+    def test_the_policy_of_other_models_is_left_alone(self, cells: Cells) -> None:
+        before = keras.config.dtype_policy()
+        trainable_twin(build(replace(MINIATURE, precision="bfloat16"), 0))
+        assert keras.config.dtype_policy() == before

@@ -11,7 +11,7 @@ import pytest
 
 from leukemia.cells import Cells, TrainingSet
 from leukemia.errors import UserError
-from leukemia.gan.plan import MODERN, THESIS
+from leukemia.gan.plan import MODERN, THESIS, Plan
 from leukemia.techniques import Workshop, dcgan
 
 # Saving a model has NumPy copy TensorFlow's variables, whose __array__ knows no `copy` yet.
@@ -103,10 +103,12 @@ def test_the_run_keeps_what_the_generator_was_trained_on(result):
 
 def test_the_run_keeps_the_course_and_the_review(result):
     assert set(result.files) == {
-        "generator/generator.keras", "generator/trained_on.json", "gan/losses.csv",
+        "generator/generator.keras", "generator/trained_on.json", "gan/plan.json", "gan/losses.csv",
         "gan/epochs.csv", "gan/course.png", "gan/samples.gif", "gan/copies.png",
         "gan/shortcut.png", "gan/review.txt",
     }  # fmt: skip
+    plan = json.loads(result.files["gan/plan.json"])
+    assert Plan(**plan) == dcgan.planned(SETTINGS, 24)
     assert len(result.files["gan/losses.csv"].splitlines()) == 1 + 2 * 2
     assert result.files["gan/samples.gif"].startswith(b"GIF89a")
     for name in ("made_kid", "floor_kid", "made_fid", "made_copy_rate", "made_probe_raw"):

@@ -10,7 +10,7 @@ from keras import layers
 from leukemia.errors import UserError
 from leukemia.gan import networks, pictures
 from leukemia.gan.augment import augmented
-from leukemia.gan.plan import MODERN, THESIS, Plan, canvas
+from leukemia.gan.plan import THESIS, Plan, canvas
 
 SMALL = Plan(size=32, latent=8)
 

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -23,8 +24,8 @@ def files(
     title: str,
     about: str,
 ) -> dict[str, bytes]:
-    """The generator with what it was trained on, its losses by step, figures by epoch, a picture
-    of both, and the samples as they changed.
+    """The generator with what it was trained on, the plan, losses by step, figures by epoch, a
+    picture of both, and the samples as they changed.
 
     trained_on: what identifies the images: their digest among it. floor: the KID of perfect
     samples, where it was measured.
@@ -41,6 +42,7 @@ def files(
     return {
         f"{FOLDER}/{GENERATOR}": _saved(trained.generator),
         f"{FOLDER}/{TRAINED_ON}": json.dumps(said, indent=2).encode(),
+        "gan/plan.json": json.dumps(asdict(plan), indent=2).encode(),
         "gan/losses.csv": course_figure.steps_csv(progress.steps).encode(),
         "gan/epochs.csv": course_figure.epochs_csv(progress.history).encode(),
         "gan/course.png": pictures.png(drawn),

@@ -15,12 +15,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from leukemia import precision
 from leukemia.errors import UserError
 from leukemia.gan import checkpoint, networks, pictures, watch
 from leukemia.gan.checkpoint import Progress
 from leukemia.gan.plan import Plan
 from leukemia.gan.step import METRICS, Players, Step, compiled, players
-from leukemia.precision import faster
 from leukemia.report import Report
 
 LOOKS = 10  # how often in a training samples are shown and measured
@@ -125,7 +125,7 @@ def train(
 
 def settled(plan: Plan) -> Plan:
     """The plan with the precision that this machine is faster in, where that was left to it."""
-    return replace(plan, precision=faster()) if plan.precision == "auto" else plan
+    return replace(plan, precision=precision.settled(plan.precision))
 
 
 class _Course:

@@ -1,0 +1,144 @@
+"""Stage 2: a whole ResNet-50 trained on cells of 210 px, batches of 32, images a second."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import Contender, Goal, Job, Run
+
+CELLS, SIDE, BATCH, RATE = 64, 210, 32, 1e-4
+FORWARD = 7.4e9  # multiplications and additions of one image of 210 px
+
+
+def prepare(folder: Path) -> Run:
+    """Cells, labels and the weights that all start from."""
+    from leukemia.classifier import Spec, build
+
+    rng = np.random.default_rng(0)
+    np.save(folder / "cells.npy", rng.integers(0, 256, (CELLS, SIDE, SIDE, 3), np.uint8))
+    np.save(folder / "labels.npy", (np.arange(CELLS) % 2).astype(np.int8))
+    build(Spec(weights="none", size=SIDE), 0).model.save_weights(folder / "start.weights.h5")
+    return lambda: None
+
+
+def keras_fit(folder: Path) -> Run:
+    """The thesis' code: a model of ResNet-50, compiled, fit on float images."""
+    import keras
+
+    backbone = keras.applications.ResNet50(
+        include_top=False, weights=None, input_shape=(SIDE, SIDE, 3)
+    )
+    pooled = keras.layers.GlobalAveragePooling2D()(backbone.output)
+    model = keras.Model(backbone.input, keras.layers.Dense(1, activation="sigmoid")(pooled))
+    model.compile(keras.optimizers.Adam(RATE), "binary_crossentropy", metrics=["accuracy"])
+    images, labels = np.load(folder / "cells.npy"), np.load(folder / "labels.npy")
+    scaled = keras.applications.resnet.preprocess_input(images.astype(np.float32))
+
+    def run() -> None:
+        model.fit(scaled, labels, BATCH, epochs=1, shuffle=False, verbose=0)
+
+    run()
+    return run
+
+
+def ours_float32(folder: Path) -> Run:
+    """This project's in float32."""
+    return _ours(folder, "float32")
+
+
+def ours_bfloat16(folder: Path) -> Run:
+    """This project's as `precision=auto` chooses here."""
+    return _ours(folder, "bfloat16")
+
+
+def _ours(folder: Path, precision: str) -> Run:
+    from leukemia.cells import Cells, unchanged
+    from leukemia.classifier import Spec, build
+    from leukemia.report import silent
+    from leukemia.schedule import Stage
+    from leukemia.training import Job as Training
+    from leukemia.training import thawed, train
+
+    classifier = build(Spec(weights="none", size=SIDE, precision=precision), 0)
+    classifier.model.load_weights(folder / "start.weights.h5")
+    images, labels = np.load(folder / "cells.npy"), np.load(folder / "labels.npy")
+    names = np.array([f"c{row}" for row in range(CELLS)])
+    cells = Cells(images, labels, names, names)
+    job = Training(unchanged(cells), cells.take(np.arange(1)), BATCH, 0, silent)
+    model = thawed(classifier)
+
+    def run() -> None:
+        train(model, job.images, job, Stage(RATE, 1), 1)
+
+    run()
+    return run
+
+
+def torch_float32(folder: Path) -> Run:
+    """torchvision's ResNet-50, channels last."""
+    return _torch(folder, "float32")
+
+
+def torch_bfloat16(folder: Path) -> Run:
+    """The same under autocast."""
+    return _torch(folder, "bfloat16")
+
+
+def _torch(folder: Path, precision: str) -> Run:
+    import torch
+    from torchvision.models import resnet50
+
+    model: Any = resnet50(num_classes=1).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(model.parameters(), RATE)
+    lost = torch.nn.BCEWithLogitsLoss()
+    images = torch.from_numpy(np.load(folder / "cells.npy")).permute(0, 3, 1, 2)
+    images = (images / 255).contiguous(memory_format=torch.channels_last)
+    labels = torch.from_numpy(np.load(folder / "labels.npy")).float()[:, None]
+    half = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+    model.train()
+
+    def run() -> float:
+        for start in range(0, CELLS, BATCH):
+            optimizer.zero_grad()
+            with half:
+                logits = model(images[start : start + BATCH])
+            loss = lost(logits.float(), labels[start : start + BATCH])
+            loss.backward()
+            optimizer.step()
+        return float(loss)
+
+    run()
+    return run
+
+
+def check(folder: Path) -> str:
+    """Speed alone: what the precision does to the classifier is `fine_tune_quality`'s."""
+    return "same network, batches and optimizer; for the classifier's quality see fine_tune_quality"
+
+
+KERAS = "Keras fit, float32"
+JOB = Job(
+    f"Stage 2, ResNet-50 at {SIDE} px, batch {BATCH}, {CELLS} cells",
+    {
+        KERAS: Contender("keras_fit"),
+        "PyTorch float32, channels last": Contender("torch_float32", elsewhere=True),
+        "PyTorch bfloat16, channels last": Contender("torch_bfloat16", elsewhere=True),
+        "ours, float32": Contender("ours_float32"),
+        "ours, bfloat16": Contender("ours_bfloat16"),
+    },
+    (
+        Goal("ours, bfloat16", KERAS, 1.8),
+        Goal("ours, bfloat16", "PyTorch float32, channels last", 1.0),
+    ),
+    3,
+    check,
+    3 * FORWARD * CELLS,
+    {
+        KERAS: "float32",
+        "PyTorch float32, channels last": "float32",
+        "PyTorch bfloat16, channels last": "bfloat16",
+        "ours, float32": "float32",
+        "ours, bfloat16": "bfloat16",
+    },
+)

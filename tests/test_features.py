@@ -1,0 +1,127 @@
+"""Features of a frozen network: those that were kept are those that it gives."""
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leukemia.classifier import Spec, build
+from leukemia.classifier import features as below_head
+from leukemia.errors import UserError
+from leukemia.features import Features
+from leukemia.training import predict
+
+
+def noise(n: int = 40, side: int = 32, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, side, side, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "backbone.weights.h5"
+    model = build(Spec("miniature", "none", size=32), 3).model
+    model.get_layer("backbone").save_weights(path)
+    return path
+
+
+def pretrained(weights: Path, scaling: str = "imagenet"):
+    return build(Spec("miniature", str(weights), scaling, 32), 0)
+
+
+def plainly(weights: Path, images: np.ndarray) -> np.ndarray:
+    return predict(below_head(pretrained(weights)), images)
+
+
+def counting(features: Features, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images the network is given from now on."""
+    given = []
+
+    def spied(model, images, progress=None):
+        given.append(len(images))
+        return predict(model, images, progress)
+
+    monkeypatch.setattr("leukemia.features.predict", spied)
+    return given
+
+
+def test_kept_features_are_those_of_the_network_and_it_is_not_asked_again(
+    weights, tmp_path, monkeypatch
+):
+    images = noise()
+    Features(pretrained(weights), 1, tmp_path).keep(images[::2])
+    again = Features(pretrained(weights), 1, tmp_path)  # as another run would
+    given = counting(again, monkeypatch)
+    again.keep(images[::2])
+    np.testing.assert_array_equal(again(images[::2]), plainly(weights, images)[::2])
+    assert given == []
+    np.testing.assert_allclose(again(images), plainly(weights, images), rtol=1e-5)
+    assert given == [20]
+
+
+def test_an_image_is_known_by_its_pixels_wherever_it_stands(weights, tmp_path):
+    images = noise()
+    features = Features(pretrained(weights), 1, tmp_path)
+    features.keep(images)
+    order = np.random.default_rng(1).permutation(40)
+    np.testing.assert_array_equal(features(images[order]), features(images)[order])
+    changed = images.copy()
+    changed[7, 0, 0, 0] ^= 1
+    assert (features(changed)[7] != features(images)[7]).any()
+
+
+def test_another_network_scaling_or_number_of_threads_has_features_of_its_own(weights, tmp_path):
+    Features(pretrained(weights), 1, tmp_path).keep(noise())
+    Features(pretrained(weights, "unit"), 1, tmp_path).keep(noise())
+    Features(pretrained(weights), 2, tmp_path).keep(noise())
+    other = pretrained(weights)
+    kernel = other.model.get_layer("backbone").weights[0]
+    kernel.assign(kernel + 0.01)
+    Features(other, 1, tmp_path).keep(noise())
+    assert len(list((tmp_path / "features").glob("*.sqlite"))) == 4
+
+
+def test_the_head_plays_no_part(weights, tmp_path):
+    for seed in (0, 1):
+        Features(build(Spec("miniature", str(weights), size=32), seed), 1, tmp_path).keep(noise())
+    assert len(list((tmp_path / "features").glob("*.sqlite"))) == 1
+
+
+def test_a_network_from_scratch_is_not_kept(tmp_path):
+    classifier = build(Spec("miniature", "none", size=32), 0)
+    features = Features(classifier, 1, tmp_path)
+    features.keep(noise())
+    assert list(tmp_path.iterdir()) == []
+    np.testing.assert_array_equal(features(noise()), predict(below_head(classifier), noise()))
+
+
+def test_what_a_killed_run_has_kept_is_not_computed_again(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("leukemia.features.AT_ONCE", 8)
+
+    def stop(done: float) -> None:
+        if done > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Features(pretrained(weights), 1, tmp_path).keep(noise(), stop)
+    again = Features(pretrained(weights), 1, tmp_path)
+    given = counting(again, monkeypatch)
+    again.keep(noise())
+    assert sum(given) == 40 - 24
+
+
+def test_a_damaged_file_is_named_with_what_to_do(weights, tmp_path):
+    features = Features(pretrained(weights), 1, tmp_path)
+    features.keep(noise(4))
+    (path,) = (tmp_path / "features").glob("*.sqlite")
+    path.write_bytes(b"no data base" * 100)
+    with pytest.raises(UserError, match=r"sqlite: .*remove the file: features are then computed"):
+        features.keep(noise(4))
+
+
+def test_two_runs_that_keep_the_same_at_once_lose_nothing(weights, tmp_path):
+    first, second = (Features(pretrained(weights), 1, tmp_path) for _ in range(2))
+    first.keep(noise(), lambda done: second.keep(noise(60)))
+    (path,) = (tmp_path / "features").glob("*.sqlite")
+    with sqlite3.connect(path) as base:
+        assert base.execute("SELECT count(*) FROM features").fetchone() == (60,)
