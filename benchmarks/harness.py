@@ -166,6 +166,8 @@ def _work(module: str, prepare: str, folder: Path) -> None:
         came = run_once()
         seconds = time.perf_counter() - start
         plain = came if isinstance(came, dict | float | int | str) else None
+        if isinstance(plain, dict) and "seconds" in plain:  # a part of it, or many at once
+            seconds = plain["seconds"]
         print("@" + json.dumps({"seconds": seconds, "came": plain}), flush=True)
     peak = max(
         resource.getrusage(who).ru_maxrss

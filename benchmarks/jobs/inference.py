@@ -1,0 +1,106 @@
+"""1,000 cells of 210 px through a trained classifier, batches of 64, against Keras' predict."""
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.harness import Contender, Goal, Job, Run
+
+CELLS, SIDE, BATCH = 1000, 210, 64
+FORWARD = 7.4e9  # multiplications and additions of one cell
+NEAR = 1e-2  # the most that a probability may differ
+TRAINED = 96  # cells that the classifier is trained on, so that its answers mean something
+
+
+def prepare(folder: Path) -> Run:
+    """Drawn cells, and a classifier that has learned to tell them."""
+    import keras
+
+    from leukemia.cells import Cells, unchanged
+    from leukemia.classifier import Spec, build
+    from leukemia.data.drawing import draw_cell, draw_style
+    from leukemia.report import silent
+    from leukemia.schedule import Schedule, Stage
+    from leukemia.training import Job as Training
+    from leukemia.training import fit
+
+    rng = np.random.default_rng(0)
+    labels = (np.arange(CELLS + TRAINED) % 2).astype(np.int8)
+    styles = [draw_style(rng) for _ in range(20)]
+    images = np.stack([draw_cell(rng, bool(y), styles[n % 20], SIDE) for n, y in enumerate(labels)])
+    names = np.array([f"c{row}" for row in range(len(labels))])
+    cells = Cells(images, labels, names, names)
+    classifier = build(Spec(weights="auto", size=SIDE), 0)
+    train, few = cells.take(np.arange(CELLS, len(labels))), cells.take(np.arange(2))
+    job = Training(unchanged(train), few, 32, 0, silent)
+    fit(classifier, job, Schedule(Stage(1e-3, 5), Stage(1e-4, 3)))
+    keras.Model(classifier.model.inputs, classifier.model.outputs).save(folder / "model.keras")
+    np.save(folder / "cells.npy", images[:CELLS])
+    return lambda: None
+
+
+def keras_predict(folder: Path) -> Run:
+    """model.predict."""
+    import keras
+
+    model, cells = keras.models.load_model(folder / "model.keras"), np.load(folder / "cells.npy")
+
+    def run() -> None:
+        found = model.predict(cells, batch_size=BATCH, verbose=0)
+        np.save(folder / "keras.npy", found[:, 0])
+
+    model.predict(cells[:BATCH], batch_size=BATCH, verbose=0)
+    return run
+
+
+def float32(folder: Path) -> Run:
+    """This project's compiled classifier in float32."""
+    return _ours(folder, "float32")
+
+
+def bfloat16(folder: Path) -> Run:
+    """As `auto` chooses here."""
+    return _ours(folder, "bfloat16")
+
+
+def _ours(folder: Path, precision: str) -> Run:
+    import keras
+
+    from leukemia.inference import Compiled
+
+    model, cells = keras.models.load_model(folder / "model.keras"), np.load(folder / "cells.npy")
+    compiled = Compiled(model, precision)
+
+    def run() -> None:
+        np.save(folder / f"{precision}.npy", compiled(cells))
+
+    compiled(cells[:BATCH])
+    return run
+
+
+def check(folder: Path) -> str:
+    """Probabilities near Keras' and no label changed."""
+    theirs = np.load(folder / "keras.npy")
+    said = []
+    for precision in ("float32", "bfloat16"):
+        ours = np.load(folder / f"{precision}.npy")
+        worst, changed = np.abs(ours - theirs).max(), int(((ours >= 0.5) != (theirs >= 0.5)).sum())
+        said.append(f"{precision}: {worst:.1e} apart at most, {changed} of {CELLS:,} labels changed")
+        assert worst < NEAR and not changed, said[-1]
+    return f"{'; '.join(said)} (probabilities from {theirs.min():.3f} to {theirs.max():.3f})"
+
+
+KERAS = "Keras predict, float32"
+JOB = Job(
+    f"Inference, {CELLS:,} cells of {SIDE} px, batch {BATCH}",
+    {
+        KERAS: Contender("keras_predict"),
+        "ours, float32": Contender("float32"),
+        "ours, bfloat16": Contender("bfloat16"),
+    },
+    (Goal("ours, bfloat16", KERAS, 3.0),),
+    3,
+    check,
+    FORWARD * CELLS,
+    {KERAS: "float32", "ours, float32": "float32", "ours, bfloat16": "bfloat16"},
+)

@@ -1,0 +1,48 @@
+"""A trained classifier compiled for this machine's processor: several times as fast as Keras.
+
+OpenVINO reads the model as Keras exports it, so nothing but the Keras model is stored. It
+computes in bfloat16 where the machine is faster in it.
+"""
+
+import tempfile
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from leukemia.precision import settled
+
+BATCH = 64  # cells at once
+
+
+class Compiled:
+    """(n, S, S, 3) uint8 cells to (n,) float32 probabilities of the positive class.
+
+    Within 0.01 of what Keras computes in float32.
+    """
+
+    def __init__(self, model: keras.Model, precision: str = "auto"):
+        """Takes seconds: worth it from some hundred cells on, or in a server."""
+        import openvino
+
+        hint = {"float32": "f32", "bfloat16": "bf16"}[settled(precision)]
+        # Read from an exported model: openvino.convert_model would load a package that reports.
+        bare = keras.Model(model.inputs, model.outputs)
+        with tempfile.TemporaryDirectory() as folder:
+            bare.export(folder, verbose=False)
+            core = openvino.Core()
+            self._model = core.compile_model(
+                core.read_model(folder), "CPU", {"INFERENCE_PRECISION_HINT": hint}
+            )
+
+    def __call__(
+        self, images: np.ndarray, progress: Callable[[float], None] | None = None
+    ) -> np.ndarray:
+        """Batch by batch; `progress` is told the fraction done."""
+        found = np.empty(len(images), np.float32)
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            found[start : start + BATCH] = self._model(np.ascontiguousarray(batch))[0][:, 0]
+            if progress:
+                progress(min(1.0, (start + BATCH) / len(images)))
+        return found
