@@ -27,7 +27,6 @@ from entrypoints.command import (
 )
 from entrypoints.study import numbers
 from entrypoints.train import prepare, setting_option
-from leukemia import techniques
 from leukemia.errors import UserError
 from leukemia.gan.plan import RECIPES
 from leukemia.techniques import dcgan
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from leukemia.plan import Experiment
 
 OWN = [
-    setting_option(each, techniques.defaults(dcgan, "quick"))
+    setting_option(each, dcgan)
     for each in fields(dcgan.Settings)
     if each.name not in ("gan", "gan_run")
 ]
@@ -48,8 +47,8 @@ OWN = [
 @option("seeds", "one training on the same cells for each", default="0,1,2", callback=numbers)
 @option(
     "gan",
-    "recipe: as the thesis, or modern",
-    default="thesis",
+    "recipe: modern, or the thesis'",
+    default="modern",
     type=click.Choice(list(RECIPES)),
 )
 @with_options(*OWN, *TERMS, *RARER, EXPERIMENT)

@@ -4,6 +4,7 @@ import re
 from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -46,8 +47,7 @@ def command_of(name: str) -> click.Command:
     def run(**options: Any) -> None:
         train(name, options)
 
-    quick = techniques.defaults(technique, "quick")
-    own = [setting_option(each, quick) for each in fields(technique.Settings)]
+    own = [setting_option(each, technique) for each in fields(technique.Settings)]
     command = with_options(*own, *SHARED)(run)
     text = re.sub(r"(?<!\n)\n(?!\n)", " ", technique.__doc__ or "")
     return click.command(name, cls=Command, help=text)(command)
@@ -167,12 +167,14 @@ def _unless_auto(value: str, default: str) -> str:
     return default if value == "auto" else value
 
 
-def setting_option(each: Any, quick: Any) -> Any:
+def setting_option(each: Any, technique: ModuleType) -> Any:
     """The option of a technique's setting; unset means the budget's default."""
-    default, under_quick = each.default, getattr(quick, each.name)
+    default = each.default
     said = "" if default is None else f"{default}"
-    if under_quick != default:
-        said = f"{said}; quick: {under_quick}".removeprefix("; ")
+    for budget in ("thesis", "quick"):
+        of_budget = getattr(techniques.defaults(technique, budget), each.name)
+        if of_budget != default:
+            said = f"{said}; {budget}: {of_budget}".removeprefix("; ")
     choices = each.metadata.get("choices")
     kind = click.Choice(choices) if choices else each.metadata.get("kind", type(default))
     help = f"{each.metadata['help']}  [default: {said}]" if said else each.metadata["help"]

@@ -100,9 +100,9 @@ def load(uri: str) -> Served:
 
 def probabilities(served: Served, images: np.ndarray) -> np.ndarray:
     """(n,) float32: the probability of the positive class for (n, side, side, 3) uint8."""
-    from leukemia.training import predict
+    from leukemia.inference import Compiled
 
-    return predict(served.model, images)[:, 0]
+    return Compiled(served.model)(images)
 
 
 def _version_of(client: mlflow.MlflowClient, name: str, run_id: str) -> ModelVersion | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from leukemia import techniques
 from leukemia.cells import Cells, TrainingSet
 from leukemia.errors import UserError
 from leukemia.gan.plan import MODERN, THESIS, Plan
@@ -18,7 +19,7 @@ from leukemia.techniques import Workshop, dcgan
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 COLOUR = (200, 60, 120)
-SETTINGS = dcgan.Settings(gan_size=32, gan_epochs=2, gan_batch=4, latent=8)
+SETTINGS = dcgan.Settings(gan="thesis", gan_size=32, gan_epochs=2, gan_batch=4, latent=8)
 
 
 def coloured(n: int, side: int = 24, seed: int = 0) -> np.ndarray:
@@ -62,24 +63,24 @@ def test_reading_the_settings_does_not_load_tensorflow():
 
 
 def test_without_settings_a_recipe_is_what_its_source_says():
-    assert dcgan.planned(dcgan.Settings(), 210) == THESIS
-    modern = dcgan.planned(dcgan.Settings(gan="modern"), 210)
-    assert modern == replace(MODERN, size=224)
-    assert dcgan.planned(dcgan.Settings(gan="modern"), 48).size == 48
+    assert dcgan.planned(techniques.defaults(dcgan, "thesis"), 210) == THESIS
+    assert dcgan.planned(dcgan.Settings(), 210) == replace(MODERN, size=224)
+    assert dcgan.planned(dcgan.Settings(), 48).size == 48
 
 
 def test_every_setting_of_a_recipe_can_be_given():
     given = dcgan.Settings(
-        gan_size=64, gan_epochs=3, gan_batch=5, latent=6, gan_lr=0.1, beta_1=0.2, gan_d_rate=4.0,
+        gan="thesis", gan_size=64, gan_epochs=3, gan_batch=5, latent=6, gan_lr=0.1, beta_1=0.2,
+        gan_d_rate=4.0,
         gan_smoothing=0.3, gan_spectral=True, gan_r1=2.0, gan_augment=True,
         gan_ema=0.9, gan_norm=True, gan_eight_bit=True, gan_merged=True, gan_precision="bfloat16",
         gan_loss="hinge", gan_conditional=True,
     )  # fmt: skip
     usual, planned = vars(THESIS), vars(dcgan.planned(given, 48))
     assert {name for name in usual if usual[name] == planned[name]} == {"shared"}
-    assert dcgan.planned(dcgan.Settings(gan_shared=True), 48).shared
+    assert dcgan.planned(dcgan.Settings(gan="thesis", gan_shared=True), 48).shared
     with pytest.raises(UserError, match="loss is hinge: give binary, or shared=false"):
-        dcgan.Settings(gan="modern", gan_shared=True)
+        dcgan.Settings(gan_shared=True)
 
 
 def test_classes_are_equal_and_the_made_cells_flagged(result):

@@ -25,9 +25,7 @@ def draw(folder: Path, count: int, rarer: float) -> None:
     labels = (rng.permutation(count) >= round(rarer * count)).astype(np.int8)
     subjects = [f"{'HA'[label]}{row // CELLS_A_SUBJECT}" for row, label in enumerate(labels)]
     styles = {subject: draw_style(rng) for subject in sorted(set(subjects))}
-    images = np.lib.format.open_memmap(
-        folder / "cells.npy", "w+", np.uint8, (count, SIZE, SIZE, 3)
-    )
+    images = np.lib.format.open_memmap(folder / "cells.npy", "w+", np.uint8, (count, SIZE, SIZE, 3))
     for row, (label, subject) in enumerate(zip(labels, subjects, strict=True)):
         images[row] = draw_cell(rng, bool(label), styles[subject], SIZE)
     images.flush()

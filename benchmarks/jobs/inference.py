@@ -85,8 +85,11 @@ def check(folder: Path) -> str:
     for precision in ("float32", "bfloat16"):
         ours = np.load(folder / f"{precision}.npy")
         worst, changed = np.abs(ours - theirs).max(), int(((ours >= 0.5) != (theirs >= 0.5)).sum())
-        said.append(f"{precision}: {worst:.1e} apart at most, {changed} of {CELLS:,} labels changed")
-        assert worst < NEAR and not changed, said[-1]
+        said.append(
+            f"{precision}: {worst:.1e} apart at most, {changed} of {CELLS:,} labels changed"
+        )
+        assert worst < NEAR, said[-1]
+        assert not changed, said[-1]
     return f"{'; '.join(said)} (probabilities from {theirs.min():.3f} to {theirs.max():.3f})"
 
 

@@ -87,9 +87,7 @@ def _values(epoch: int) -> dict[str, float]:
 def _pictures() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     ramp = np.linspace(0, 255, SIDE)[:, None, None] * np.ones((1, SIDE, 3))
-    return {
-        f"picture_{n}": (ramp * rng.random()).astype(np.uint8) for n in range(PICTURES)
-    }
+    return {f"picture_{n}": (ramp * rng.random()).astype(np.uint8) for n in range(PICTURES)}
 
 
 def _told(path: Path, client, run_id: str) -> None:

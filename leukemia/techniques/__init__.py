@@ -6,8 +6,8 @@ dataclass `Settings` whose fields are the options of its entry point, and
     balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet
 
 which makes cells of training cells only, changes none of them and takes none away. It may also have
-`THESIS`, its row of the thesis' table as a Schedule, and `QUICK`, the settings that replace
-its defaults under the budget `quick`.
+`THESIS`, its row of the thesis' table as a Schedule, and `AS_THESIS` and `QUICK`, the settings
+that replace its defaults under the budgets `thesis` and `quick`.
 """
 
 import importlib
@@ -64,9 +64,9 @@ def load(name: str) -> ModuleType:
 
 
 def defaults(technique: ModuleType, budget: str) -> Any:
-    """The technique's Settings under a budget: its own defaults, or QUICK's where it has them."""
-    quick = getattr(technique, "QUICK", {}) if budget == "quick" else {}
-    return replace(technique.Settings(), **quick)
+    """The technique's Settings under a budget: its own defaults, and what the budget replaces."""
+    name = {"thesis": "AS_THESIS", "quick": "QUICK"}.get(budget, "")
+    return replace(technique.Settings(), **getattr(technique, name, {}))
 
 
 def setting(default: Any, help: str, **metadata: Any) -> Any:

@@ -1,8 +1,9 @@
 """Cells of the rarer class are made by a DC-GAN until both classes are equally frequent.
 
 A generator learns to make cells that a discriminator cannot tell from the rarer class's
-training cells. Source: Radford, Metz & Chintala 2015 (arXiv 1511.06434), as the thesis sets it
-in section 4.4 (`gan=thesis`); `gan=modern` has what later work found to help with few images.
+training cells. Source: Radford, Metz & Chintala 2015 (arXiv 1511.06434), with what later work
+found to help with few images (`gan=modern`), or as the thesis sets it in section 4.4
+(`gan=thesis`, the default under the budget `thesis`).
 
 Wrong when the rarer class has few cells: the generator then copies those it has seen, or makes
 the same one again and again. Wrong when the made cells are smaller than the classifier's input:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from leukemia.gan.review import Reviewer
     from leukemia.gan.training import Trained
 
+AS_THESIS = {"gan": "thesis"}
 THESIS = Schedule(Stage(1e-4, 10), Stage(1e-4, 20))
 # A minute for 100 cells on two cores: enough to see the job work, not to make good cells.
 QUICK = {"gan_size": 32, "gan_epochs": 150, "gan_batch": 32, "gan_lr": 2e-4}
@@ -44,7 +46,10 @@ def _of_recipe(help: str, kind: type = float, **metadata: Any) -> Any:
 class Settings:
     """A recipe, and what is to differ from it; `gan_run` spares the training."""
 
-    gan: str = setting("thesis", "recipe: as the thesis, or modern", choices=tuple(RECIPES))
+    gan: str = setting(
+        "modern", "recipe: modern, or the thesis' (default under budget thesis)",
+        choices=tuple(RECIPES),
+    )  # fmt: skip
     gan_size: int | None = _of_recipe(
         "side in pixels of the made cells (thesis: 128; modern: the classifier's own)", int
     )

@@ -1,0 +1,54 @@
+"""A classifier compiled for this machine answers as Keras does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leukemia.cells import Cells, unchanged
+from leukemia.classifier import Spec, build
+from leukemia.inference import BATCH, Compiled
+from leukemia.report import silent
+from leukemia.schedule import Schedule, Stage
+from leukemia.training import Job, fit, scores
+
+
+@pytest.fixture(scope="module")
+def trained(cells: Cells):
+    classifier = build(Spec("miniature", "none", size=32), 0)
+    fit(
+        classifier,
+        Job(unchanged(cells), cells, 16, 0, silent),
+        Schedule(Stage(1e-3, 1), Stage(1e-3, 2)),
+    )
+    return classifier.model
+
+
+def test_float32_gives_the_probabilities_of_keras(trained, cells: Cells) -> None:
+    found = Compiled(trained, "float32")(cells.images)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, scores(trained, cells), atol=1e-5)
+
+
+def test_bfloat16_stays_within_a_hundredth_or_two(trained, cells: Cells) -> None:
+    found = Compiled(trained, "bfloat16")(cells.images)
+    np.testing.assert_allclose(found, scores(trained, cells), atol=0.02)
+
+
+def test_any_number_of_cells_and_progress(trained, cells: Cells) -> None:
+    compiled, told = Compiled(trained, "float32"), []
+    assert compiled(cells.images[:0]).shape == (0,)
+    many = np.tile(cells.images, (2, 1, 1, 1))[: BATCH + 3]
+    found = compiled(many, told.append)
+    np.testing.assert_allclose(found[:3], compiled(many[:3]), atol=1e-5)
+    assert told == [BATCH / (BATCH + 3), 1.0]
+
+
+def test_no_report_of_its_use_leaves_the_machine() -> None:
+    code = (
+        "import sys; from leukemia.inference import _openvino; _openvino();"
+        "sys.exit(any(sys.modules[m] for m in sys.modules if m.startswith('openvino_telemetry')))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
