@@ -1,4 +1,5 @@
 # make study: the whole job on a drawn sample. make test: the tests. make ui: look at the runs.
+# make bench: every comparison of speed, side by side.
 # Everything lives in the checkout: .venv, .cache, sample, mlflow.db and mlruns.
 
 PYTHON ?= python3.11
@@ -11,7 +12,7 @@ export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export UV_SYSTEM_CERTS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup study test lint format ui lock clean
+.PHONY: setup study test bench lint format ui lock clean
 
 setup: .venv/ready
 
@@ -28,6 +29,15 @@ study: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# Peers that the service does not need have an environment of their own (5 GB with CUDA's libraries).
+.venv-bench/ready: requirements-bench.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	touch $@
+
+bench: setup .venv-bench/ready
+	$(BIN)/python -m benchmarks --out bench
 
 lint: setup
 	$(BIN)/ruff check .

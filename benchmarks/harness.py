@@ -49,8 +49,8 @@ class Contender:
 class Job:
     """title: what is done, for a reader. contenders: by name, peers first.
     check: folder -> a line that says what was compared; raises AssertionError where it differs.
-    work: multiplications and additions of one round, 0 where that says nothing; precision: of
-    each contender, for its share of the ceiling.
+    work: gives the multiplications and additions of each contender's round; precision: that it
+    does them in, for its share of the ceiling. Both only where that says something.
     """
 
     title: str
@@ -58,7 +58,7 @@ class Job:
     goals: tuple[Goal, ...]
     rounds: int
     check: Callable[[Path], str]
-    work: float = 0.0
+    work: Callable[[], dict[str, float]] = dict
     precision: dict[str, str] = field(default_factory=dict)
 
 
@@ -96,7 +96,7 @@ def run(name: str, rounds: int | None = None) -> dict[str, Any]:
                 {**vars(goal), "reached": ratio(seconds, goal.ours, goal.peer)}
                 for goal in job.goals
             ],
-            "work": job.work,
+            "work": job.work(),
             "precision": job.precision,
             "same": job.check(folder),
         }

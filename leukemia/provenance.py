@@ -40,7 +40,7 @@ def environment() -> str:
     packages = sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()})
     head = [
         f"# python {platform.python_version()} on {platform.platform()}",
-        f"# processor {_processor()}, {os.cpu_count()} cores",
+        f"# processor {processor()}, {os.cpu_count()} cores",
     ]
     return "\n".join([*head, *packages]) + "\n"
 
@@ -56,7 +56,8 @@ def _git(*words: str) -> str:
     return done.stdout if done.returncode == 0 else ""
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name, as the machine gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

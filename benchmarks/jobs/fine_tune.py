@@ -118,6 +118,13 @@ def check(folder: Path) -> str:
 
 
 KERAS = "Keras fit, float32"
+PRECISION = {
+    KERAS: "float32",
+    "PyTorch float32, channels last": "float32",
+    "PyTorch bfloat16, channels last": "bfloat16",
+    "ours, float32": "float32",
+    "ours, bfloat16": "bfloat16",
+}
 JOB = Job(
     f"Stage 2, ResNet-50 at {SIDE} px, batch {BATCH}, {CELLS} cells",
     {
@@ -133,12 +140,6 @@ JOB = Job(
     ),
     3,
     check,
-    3 * FORWARD * CELLS,
-    {
-        KERAS: "float32",
-        "PyTorch float32, channels last": "float32",
-        "PyTorch bfloat16, channels last": "bfloat16",
-        "ours, float32": "float32",
-        "ours, bfloat16": "bfloat16",
-    },
+    lambda: dict.fromkeys(PRECISION, 3 * FORWARD * CELLS),
+    PRECISION,
 )

@@ -94,6 +94,7 @@ def check(folder: Path) -> str:
 
 
 KERAS = "Keras predict, float32"
+PRECISION = {KERAS: "float32", "ours, float32": "float32", "ours, bfloat16": "bfloat16"}
 JOB = Job(
     f"Inference, {CELLS:,} cells of {SIDE} px, batch {BATCH}",
     {
@@ -104,6 +105,6 @@ JOB = Job(
     (Goal("ours, bfloat16", KERAS, 3.0),),
     3,
     check,
-    FORWARD * CELLS,
-    {KERAS: "float32", "ours, float32": "float32", "ours, bfloat16": "bfloat16"},
+    lambda: dict.fromkeys(PRECISION, FORWARD * CELLS),
+    PRECISION,
 )
