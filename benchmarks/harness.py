@@ -129,7 +129,7 @@ class Worker:
         """The largest memory it held, GiB; the process ends."""
         self._say("end")
         peak = self._answer()["peak_gib"]
-        self._process.wait()
+        self._process.communicate()
         return peak
 
     def _say(self, word: str) -> None:

@@ -88,8 +88,10 @@ def _trained(experiment: "Experiment", cells: "Cells", experiment_id: str) -> "T
     name = f"{experiment_id}-gan-{plan.key(experiment.index)}-{of}"
     unfinished = cache() / "unfinished" / name
     title = f"{plan.title}, GAN alone"
-    with tracking.started_run("gan", title, unfinished, nested=True) as run:
-        logbook = Logbook(run)
+    with (
+        tracking.started_run("gan", title, unfinished, nested=True) as run,
+        Logbook(run) as logbook,
+    ):
         logbook.start(experiment)
         listener = console.both(console.training(title, plan.schedule.epochs), logbook)
         made = experiments.only_balanced(experiment, cells, listener, unfinished, cache())

@@ -69,8 +69,8 @@ def train(name: str, options: dict[str, Any]) -> None:
     with (
         TemporaryDirectory() as folder,
         tracking.started_run("train", plan.title, unfinished) as run,
+        Logbook(run) as logbook,
     ):
-        logbook = Logbook(run)
         logbook.start(experiment)
         settings = _fetched(plan.settings, Path(folder))
         able = replace(experiment, plan=replace(plan, settings=settings))

@@ -40,20 +40,32 @@ from leukemia.experiment import Outcome, threads
 from leukemia.plan import Experiment
 from leukemia.tracking import ERRORS, MODEL, PREDICTIONS, SUBJECTS
 
+SECONDS_BETWEEN = 2.0  # two requests with numbers: one of 25 epochs costs as much as one of 1
+MOST_AT_ONCE = 1000  # metrics that MLflow takes in a request
 MOST_ERRORS = 200  # rows of the page of errors: 13 MB at 210 px if all were noise
 SERVED_WITH = ("keras", "mlflow", "numpy", "tensorflow")  # packages that a logged model needs
 
 
 class Logbook:
-    """Logs one training run; it is also the run's `Report`.
+    """Logs one training run; it is also the run's `Report`. Leave it through `with`: numbers are
+    sent together, at most every few seconds, and the last of them then.
 
     seconds: spent on logging so far.
     """
 
     def __init__(self, run: Run):
         self._client, self._run_id, self.seconds = mlflow.MlflowClient(), run.info.run_id, 0.0
+        self._waiting: list[Metric] = []
+        self._sent = time.monotonic()
         self._pictures: set[str] = set()
         self._there = _logged(self._client, run)
+
+    def __enter__(self) -> "Logbook":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._counted():
+            self._send()
 
     def start(self, experiment: Experiment) -> None:
         """All that is known before training: settings, data sets, code and environment."""
@@ -121,13 +133,19 @@ class Logbook:
         """What is not finite is left out: MLflow would sort it to an end."""
         now = int(time.time() * 1000)
         numbers = {name: float(value) for name, value in values.items()}
-        batch = [
+        self._waiting += [
             Metric(k, v, now, step)
             for k, v in numbers.items()
             if math.isfinite(v) and step > self._there.get(k, -1)
         ]
-        if batch:
+        if time.monotonic() - self._sent > SECONDS_BETWEEN or len(self._waiting) > MOST_AT_ONCE / 2:
+            self._send()
+
+    def _send(self) -> None:
+        for start in range(0, len(self._waiting), MOST_AT_ONCE):
+            batch = self._waiting[start : start + MOST_AT_ONCE]
             self._client.log_batch(self._run_id, metrics=batch)
+        self._waiting, self._sent = [], time.monotonic()
 
     def _images(self, named: Mapping[str, np.ndarray], step: int) -> None:
         self._pictures |= set(named)

@@ -72,7 +72,7 @@ def test_every_setting_of_a_recipe_can_be_given():
     given = dcgan.Settings(
         gan="thesis", gan_size=64, gan_epochs=3, gan_batch=5, latent=6, gan_lr=0.1, beta_1=0.2,
         gan_d_rate=4.0,
-        gan_smoothing=0.3, gan_spectral=True, gan_r1=2.0, gan_augment=True,
+        gan_smoothing=0.3, gan_spectral=True, gan_r1=2.0, gan_augment="all",
         gan_ema=0.9, gan_norm=True, gan_eight_bit=True, gan_merged=True, gan_precision="bfloat16",
         gan_loss="hinge", gan_conditional=True,
     )  # fmt: skip

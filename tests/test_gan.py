@@ -27,7 +27,7 @@ def test_the_thesis_recipe_is_the_thesis():
     thesis = Plan(
         size=128, latent=100, epochs=1000, batch_size=128, learning_rate=1e-4, beta_1=0.5,
         discriminator_rate=1.0, loss="binary", smoothing=0.0, spectral=False, r1=0.0,
-        augment=False, ema=0.0, norm=False, eight_bit=False, merged=False, shared=False,
+        augment="none", ema=0.0, norm=False, eight_bit=False, merged=False, shared=False,
         conditional=False, precision="float32",
     )  # fmt: skip
     assert thesis == THESIS

@@ -43,12 +43,10 @@ def ours(folder: Path) -> Run:
     client = mlflow.MlflowClient()
 
     def run() -> None:
-        with mlflow.start_run() as started:
-            logbook = Logbook(started)
+        with mlflow.start_run() as started, Logbook(started) as logbook:
             for epoch in range(1, EPOCHS + 1):
                 logbook(epoch, _values(epoch))
-            logbook.draw(_pictures(), EPOCHS)
-            logbook.flush()
+            logbook(EPOCHS, _pictures())
         _told(folder / "ours.txt", client, started.info.run_id)
 
     run()

@@ -14,13 +14,19 @@ COVER = 1 / 3  # of the side, the side of the covered square
 LIGHT = 0.2  # the most that an image is lightened or darkened, where 2 is black to white
 
 
-def augmented(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def augmented(images: tf.Tensor, seed: tf.Tensor, how: str = "all") -> tf.Tensor:
     """Each image changed in its own way, all decided by `seed` ((2,) int64).
 
-    images: (n, side, side, 3) float32, -1 to 1; shifted images and covered squares show black.
+    images: (n, side, side, 3) float32, -1 to 1. how: none, turns, or all; then shifted images and
+    covered squares show black.
     """
+    if how == "none":
+        return images
     seeds = tf.unstack(tf.random.split(seed, 4))
-    images = _lightened(_turned(images, seeds[0]), seeds[1])
+    images = _turned(images, seeds[0])
+    if how == "turns":
+        return images
+    images = _lightened(images, seeds[1])
     return _covered(_shifted(images, seeds[2]), seeds[3])
 
 

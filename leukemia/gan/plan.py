@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from leukemia.errors import UserError
 
+AUGMENTS = ("none", "turns", "all")
 LOSSES = ("binary", "categorical", "hinge")
 PRECISIONS = ("float32", "bfloat16", "auto")
 ON_COLLAPSE = ("stop", "restart", "ignore")
@@ -31,8 +32,9 @@ class Plan:
         (Miyato et al. 2018, arXiv 1802.05957).
     r1: half of this times the squared gradient at real images is added to the discriminator's
         loss (Mescheder et al. 2018, arXiv 1801.04406); 0: none.
-    augment: the discriminator sees real and made images turned, mirrored, shifted, lightened
-        and partly covered, differentiably (Zhao et al. 2020, arXiv 2006.10738).
+    augment: what the discriminator sees of real and made images, changed differentiably. turns:
+        turned and mirrored; all: shifted, lightened and partly covered as well (Zhao et al. 2020,
+        arXiv 2006.10738); none: as they are.
     ema: images are made by a running mean of the generator that keeps this share a step
         (Karras et al. 2018, arXiv 1710.10196); 0: by the generator itself.
     norm: the generator's features have unit mean square at every pixel (the same paper).
@@ -65,7 +67,7 @@ class Plan:
     smoothing: float = 0.0
     spectral: bool = False
     r1: float = 0.0
-    augment: bool = False
+    augment: str = "none"
     ema: float = 0.0
     norm: bool = False
     eight_bit: bool = False
@@ -85,6 +87,7 @@ class Plan:
         self._hold("r1", self.r1 >= 0, "0 or more")
         self._hold("loss", self.loss in LOSSES, f"one of {', '.join(LOSSES)}")
         self._hold("loss", not self.shared or self.loss == "binary", "binary, or shared=false")
+        self._hold("augment", self.augment in AUGMENTS, f"one of {', '.join(AUGMENTS)}")
         self._hold("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
 
     @property
@@ -132,7 +135,7 @@ MODERN = replace(
     discriminator_rate=2.0,
     loss="hinge",
     spectral=True,
-    augment=True,
+    augment="turns",
     ema=0.999,
     norm=True,
     eight_bit=True,

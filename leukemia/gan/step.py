@@ -105,7 +105,7 @@ class _Draws:
 
     def seen(self, images: tf.Tensor) -> tf.Tensor:
         """What the discriminator is shown of these images."""
-        return augmented(images, self._next()) if self.plan.augment else images
+        return augmented(images, self._next(), self.plan.augment)
 
 
 class _Loss:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from leukemia.cells import Cells, TrainingSet, unchanged, with_made
 from leukemia.errors import UserError
-from leukemia.gan.plan import LOSSES, ON_COLLAPSE, PRECISIONS, RECIPES, Plan, canvas
+from leukemia.gan.plan import AUGMENTS, LOSSES, ON_COLLAPSE, PRECISIONS, RECIPES, Plan, canvas
 from leukemia.schedule import Schedule, Stage
 from leukemia.techniques import Workshop, setting
 
@@ -63,7 +63,7 @@ class Settings:
     gan_smoothing: float | None = _of_recipe("real cells are to be called 1 less this")
     gan_spectral: bool | None = _of_recipe("spectral normalisation of the discriminator", bool)
     gan_r1: float | None = _of_recipe("weight of the gradient penalty R1, 0: none")
-    gan_augment: bool | None = _of_recipe("differentiable augmentation", bool)
+    gan_augment: str | None = _of_recipe("differentiable augmentation", str, choices=AUGMENTS)
     gan_ema: float | None = _of_recipe("share that the generator's running mean keeps, 0: none")
     gan_norm: bool | None = _of_recipe("normalised features in the generator", bool)
     gan_eight_bit: bool | None = _of_recipe("made cells judged at 8 bits", bool)
