@@ -1,0 +1,98 @@
+"""The largest memory of each technique at the thesis' scale: 9,572 training cells of 210 px.
+
+Balances and trains the classifier for two steps; the peer is the arrays alone that the thesis'
+way holds: all cells as float64 divided by 255, and the balanced set beside them.
+"""
+
+from pathlib import Path
+
+from benchmarks.harness import Contender, Job, Run
+from benchmarks.jobs import adasyn, adasyn_thesis
+
+STEPS, BATCH = 2, 32
+TECHNIQUES = ("adasyn", "augmentation", "baseline", "control", "dcgan", "weighted")
+
+
+def prepare(folder: Path) -> Run:
+    """Drawn cells."""
+    return adasyn_thesis.prepare(folder)
+
+
+def _with(name: str, folder: Path) -> Run:
+    def run() -> None:
+        from dataclasses import replace
+
+        import numpy as np
+
+        from leukemia import techniques
+        from leukemia.cells import Cells
+        from leukemia.classifier import Spec, build
+        from leukemia.report import silent
+        from leukemia.schedule import Stage
+        from leukemia.training import Job as Training
+        from leukemia.training import thawed, train
+
+        images = np.load(folder / "cells.npy", mmap_mode="r")
+        labels = np.load(folder / "labels.npy")
+        names = np.array([f"c{row}" for row in range(len(labels))])
+        rows = np.arange(len(labels))
+        cells = Cells(images, labels, names, names)
+        technique = techniques.load(name)
+        settings = techniques.defaults(technique, "equal")
+        if name == "dcgan":
+            settings = replace(settings, gan_epochs=1)
+        classifier = build(Spec(weights="none", size=adasyn.SIZE), 0)
+        workshop = techniques.Workshop(np.random.default_rng(0))
+        made = technique.balance(cells.take(rows), settings, workshop)
+        job = Training(replace(made, epoch_size=STEPS * BATCH), cells.take(rows[:BATCH]), BATCH, 0,
+                       silent)  # fmt: skip
+        train(thawed(classifier), job.images, job, Stage(1e-4, 1), 1)
+
+    return run
+
+
+def with_adasyn(folder: Path) -> Run:
+    """ADASYN."""
+    return _with("adasyn", folder)
+
+
+def with_augmentation(folder: Path) -> Run:
+    """Transformed copies."""
+    return _with("augmentation", folder)
+
+
+def with_baseline(folder: Path) -> Run:
+    """Nothing."""
+    return _with("baseline", folder)
+
+
+def with_control(folder: Path) -> Run:
+    """Longer training."""
+    return _with("control", folder)
+
+
+def with_dcgan(folder: Path) -> Run:
+    """The GAN, one epoch of it."""
+    return _with("dcgan", folder)
+
+
+def with_weighted(folder: Path) -> Run:
+    """Class weights."""
+    return _with("weighted", folder)
+
+
+def check(folder: Path) -> str:
+    """What the peer would need."""
+    cells, pixels = adasyn_thesis.CELLS, adasyn.SIZE**2 * 3
+    balanced = 2 * round((1 - adasyn_thesis.RARER) * cells)
+    gib = (cells + balanced) * pixels * 8 / 2**30
+    return f"as float64 arrays the cells and the balanced set alone would take {gib:.0f} GiB"
+
+
+JOB = Job(
+    f"Memory at {adasyn_thesis.CELLS:,} cells of {adasyn.SIZE} px (goal: under 6 GiB)",
+    {name: Contender(f"with_{name}") for name in TECHNIQUES},
+    (),
+    1,
+    check,
+)
