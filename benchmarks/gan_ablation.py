@@ -29,7 +29,6 @@ from leukemia.training import predict
 
 LEFT_OUT = {
     "spectral": False,
-    "augment": "none",
     "ema": 0.0,
     "norm": False,
     "eight_bit": False,
@@ -43,6 +42,7 @@ ADDED = {
     "r1": {"r1": 1.0},
     "shared": {"loss": "binary", "shared": True},
     "r1 for spectral": {"r1": 1.0, "spectral": False},
+    "turns": {"augment": "turns"},
     "all augmentations": {"augment": "all"},
     "both classes": {"conditional": True},
     "float32": {"precision": "float32"},

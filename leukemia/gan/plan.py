@@ -135,7 +135,6 @@ MODERN = replace(
     discriminator_rate=2.0,
     loss="hinge",
     spectral=True,
-    augment="turns",
     ema=0.999,
     norm=True,
     eight_bit=True,
