@@ -1,5 +1,6 @@
 """The champion: the best run's classifier as a registered model, and how it is used."""
 
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from leukemia import tracking
 from leukemia.card import Logged, as_description, card
 from leukemia.data.store import Geometry
 from leukemia.errors import UserError
+from leukemia.evaluation.metrics import THRESHOLD
 from leukemia.tracking import MODEL
 
 NAME = "leukemia-classifier"
@@ -29,7 +31,9 @@ if TYPE_CHECKING:  # Keras takes seconds to import, and only `load` needs it
 class Served:
     """A registered classifier and what is needed to use it.
 
-    model: (n, side, side, 3) uint8 -> (n, 1) probability of `positive`. about: one line.
+    model: (n, side, side, 3) uint8 -> (n, 1) probability of `positive`, which is called from
+    `threshold` on. about: one line. name, version: in the registry; of an unregistered model its
+    URI and "". protocol: how its figures were measured.
     """
 
     model: "keras.Model"
@@ -37,6 +41,10 @@ class Served:
     positive: str
     negative: str
     about: str
+    name: str
+    version: str
+    threshold: float
+    protocol: str
 
 
 def register(run_id: str, name: str = NAME, waived: str = "") -> ModelVersion:
@@ -58,6 +66,7 @@ def register(run_id: str, name: str = NAME, waived: str = "") -> ModelVersion:
     for key in ("technique", "seed", "fold", "protocol", "data_digest", "synthetic_data", "leaks"):
         client.set_model_version_tag(name, version.version, key, run.data.tags.get(key, ""))
     client.set_model_version_tag(name, version.version, "waived", waived)
+    client.set_model_version_tag(name, version.version, "threshold", str(THRESHOLD))
     client.set_registered_model_alias(name, CHAMPION, version.version)
     return client.get_model_version(name, version.version)
 
@@ -89,13 +98,46 @@ def load(uri: str) -> Served:
         ) from error
     if not {"crop", "image_size", "positive", "negative"} <= set(metadata):
         raise UserError(f"model '{uri}' was not logged by this project: its crop is not known")
+    registered = _registered(uri)
     return Served(
         model,
         Geometry(metadata["crop"], metadata["image_size"]),
         metadata["positive"],
         metadata["negative"],
         f"{uri}: {metadata['technique']}; {metadata['cells']}. {metadata['protocol']}",
+        registered.name if registered else uri,
+        str(registered.version) if registered else "",
+        float(registered.tags.get("threshold", THRESHOLD)) if registered else THRESHOLD,
+        metadata["protocol"],
     )
+
+
+def version_of(uri: str) -> str:
+    """The version that `models:/NAME@ALIAS` or `models:/NAME/VERSION` stands for now, "" for a
+    model that is not registered.
+
+    Raises:
+        UserError: the registry does not answer or knows no such model.
+    """
+    try:
+        registered = _registered(uri)
+    except Exception as error:
+        raise UserError(
+            f"model '{uri}' is not to be found ({str(error).splitlines()[0]}); register one with "
+            f"mlflow run . -e register"
+        ) from error
+    return str(registered.version) if registered else ""
+
+
+def _registered(uri: str) -> ModelVersion | None:
+    found = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)
+    if not found:
+        return None
+    client = mlflow.MlflowClient()
+    name, alias, version = found.groups()
+    if alias:
+        return client.get_model_version_by_alias(name, alias)
+    return client.get_model_version(name, version)
 
 
 def probabilities(served: Served, images: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Runs of MLflow: where they are kept, how they begin and end, and how they are read back.
 
-Only this module, `logbook`, `board` and `registry` speak to MLflow.
+Only this module, `logbook`, `board`, `registry` and `server` speak to MLflow.
 """
 
 import logging

@@ -17,6 +17,7 @@ from entrypoints import (
     rank,
     register,
     sample,
+    serve,
     study,
     thesis_report,
     train,
@@ -31,7 +32,7 @@ README = (ROOT / "README.md").read_text()
 COMMANDS: dict[str, click.Command] = {
     "gan": gan.main, "sample": sample.main, "study": study.main, "inflation": inflation.main,
     "audit": audit.main, "thesis-report": thesis_report.main, "rank": rank.main,
-    "register": register.main, "predict": predict.main,
+    "register": register.main, "predict": predict.main, "serve": serve.main,
 }  # fmt: skip
 COMMANDS |= {name: train.command_of(name) for name in techniques.names()}
 
@@ -112,7 +113,7 @@ def test_a_ranking_can_go_by_metrics_that_runs_log_and_waive_what_the_audit_find
 
 
 def test_nothing_in_the_core_imports_mlflow_or_click() -> None:
-    speaks = {"tracking.py", "logbook.py", "board.py", "registry.py"}
+    speaks = {"tracking.py", "logbook.py", "board.py", "registry.py", "server.py"}
     for path in (ROOT / "leukemia").rglob("*.py"):
         imports = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
         assert "click" not in imports, path

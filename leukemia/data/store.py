@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from filelock import FileLock
@@ -24,6 +25,7 @@ from leukemia.errors import UserError
 
 VERSION = 1  # of the decoding: raise it when the same file would give other pixels
 LARGEST = 50_000_000  # pixels of an image that is still a picture of one cell
+FORMATS = ("BMP", "PNG", "JPEG", "TIFF")
 SMALLEST_SIZE = 32  # what ResNet-50 needs
 
 
@@ -105,23 +107,46 @@ def read_image(path: Path, geometry: Geometry, size: int | None = None) -> np.nd
         UserError: not an image, truncated, or of the wrong size or mode.
     """
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with path.open("rb") as file:
+            return decode_image(file, str(path), geometry, size)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+
+
+def decode_image(
+    file: BinaryIO, name: str, geometry: Geometry, size: int | None = None
+) -> np.ndarray:
+    """An image file's content as (side, side, 3) uint8; what it says of itself is checked before
+    any pixel is decoded.
+
+    name: what the file is called in messages. size: as in `read_image`.
+
+    Raises:
+        UserError: not an image, truncated, or of the wrong size or mode.
+    """
+    try:
+        with warnings.catch_warnings(), Image.open(file, formats=FORMATS) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            _check(image, path, geometry, size)
+            _check(image, name, geometry, size)
             return geometry.apply(image)
     except UserError:
         raise
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.UnidentifiedImageError as error:
         raise UserError(
-            f"{path}: not a whole image ({error}); copy the file anew or take it out"
+            f"{name}: not a whole image (none of {', '.join(FORMATS)}); copy the file anew or take "
+            f"it out"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{name}: too large for one cell; cut the cell out of the slide") from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(
+            f"{name}: not a whole image ({error}); copy the file anew or take it out"
         ) from error
 
 
-def _check(image: Image.Image, path: Path, geometry: Geometry, size: int | None) -> None:
+def _check(image: Image.Image, name: str, geometry: Geometry, size: int | None) -> None:
     width, height = image.size
-    came = f"{path}: {width}x{height} px, mode {image.mode}"
+    came = f"{name}: {width}x{height} px, mode {image.mode}"
     if width * height > LARGEST:
         raise UserError(f"{came}: too large for one cell; cut the cell out of the slide")
     if image.mode != "RGB":

@@ -9,6 +9,7 @@ from leukemia.evaluation.figures import DPI, render
 from leukemia.gan.checkpoint import Progress
 from leukemia.gan.step import METRICS
 
+WINDOWS = 200  # running means of the accuracies that fill the picture: single steps hide them
 MOST_POINTS = 4000  # of a line, more than the picture has columns
 
 
@@ -20,8 +21,10 @@ def figure(
     perfect ones."""
     whole = Figure((9, 7.2), dpi=DPI)
     losses, accuracies, distance = whole.subplots(3, 1)
+    window = max(1, len(progress.steps) // WINDOWS)
+    of = f"accuracy, mean of {window} steps" if window > 1 else "accuracy"
     _by_step(losses, progress.steps, ("gan_d_loss", "gan_g_loss"), "loss")
-    _by_step(accuracies, progress.steps, ("gan_d_real", "gan_d_fake"), "accuracy")
+    _by_step(accuracies, _running(progress.steps, window), ("gan_d_real", "gan_d_fake"), of)
     accuracies.set(xlabel="step", ylim=(-0.05, 1.05))
     _measures(distance, progress, chosen, floor)
     return render(whole, title, footnote)
@@ -37,6 +40,13 @@ def steps_csv(steps: np.ndarray) -> str:
 def epochs_csv(history: dict[str, dict[int, float]]) -> str:
     """One row an epoch, with its figures where they were measured."""
     return pd.DataFrame(history).sort_index().rename_axis("epoch").to_csv(float_format="%.6g")
+
+
+def _running(steps: np.ndarray, window: int) -> np.ndarray:
+    """The mean of each step and those just before it, `window` in all (fewer at the start)."""
+    sums = np.cumsum(steps, 0, dtype=np.float64)
+    before = np.concatenate([np.zeros((window, steps.shape[1])), sums])[: len(steps)]
+    return (sums - before) / np.minimum(np.arange(1, len(steps) + 1), window)[:, None]
 
 
 def _by_step(axes: Axes, steps: np.ndarray, names: tuple[str, ...], what: str) -> None:

@@ -1,0 +1,127 @@
+"""A registered classifier answers about encoded images: what a server does with a request.
+
+Nothing is logged or kept of the images. Research use only; not for diagnosis.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+from PIL import Image
+
+from leukemia.data.store import decode_image
+from leukemia.errors import UserError
+from leukemia.explain import heat
+from leukemia.inference import Compiled
+from leukemia.registry import Served
+
+MOST_BYTES = 64 * 2**20  # of one request
+MOST_CELLS = 256  # of one request
+
+
+@dataclass(frozen=True)
+class Answer:
+    """probability: of the sought class, in [0, 1]. label: what the cell is called at `threshold`.
+    version: of the model. protocol: how its figures were measured."""
+
+    probability: float
+    label: str
+    threshold: float
+    model: str
+    version: str
+    protocol: str
+
+
+class Answering:
+    """One version of a classifier, compiled and ready."""
+
+    def __init__(self, served: Served):
+        self.served = served
+        self._compiled = Compiled(served.model)
+        self._lock = Lock()  # of the compiled model: it uses all cores for one batch
+
+    def cells(self, files: Sequence[bytes], names: Sequence[str] = ()) -> np.ndarray:
+        """(n, side, side, 3) uint8, cropped and scaled as in training.
+
+        Raises:
+            UserError: no file, too many, or one is no image of a cell; nothing is decoded of a
+                file whose own head says that it is too large.
+        """
+        if not files:
+            raise UserError("no image came: give one to 256")
+        if len(files) > MOST_CELLS:
+            raise UserError(f"{len(files)} images came: give at most {MOST_CELLS} at once")
+        names = names or [f"image {number}" for number in range(1, len(files) + 1)]
+        return np.stack(
+            [
+                decode_image(io.BytesIO(file), name, self.served.geometry)
+                for file, name in zip(files, names, strict=True)
+            ]
+        )
+
+    def answer(self, cells: np.ndarray) -> list[Answer]:
+        """One for each cell."""
+        with self._lock:
+            found = self._compiled(cells)
+        served = self.served
+        return [
+            Answer(
+                float(each),
+                served.positive if each >= served.threshold else served.negative,
+                served.threshold,
+                served.name,
+                served.version,
+                served.protocol,
+            )
+            for each in found
+        ]
+
+    def heat(self, cells: np.ndarray) -> list[bytes]:
+        """Grad-CAM over each cell, as PNG files: where the classifier looked."""
+        with self._lock:
+            maps = heat(self.served.model, cells)
+        return [_png(_over(cell, each)) for cell, each in zip(cells, maps, strict=True)]
+
+
+class Following:
+    """The version that a name stands for now: when an alias moves, the next request gets the new
+    one, and those under way finish with the old."""
+
+    def __init__(self, version: Callable[[], str], load: Callable[[str], Served]):
+        """version: which one it is now. load: that version."""
+        self._version, self._load, self._lock = version, load, Lock()
+        self._now: Answering | None = None
+
+    def current(self) -> Answering:
+        """The one to answer with; the last one where the registry does not answer.
+
+        Raises:
+            UserError: there has been none yet.
+        """
+        try:
+            version = self._version()
+        except UserError:
+            if self._now is None:
+                raise
+            return self._now
+        with self._lock:
+            if self._now is None or self._now.served.version != version:
+                self._now = Answering(self._load(version))
+            return self._now
+
+
+def _over(cell: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """The cell in grey with its map over it."""
+    from matplotlib import colormaps
+
+    grey = cell.mean(-1, keepdims=True) / 255
+    warm = colormaps["magma"](heat)[..., :3]
+    return np.rint(255 * (0.5 * grey + 0.5 * warm)).astype(np.uint8)
+
+
+def _png(image: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "png")
+    return content.getvalue()
