@@ -393,6 +393,7 @@ def killed_and_resumed(folder: Path, moments: Iterator[float]) -> str:
     """Train in a process that is killed with -9 at each moment, in seconds after its first
     epoch, and started again; the hash of all that the last one ends with."""
     code = f"""
+from hashlib import sha256
 from tests.test_gan_training import *
 training.CHECKPOINT_S = 0.2
 plan = replace(ALL, epochs=20)
@@ -409,7 +410,9 @@ print("hash", sha256(b"".join(weights(trained)) + trained.progress.steps.tobytes
         process.stdout.readline()
         moment = next(moments, None)
         if moment is None:
-            return process.communicate()[0].split()[-1]
+            name, digest = process.communicate()[0].split()[-2:]
+            assert (name, process.returncode) == ("hash", 0)
+            return digest
         time.sleep(moment)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
