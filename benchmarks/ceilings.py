@@ -13,8 +13,6 @@ BYTES = 2**28
 
 def prepare(folder: Path) -> Run:
     """Operations a second in float32 and bfloat16, bytes a second of a copy (read and written)."""
-    from leukemia.precision import rate
-
     source, target = np.ones(BYTES, np.uint8), np.empty(BYTES, np.uint8)
 
     def run() -> dict[str, float]:
@@ -22,9 +20,23 @@ def prepare(folder: Path) -> Run:
         np.copyto(target, source)
         copied = 2 * BYTES / (time.perf_counter() - start)
         return {
-            "float32": rate("float32", SIDE, 2),
-            "bfloat16": rate("bfloat16", SIDE, 2),
+            "float32": rate("float32"),
+            "bfloat16": rate("bfloat16"),
             "copy": copied,
         }
 
     return run
+
+
+def rate(precision: str, side: int = SIDE, tries: int = 2) -> float:
+    """Operations a second of a product of square matrices: the fastest of so many."""
+    import tensorflow as tf
+
+    matrix = tf.cast(tf.random.stateless_normal((side, side), (0, 1)), precision)
+    tf.reduce_sum(tf.matmul(matrix, matrix)).numpy()
+    spent = []
+    for _ in range(tries):
+        start = time.perf_counter()
+        tf.reduce_sum(tf.matmul(matrix, matrix)).numpy()
+        spent.append(time.perf_counter() - start)
+    return 2 * side**3 / min(spent)

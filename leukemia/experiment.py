@@ -4,10 +4,10 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -19,12 +19,13 @@ from leukemia.errors import UserError
 from leukemia.evaluation.reading import Reading, read
 from leukemia.evaluation.scored import Scored
 from leukemia.features import Features
+from leukemia.inference import answering
 from leukemia.plan import Experiment, Plan
 from leukemia.protocol import SIDES, sides_of_made
 from leukemia.report import Report
 from leukemia.techniques import Workshop
 from leukemia.thesis.counting import as_the_thesis_counts
-from leukemia.training import History, Job, fit, scores
+from leukemia.training import History, Job, fit
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def run(
     job = Job(balanced.training, validation, plan.batch_size, plan.seed, report, features)
     history = fit(classifier, job, plan.schedule)
     clock.note("train")
-    scored = {side: score(classifier.model, cells.take(rows[side])) for side in SIDES}
+    judge = answering(classifier.model, plan.spec.precision, threads())
+    scored = {side: score(judge, cells.take(rows[side])) for side in SIDES}
     return Outcome(
         classifier,
         balanced.training,
@@ -101,7 +103,7 @@ def run(
         history,
         scored,
         read(scored, history, plan.sensitivity),
-        thesis_figures(experiment, classifier.model, balanced),
+        thesis_figures(experiment, judge, balanced),
         clock.costs | {"peak_gib": peak_gib()},
     )
 
@@ -191,19 +193,19 @@ def balanced(train: Cells, plan: Plan, given: Workshop) -> TrainingSet:
     return made
 
 
-def score(model: keras.Model, cells: Cells) -> Scored:
+def score(judge: Callable[[np.ndarray], np.ndarray], cells: Cells) -> Scored:
     """The probability of the positive class for each cell."""
-    return Scored(cells.labels, scores(model, cells), cells.subjects, cells.origin)
+    return Scored(cells.labels, judge(cells.images), cells.subjects, cells.origin)
 
 
 def thesis_figures(
-    experiment: Experiment, model: keras.Model, balanced: Balanced
+    experiment: Experiment, judge: Callable[[np.ndarray], np.ndarray], balanced: Balanced
 ) -> dict[str, float]:
     """The thesis' own way of counting, under its protocol; else nothing."""
     if not experiment.split.balances_first:
         return {}
     pooled = {"train": balanced.training.cells, **balanced.held_out}
-    return as_the_thesis_counts({side: score(model, cells) for side, cells in pooled.items()})
+    return as_the_thesis_counts({side: score(judge, cells) for side, cells in pooled.items()})
 
 
 class Clock:

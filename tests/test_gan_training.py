@@ -206,13 +206,14 @@ class TestOfBothKinds:
                 training.train(coloured(9), plan, 0, silent, others=others)
 
 
-def test_the_precision_left_to_the_machine_is_the_one_it_is_faster_in():
-    faster = precision.faster()
-    ratio = precision.rate("bfloat16") / precision.rate("float32")
-    assert faster == ("bfloat16" if ratio > precision.WORTH else "float32") or (
-        0.8 < ratio / precision.WORTH < 1.25  # too near to be told twice alike
-    )
-    assert training.settled(replace(PLAN, precision="auto")).precision == faster
+def test_the_precision_left_to_the_machine_follows_what_its_processor_says(tmp_path, monkeypatch):
+    said = {"fma avx2 avx512f": "float32", "avx512f avx512_bf16 fma": "bfloat16"}
+    for flags, expected in said.items():
+        monkeypatch.setattr(precision, "PROCESSOR", tmp_path / "cpuinfo")
+        precision.PROCESSOR.write_text(f"processor: 0\nflags: {flags}\n")
+        precision.faster.cache_clear()
+        assert training.settled(replace(PLAN, precision="auto")).precision == expected
+    precision.faster.cache_clear()
     assert training.settled(PLAN) == PLAN
 
 

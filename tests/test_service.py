@@ -464,8 +464,8 @@ def test_gans_of_several_seeds_stand_side_by_side(
     assert {run.data.tags["seed"] for run in alone} == {"0", "1"}
     assert len({run.data.metrics["made_kid"] for run in alone}) == 2
     assert artifacts(alone[0], "gan") == {
-        "losses.csv", "epochs.csv", "course.png", "samples.gif", "copies.png", "shortcut.png",
-        "review.txt",
+        "plan.json", "losses.csv", "epochs.csv", "course.png", "samples.gif", "copies.png",
+        "shortcut.png", "review.txt",
     }  # fmt: skip
     assert "made_cells.zip" in artifacts(alone[0])
 

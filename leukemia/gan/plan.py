@@ -50,7 +50,7 @@ class Plan:
         (the discriminator has an output for each); only the first kind is made. Mirza & Osindero
         2014 (arXiv 1411.1784).
     precision: of the convolutions; weights are float32 in any case. auto: bfloat16 where this
-        machine multiplies faster in it.
+        machine has instructions for it.
 
     Raises:
         UserError: a value is out of its range.

@@ -185,10 +185,10 @@ def _together(of: Players, loss: _Loss, real: tf.Tensor, draw: _Draws) -> list[t
 def _shared(of: Players, loss: _Loss, real: tf.Tensor, draw: _Draws) -> list[tf.Tensor]:
     """As the two others, but the pass over made images that teaches the discriminator also gives
     the generator its gradient; the METRICS."""
-    if not draw.plan.merged:
-        real_loss, on_real = _teach_real(of, draw, real, loss)
     with tf.GradientTape() as painting:
         made = _made(of.generator, draw)
+    if not draw.plan.merged:
+        real_loss, on_real = _teach_real(of, draw, real, loss)
     with tf.GradientTape() as judging:
         judging.watch(made)
         seen = tf.concat([real, made], 0) if draw.plan.merged else made
