@@ -20,7 +20,7 @@ from benchmarks import harness
 from leukemia.provenance import processor
 
 JOBS = ["stage_one", "fine_tune", "inference", "adasyn", "adasyn_thesis", "augmentation",
-        "gan_step", "decoding", "tracking", "memory", "startup"]  # fmt: skip
+        "gan_step", "decoding", "tracking", "one_cell", "memory", "startup"]  # fmt: skip
 TOLD = ["tensorflow", "keras", "openvino", "mlflow", "imbalanced-learn", "numpy"]
 OF_PEERS = ["torch", "torchvision"]
 

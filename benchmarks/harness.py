@@ -1,10 +1,10 @@
 """Contenders for one job, timed in turn.
 
 Each contender lives in a process of its own, so that none inherits another's warm caches and the
-largest memory of each is its own. All are made ready first; then each does the work once a round,
-one after the other, with the machine's own ceilings measured beside them, so that whatever else
-the machine does falls on all alike. Nothing is a test: a check says whether the work was the same,
-the times say what they say.
+largest memory of each is its own. Each is made ready before its first round; all do the work once a
+round, one after the other, with the machine's own ceilings measured beside them, so that whatever
+else the machine does falls on all alike. Nothing is a test: a check says whether the work was the
+same, the times say what they say.
 """
 
 import json
@@ -72,20 +72,23 @@ def run(name: str, rounds: int | None = None) -> dict[str, Any]:
         prepare = getattr(import_module(module), "prepare", None)
         if prepare:
             Worker(module, "prepare", folder, sys.executable).finish()
-        workers = {
-            each: Worker(module, contender.prepare, folder, _python(contender))
-            for each, contender in job.contenders.items()
-        }
         ceiling = Worker(CEILINGS, "prepare", folder, sys.executable)
-        seconds: dict[str, list[float]] = {each: [] for each in workers}
+        seconds: dict[str, list[float]] = {each: [] for each in job.contenders}
+        memory: dict[str, float] = {}
+        workers: dict[str, Worker] = {}
         ceilings: list[dict[str, float]] = []
-        for number in range(rounds or job.rounds):
+        total = rounds or job.rounds
+        for number in range(total):
             ceilings.append(ceiling.go()["came"])
-            for each in _turned(list(workers), number):
+            for each in _turned(list(job.contenders), number):
+                if not number:  # all are ready before the second round
+                    contender = job.contenders[each]
+                    workers[each] = Worker(module, contender.prepare, folder, _python(contender))
                 seconds[each].append(workers[each].go()["seconds"])
                 print(f"   {each}: {seconds[each][-1]:.3f} s", file=sys.stderr, flush=True)
+                if number == total - 1:  # its memory is the next one's
+                    memory[each] = workers[each].finish()
         ceiling.finish()
-        memory = {each: worker.finish() for each, worker in workers.items()}
         return {
             "job": name,
             "title": job.title,

@@ -1,0 +1,145 @@
+"""One cell of 210 px, asked of a warm server over HTTP, against `mlflow models serve` as it comes.
+
+The peer is sent the decoded pixels as JSON, as MLflow's documentation shows; this project's server
+is sent the image file, and decodes it. The seconds are the median of a round's requests.
+"""
+
+import atexit
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.harness import ROOT, Contender, Goal, Job, Run
+
+REQUESTS = 100  # a round
+NEAR = 1e-2  # the most that the probability may differ
+MODEL = "models:/leukemia-classifier@champion"
+
+
+def prepare(folder: Path) -> Run:
+    """A registered ResNet-50, trained for a moment on drawn cells."""
+    data = str(folder / "sample")
+    _command(folder, "sample", "--cells", "72", "--subjects", "18", "--out", data)
+    _command(folder, "train", "baseline", "--data", data, "--budget", "quick",
+             "--backbone-weights", "none")  # fmt: skip
+    _command(folder, "register", "--waive", "all")
+    return lambda: None
+
+
+def mlflow_serve(folder: Path) -> Run:
+    """MLflow's own server and JSON."""
+    from leukemia.data.store import Geometry, read_image
+
+    words = ["mlflow", "models", "serve", "-m", MODEL, "--env-manager", "local"]
+    address = _serve(folder, words, "ping")
+    pixels = read_image(_cell(folder), Geometry())[None].tolist()
+
+    def ask(session) -> float:
+        answer = session.post(f"{address}/invocations", json={"inputs": pixels}, timeout=60)
+        return answer.json()["predictions"][0][0]
+
+    return _asking(folder / "mlflow.npy", ask)
+
+
+def ours(folder: Path) -> Run:
+    """This project's server and the file itself."""
+    address = _serve(folder, ["entrypoints.serve"], "health")
+    content = _cell(folder).read_bytes()
+
+    def ask(session) -> float:
+        answer = session.post(f"{address}/cells", files={"files": content}, timeout=60)
+        return answer.json()[0]["probability"]
+
+    return _asking(folder / "ours.npy", ask)
+
+
+def _asking(path: Path, ask: Callable) -> Run:
+    import requests
+
+    session = requests.Session()
+    spent: list[float] = []
+
+    def run() -> dict[str, float]:
+        of_round = []
+        for _ in range(REQUESTS):
+            start = time.perf_counter()
+            probability = ask(session)
+            of_round.append(time.perf_counter() - start)
+        spent.extend(of_round)
+        np.save(path, [probability, *spent])
+        return {"seconds": float(np.median(of_round))}
+
+    for _ in range(5):  # warm
+        ask(session)
+    return run
+
+
+def _cell(folder: Path) -> Path:
+    return sorted((folder / "sample").rglob("*.bmp"))[0]
+
+
+def _command(folder: Path, name: str, *words: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", f"entrypoints.{name}", *words],
+        cwd=folder,
+        env=_environment(folder),
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def _serve(folder: Path, words: list[str], sign: str) -> str:
+    import requests
+
+    from tests.service import free_port
+
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words, "--port", str(port)],
+        cwd=folder,
+        env=_environment(folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    atexit.register(os.killpg, process.pid, signal.SIGKILL)
+    for _ in range(300):
+        try:
+            if requests.get(f"http://127.0.0.1:{port}/{sign}", timeout=2).ok:
+                break
+        except requests.RequestException:
+            time.sleep(0.3)
+    return f"http://127.0.0.1:{port}"
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "LEUKEMIA_CACHE": str(folder / "cache"),
+    }
+
+
+def check(folder: Path) -> str:
+    """The same probability, and how long the slowest requests took."""
+    (theirs, *slow), (mine, *quick) = (np.load(folder / f"{n}.npy") for n in ("mlflow", "ours"))
+    assert abs(theirs - mine) < NEAR, f"{theirs:.4f} and {mine:.4f}"
+    told = [f"{1000 * np.percentile(each, 99):.0f} ms" for each in (slow, quick)]
+    return f"probabilities {abs(theirs - mine):.1e} apart; 99 of 100 within {told[0]} and {told[1]}"
+
+
+JOB = Job(
+    "One cell of 210 px of a warm server",
+    {"mlflow models serve": Contender("mlflow_serve"), "ours": Contender("ours")},
+    (Goal("ours", "mlflow models serve", 2.0),),
+    3,
+    check,
+)
