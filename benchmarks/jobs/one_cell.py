@@ -95,26 +95,20 @@ def _command(folder: Path, name: str, *words: str) -> None:
 
 
 def _serve(folder: Path, words: list[str], sign: str) -> str:
-    import requests
+    from tests.service import free_port, wait_for
 
-    from tests.service import free_port
-
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", *words, "--port", str(port)],
-        cwd=folder,
-        env=_environment(folder),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    port, log = free_port(), folder / f"{sign}.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words, "--port", str(port)],
+            cwd=folder,
+            env=_environment(folder),
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
     atexit.register(os.killpg, process.pid, signal.SIGKILL)
-    for _ in range(300):
-        try:
-            if requests.get(f"http://127.0.0.1:{port}/{sign}", timeout=2).ok:
-                break
-        except requests.RequestException:
-            time.sleep(0.3)
+    wait_for(f"http://127.0.0.1:{port}/{sign}", process, log)
     return f"http://127.0.0.1:{port}"
 
 

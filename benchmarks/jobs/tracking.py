@@ -3,7 +3,6 @@
 import atexit
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -55,27 +54,21 @@ def ours(folder: Path) -> Run:
 
 def _serve(folder: Path) -> None:
     import mlflow
-    import requests
 
-    from tests.service import free_port
+    from tests.service import free_port, wait_for
 
     folder.mkdir()
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
-         "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
-         "--artifacts-destination", str(folder / "artifacts")],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    port, log = free_port(), folder / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
+             "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
+             "--artifacts-destination", str(folder / "artifacts")],
+            stdout=out, stderr=out, start_new_session=True,
+        )  # fmt: skip
     atexit.register(process.kill)
-    uri = f"http://127.0.0.1:{port}"
-    for _ in range(300):
-        try:
-            if requests.get(f"{uri}/health", timeout=2).ok:
-                break
-        except requests.RequestException:
-            time.sleep(0.3)
-    mlflow.set_tracking_uri(uri)
+    wait_for(f"http://127.0.0.1:{port}/health", process, log)
+    mlflow.set_tracking_uri(f"http://127.0.0.1:{port}")
 
 
 def _values(epoch: int) -> dict[str, float]:
