@@ -186,6 +186,7 @@ def quietly(function: Callable) -> Callable:
 
     @wraps(function)
     def quiet(*words: Any, **options: Any) -> Any:
+        """Load TensorFlow unheard, then go on."""
         sys.stderr.flush()
         kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 2)

@@ -100,9 +100,9 @@ def predict(
     return np.concatenate(outputs)[: len(images)]
 
 
-def scores(model: keras.Model, cells: Cells) -> np.ndarray:
-    """(n,) float32: the probability of the positive class for each cell."""
-    return predict(model, cells.images)[:, 0]
+def scores(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """(n,) float32: the probability of the positive class for (n, S, S, 3) uint8."""
+    return predict(model, images)[:, 0]
 
 
 def rows_of_epoch(training: TrainingSet, seed: int, epoch: int) -> np.ndarray:

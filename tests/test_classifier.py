@@ -186,7 +186,7 @@ def test_the_miniature_learns_an_easy_task(cells: Cells) -> None:
     assert [row["epoch"] for row in history] == list(range(1, 13))
     assert history[-1]["train_loss"] < history[0]["train_loss"] / 2
     assert history[-1]["train_bal_acc"] > 0.9
-    assert scores(classifier.model, easy).shape == (90,)
+    assert scores(classifier.model, easy.images).shape == (90,)
 
 
 def test_training_that_diverges_is_stopped_in_one_line(cells: Cells) -> None:
@@ -223,7 +223,7 @@ class TestPrecision:
         twin = trainable_twin(classifier)
         assert weights_of(twin.model) == weights_of(classifier.model)
         assert twin.model.get_layer("backbone").output.dtype == "bfloat16"
-        one, other = (scores(each.model, cells) for each in (classifier, twin))
+        one, other = (scores(each.model, cells.images) for each in (classifier, twin))
         assert not np.array_equal(one, other)
         np.testing.assert_allclose(one, other, atol=0.05)
 
@@ -246,7 +246,7 @@ class TestPrecision:
         assert history[1]["train_loss"] == pytest.approx(plain_history[1]["train_loss"], rel=0.1)
         twin = trainable_twin(classifier)
         np.testing.assert_allclose(
-            scores(classifier.model, cells), scores(twin.model, cells), atol=0.05
+            scores(classifier.model, cells.images), scores(twin.model, cells.images), atol=0.05
         )
 
     def test_the_policy_of_other_models_is_left_alone(self, cells: Cells) -> None:

@@ -29,12 +29,12 @@ def trained(cells: Cells):
 def test_float32_gives_the_probabilities_of_keras(trained, cells: Cells) -> None:
     found = Compiled(trained, "float32")(cells.images)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, scores(trained, cells), atol=1e-5)
+    np.testing.assert_allclose(found, scores(trained, cells.images), atol=1e-5)
 
 
 def test_bfloat16_stays_within_a_hundredth_or_two(trained, cells: Cells) -> None:
     found = Compiled(trained, "bfloat16")(cells.images)
-    np.testing.assert_allclose(found, scores(trained, cells), atol=0.02)
+    np.testing.assert_allclose(found, scores(trained, cells.images), atol=0.02)
 
 
 def test_any_number_of_cells_and_progress(trained, cells: Cells) -> None:
