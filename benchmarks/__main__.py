@@ -19,8 +19,9 @@ from typing import Any
 from benchmarks import harness
 from leukemia.provenance import processor
 
-JOBS = ["stage_one", "fine_tune", "inference", "adasyn", "adasyn_thesis", "augmentation",
-        "gan_step", "decoding", "tracking", "one_cell", "memory", "startup"]  # fmt: skip
+JOBS = ["stage_one", "fine_tune", "fine_tune_fixed", "inference", "adasyn", "adasyn_thesis",
+        "augmentation", "gan_step", "decoding", "tracking", "one_cell", "memory",
+        "startup"]  # fmt: skip
 TOLD = ["tensorflow", "keras", "openvino", "mlflow", "imbalanced-learn", "numpy"]
 OF_PEERS = ["torch", "torchvision"]
 

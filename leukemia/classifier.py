@@ -7,7 +7,7 @@ Source: He et al. 2016; the thesis, section 4.3 (23,587,712 parameters below the
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,31 +111,22 @@ def build(spec: Spec, seed: int) -> Classifier:
     return Classifier(spec, model, name, note, weights is not None and spec.scaling == "imagenet")
 
 
-def trainable_twin(classifier: Classifier) -> Classifier:
-    """The classifier itself or, where its backbone is to be trained in bfloat16, one of the same
-    weights that computes so: float32 where rounding would tell, in scaling, pooling and head."""
-    import keras
-
-    from leukemia.precision import settled
-
-    if settled(classifier.spec.precision) == "float32":
-        return classifier
-    usual = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = _network(classifier.spec, None)
-    finally:
-        keras.config.set_dtype_policy(usual)
-    model.set_weights(classifier.model.get_weights())
-    return replace(classifier, model=model)
-
-
 def features(classifier: Classifier) -> "keras.Model":
     """The classifier below its head: (n, size, size, 3) uint8 -> (n, c) float32 pooled maps."""
     import keras
 
     model = classifier.model
     return keras.Model(model.inputs, model.get_layer("features").output)
+
+
+def scaled(inputs: "keras.KerasTensor", scaling: str) -> "keras.KerasTensor":
+    """uint8 RGB to what the backbone expects, in layers that Keras' safe mode loads."""
+    import keras
+
+    if scaling == "unit":
+        return keras.layers.Rescaling(1 / 255, name="unit_scaling")(inputs)
+    pixels = keras.layers.Rescaling(1.0, name="to_float")(inputs)
+    return keras.applications.resnet.preprocess_input(pixels)
 
 
 def find_weights(spec: Spec) -> tuple[str | None, str]:
@@ -182,13 +173,12 @@ def check(spec: Spec) -> None:
 
 
 def _network(spec: Spec, weights: str | None) -> "keras.Model":
-    """The backbone computes as the dtype policy says, all around it in float32."""
     from keras import Input, Model, layers
 
     inputs = Input((spec.size, spec.size, 3), dtype="uint8", name="cells")
-    maps = _backbone(spec, weights)(_scale(inputs, spec.scaling))
-    features = layers.GlobalAveragePooling2D(name="features", dtype="float32")(maps)
-    head = layers.Dense(1, activation="sigmoid", name="probability", dtype="float32")
+    maps = _backbone(spec, weights)(scaled(inputs, spec.scaling))
+    features = layers.GlobalAveragePooling2D(name="features")(maps)
+    head = layers.Dense(1, activation="sigmoid", name="probability")
     return Model(inputs, head(features), name=f"{spec.backbone}_classifier")
 
 
@@ -215,16 +205,6 @@ def _keras_file() -> str:
         cache_subdir="models",
         file_hash=resnet.WEIGHTS_HASHES["resnet50"][1],
     )
-
-
-def _scale(inputs: "keras.KerasTensor", scaling: str) -> "keras.KerasTensor":
-    """uint8 RGB to what the backbone expects, in layers that Keras' safe mode loads."""
-    import keras
-
-    if scaling == "unit":
-        return keras.layers.Rescaling(1 / 255, name="unit_scaling", dtype="float32")(inputs)
-    pixels = keras.layers.Rescaling(1.0, name="to_float", dtype="float32")(inputs)
-    return keras.applications.resnet.preprocess_input(pixels)
 
 
 def _backbone(spec: Spec, weights: str | None) -> "keras.Model":

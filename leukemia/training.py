@@ -7,20 +7,22 @@ from scratch has nothing to transfer: it trains in both stages.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from leukemia.cells import Cells, TrainingSet
-from leukemia.classifier import Classifier, trainable_twin
+from leukemia.classifier import Classifier
 from leukemia.classifier import features as features_of
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import Confusion, from_confusion, metrics
 from leukemia.report import Report
 from leukemia.schedule import Schedule, Stage
+from leukemia.twin import trainable_twin
 
 SECONDS_BETWEEN_NEWS = 5.0
 PREDICT_BATCH = 32
@@ -81,8 +83,6 @@ def fit(classifier: Classifier, job: Job, schedule: Schedule) -> History:
     if not classifier.pretrained:
         history = train(model, job.images, job, schedule.transfer, 1)
     history += train(model, job.images, job, schedule.fine_tune, len(history) + 1)
-    if model is not classifier.model:
-        classifier.model.set_weights(model.get_weights())
     return history
 
 
@@ -146,11 +146,11 @@ def _compile(model: keras.Model) -> None:
 
 
 def thawed(classifier: Classifier) -> keras.Model:
-    """The classifier's model, or its twin in bfloat16, ready to be trained from end to end."""
-    twin = trainable_twin(classifier)
-    twin.thaw()
-    _compile(twin.model)
-    return twin.model
+    """The classifier's twin, which trains its variables, ready to do so from end to end."""
+    classifier.thaw()
+    model = trainable_twin(classifier)
+    _compile(model)
+    return model
 
 
 def train(model: keras.Model, inputs: Inputs, job: Job, stage: Stage, first: int) -> History:
@@ -167,9 +167,9 @@ def _epoch(
 ) -> dict[str, float]:
     start = time.perf_counter()
     order = rows_of_epoch(job.training, job.seed, epoch)
-    batches = Batches(inputs.train, job.training, order, job.batch_size)
-    news = EpochNews(_news(job.report, epoch), len(batches))
-    logs = model.fit(batches, verbose=0, shuffle=False, callbacks=[news]).history
+    drawn = batches(inputs.train, job.training, order, job.batch_size)
+    news = EpochNews(_news(job.report, epoch), len(drawn))
+    logs = model.fit(drawn, verbose=0, shuffle=False, callbacks=[news]).history
     train = _train_metrics({name: values[-1] for name, values in logs.items()})
     if not math.isfinite(train["loss"]):
         raise UserError(
@@ -219,21 +219,30 @@ class EpochNews(keras.callbacks.Callback):
         self._tell((batch + 1) / self._batches)
 
 
-class Batches(keras.utils.PyDataset):
-    """(inputs, labels, loss weights) in a given order of rows."""
+def batches(
+    inputs: np.ndarray, training: TrainingSet, order: np.ndarray, batch_size: int
+) -> tf.data.Dataset:
+    """(inputs, (m, 1) float32 labels, (m,) float32 loss weights) in the given order of rows."""
+    labels = training.cells.labels.astype(np.float32)
+    weights = training.loss_weights
+    weights = np.ones(len(labels), np.float32) if weights is None else weights
 
-    def __init__(
-        self, inputs: np.ndarray, training: TrainingSet, order: np.ndarray, batch_size: int
-    ):
-        super().__init__()
-        self._inputs, self._order, self._batch_size = inputs, order, batch_size
-        self._labels = training.cells.labels.astype(np.float32)
-        weights = training.loss_weights
-        self._weights = np.ones(len(self._labels), np.float32) if weights is None else weights
+    def drawn() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            yield inputs[rows], labels[rows, None], weights[rows]
 
-    def __len__(self) -> int:
-        return -(-len(self._order) // self._batch_size)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        return self._inputs[rows], self._labels[rows, None], self._weights[rows]
+    # Sizes are left open: a last batch of its own would have TensorFlow trace the step anew.
+    shapes = (
+        tf.TensorSpec((None, *inputs.shape[1:]), inputs.dtype),
+        tf.TensorSpec((None, 1), tf.float32),
+        tf.TensorSpec((None,), tf.float32),
+    )
+    count = -(-len(order) // batch_size)
+    dataset = tf.data.Dataset.from_generator(drawn, output_signature=shapes)
+    options = tf.data.Options()
+    # Its thread sleeps twice as long each time, and an epoch would not end before it wakes:
+    # 10 s for one of 6.
+    options.autotune.enabled = False
+    counted = dataset.apply(tf.data.experimental.assert_cardinality(count))
+    return counted.prefetch(1).with_options(options)

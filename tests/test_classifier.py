@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 from leukemia.cells import Cells, unchanged
-from leukemia.classifier import Spec, build, trainable_twin
+from leukemia.classifier import Spec, build
 from leukemia.errors import UserError
 from leukemia.report import silent
 from leukemia.schedule import Schedule, Stage
-from leukemia.training import Batches, Job, fit, predict, rows_of_epoch, scores
+from leukemia.training import Job, batches, fit, predict, rows_of_epoch, scores
 
 MINIATURE = Spec("miniature", "none", size=32)
 SHORT = Schedule(Stage(1e-3, 1), Stage(1e-3, 2))
@@ -122,12 +122,11 @@ def test_the_order_of_cells_is_a_function_of_seed_and_epoch(cells: Cells) -> Non
 
 def test_loss_weights_reach_the_loss(cells: Cells) -> None:
     weights = np.where(cells.labels == 1, 2.0, 7.0).astype(np.float32)
-    batches = Batches(
+    drawn = batches(
         cells.images, replace(unchanged(cells), loss_weights=weights), np.arange(90), 32
     )
-    assert len(batches) == 3
-    seen = np.concatenate([batches[number][2] for number in range(3)])
-    np.testing.assert_array_equal(seen, weights)
+    assert len(drawn) == 3
+    np.testing.assert_array_equal(np.concatenate([each for _, _, each in drawn]), weights)
     plain, heavy = (trained(cells, loss_weights=w)[1][0]["train_loss"] for w in (None, weights))
     assert heavy > 1.5 * plain
 
@@ -146,7 +145,7 @@ def test_stage_1_on_stored_features_is_keras_own_frozen_training(
     plain.compile(keras.optimizers.Adam(1e-2), "binary_crossentropy", jit_compile=False)
     for epoch in (1, 2, 3):
         order = rows_of_epoch(job.training, 0, epoch)
-        plain.fit(Batches(cells.images, job.training, order, 16), shuffle=False, verbose=0)
+        plain.fit(batches(cells.images, job.training, order, 16), shuffle=False, verbose=0)
     for found, expected in zip(fast.model.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -207,49 +206,3 @@ def test_predictions_do_not_depend_on_how_many_are_asked_for(cells: Cells) -> No
     whole = predict(model, cells.images)
     assert whole.shape == (90, 1)
     np.testing.assert_allclose(predict(model, cells.images[:7]), whole[:7], atol=1e-6)
-
-
-class TestPrecision:
-    """The backbone is trained in bfloat16, and what is kept is float32."""
-
-    def fitted(self, cells: Cells, precision: str, weights: str):
-        tf.config.experimental.enable_op_determinism()
-        classifier = build(Spec("miniature", weights, size=32, precision=precision), 0)
-        history = fit(classifier, Job(unchanged(cells), cells, 16, 0, silent), SHORT)
-        return classifier, history
-
-    def test_the_twin_has_the_same_weights_and_computes_nearly_the_same(self, cells: Cells) -> None:
-        classifier = build(replace(MINIATURE, precision="bfloat16"), 0)
-        twin = trainable_twin(classifier)
-        assert weights_of(twin.model) == weights_of(classifier.model)
-        assert twin.model.get_layer("backbone").output.dtype == "bfloat16"
-        one, other = (scores(each.model, cells.images) for each in (classifier, twin))
-        assert not np.array_equal(one, other)
-        np.testing.assert_allclose(one, other, atol=0.05)
-
-    def test_float32_needs_no_twin(self) -> None:
-        classifier = build(replace(MINIATURE, precision="float32"), 0)
-        assert trainable_twin(classifier) is classifier
-
-    def test_what_was_learned_in_bfloat16_is_kept_in_float32(
-        self, cells: Cells, miniature_weights: str
-    ) -> None:
-        classifier, history = self.fitted(cells, "bfloat16", miniature_weights)
-        _, plain_history = self.fitted(cells, "float32", miniature_weights)
-        assert {each.dtype for each in classifier.model.get_layer("backbone").weights} == {
-            "float32"
-        }
-        assert classifier.model.get_layer("backbone").output.dtype == "float32"
-        # Stage 1 is the same to the bit, stage 2 begins nearly so.
-        assert history[0]["train_loss"] == plain_history[0]["train_loss"]
-        assert history[1]["train_loss"] != plain_history[1]["train_loss"]
-        assert history[1]["train_loss"] == pytest.approx(plain_history[1]["train_loss"], rel=0.1)
-        twin = trainable_twin(classifier)
-        np.testing.assert_allclose(
-            scores(classifier.model, cells.images), scores(twin.model, cells.images), atol=0.05
-        )
-
-    def test_the_policy_of_other_models_is_left_alone(self, cells: Cells) -> None:
-        before = keras.config.dtype_policy()
-        trainable_twin(build(replace(MINIATURE, precision="bfloat16"), 0))
-        assert keras.config.dtype_policy() == before

@@ -1,6 +1,8 @@
-"""Stage 2: a whole ResNet-50 trained on cells of 210 px, batches of 32, images a second."""
+"""Stage 2: a whole ResNet-50 with batch norm that learns, on cells of 210 px in batches of 32."""
 
+from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -18,49 +20,84 @@ def prepare(folder: Path) -> Run:
     rng = np.random.default_rng(0)
     np.save(folder / "cells.npy", rng.integers(0, 256, (CELLS, SIDE, SIDE, 3), np.uint8))
     np.save(folder / "labels.npy", (np.arange(CELLS) % 2).astype(np.int8))
-    build(Spec(weights="none", size=SIDE), 0).model.save_weights(folder / "start.weights.h5")
+    classifier = build(Spec(weights="none", size=SIDE), 0)
+    classifier.model.get_layer("backbone").save_weights(folder / "start.weights.h5")
     return lambda: None
 
 
 def keras_fit(folder: Path) -> Run:
     """The thesis' code: a model of ResNet-50, compiled, fit on float images."""
+    return _keras(folder, fixed=False)
+
+
+def keras_fit_fixed(folder: Path) -> Run:
+    """The same as Keras' guide to transfer learning has it: batch norm stays as it was learned."""
+    return _keras(folder, fixed=True)
+
+
+def _keras(folder: Path, fixed: bool) -> Run:
     import keras
 
     backbone = keras.applications.ResNet50(
         include_top=False, weights=None, input_shape=(SIDE, SIDE, 3)
     )
+    for layer in backbone.layers:
+        if fixed and isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
     pooled = keras.layers.GlobalAveragePooling2D()(backbone.output)
     model = keras.Model(backbone.input, keras.layers.Dense(1, activation="sigmoid")(pooled))
     model.compile(keras.optimizers.Adam(RATE), "binary_crossentropy", metrics=["accuracy"])
     images, labels = np.load(folder / "cells.npy"), np.load(folder / "labels.npy")
     scaled = keras.applications.resnet.preprocess_input(images.astype(np.float32))
 
-    def run() -> None:
-        model.fit(scaled, labels, BATCH, epochs=1, shuffle=False, verbose=0)
+    return _steps(model, lambda: (scaled, labels, BATCH))
+
+
+def _steps(model: Any, given: Callable[[], tuple[Any, ...]]) -> Run:
+    """An epoch, timed from its first step to its last: `fit` on arrays may then wait seconds for
+    tf.data to end, and long epochs do not tell."""
+    import keras
+
+    class Steps(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+            self.start = self.start if batch else perf_counter()
+
+        def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+            self.seconds = perf_counter() - self.start
+
+    def run() -> dict[str, float]:
+        steps = Steps()
+        model.fit(*given(), epochs=1, shuffle=False, verbose=0, callbacks=[steps])
+        return {"seconds": steps.seconds}
 
     run()
     return run
 
 
 def ours_float32(folder: Path) -> Run:
-    """This project's in float32."""
-    return _ours(folder, "float32")
+    """This project's in float32, batch norm learning."""
+    return _ours(folder, "float32", "unit")
 
 
 def ours_bfloat16(folder: Path) -> Run:
-    """This project's as `precision=auto` chooses here."""
-    return _ours(folder, "bfloat16")
+    """This project's as `precision=auto` chooses here, batch norm learning."""
+    return _ours(folder, "bfloat16", "unit")
 
 
-def _ours(folder: Path, precision: str) -> Run:
+def ours_fixed(folder: Path) -> Run:
+    """This project's usual: pretrained, batch norm as it was learned."""
+    return _ours(folder, "bfloat16", "imagenet")
+
+
+def _ours(folder: Path, precision: str, scaling: str) -> Run:
     from leukemia.cells import Cells, unchanged
     from leukemia.classifier import Spec, build
     from leukemia.report import silent
-    from leukemia.training import Batches, rows_of_epoch, thawed
     from leukemia.training import Job as Training
+    from leukemia.training import batches, rows_of_epoch, thawed
 
-    classifier = build(Spec(weights="none", size=SIDE, precision=precision), 0)
-    classifier.model.load_weights(folder / "start.weights.h5")
+    weights = str(folder / "start.weights.h5")
+    classifier = build(Spec("resnet50", weights, scaling, SIDE, precision), 0)
     images, labels = np.load(folder / "cells.npy"), np.load(folder / "labels.npy")
     names = np.array([f"c{row}" for row in range(CELLS)])
     cells = Cells(images, labels, names, names)
@@ -69,12 +106,8 @@ def _ours(folder: Path, precision: str) -> Run:
 
     model.optimizer.learning_rate = RATE
     rows = rows_of_epoch(job.training, 0, 1)
-
-    def run() -> None:  # an epoch as in a run, without its validation: the peers have none
-        model.fit(Batches(job.images.train, job.training, rows, BATCH), verbose=0, shuffle=False)
-
-    run()
-    return run
+    # An epoch as in a run, without its validation: the peers have none.
+    return _steps(model, lambda: (batches(job.images.train, job.training, rows, BATCH),))
 
 
 def torch_float32(folder: Path) -> Run:
@@ -108,7 +141,7 @@ def _torch(folder: Path, precision: str) -> Run:
             loss = lost(logits.float(), labels[start : start + BATCH])
             loss.backward()
             optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     run()
     return run
