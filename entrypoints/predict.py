@@ -27,7 +27,6 @@ def main(images: tuple[Path, ...], model: str, csv: Path | None) -> None:
     from leukemia import registry, tracking
     from leukemia.data.files import write_atomically
     from leukemia.data.store import read_image
-    from leukemia.evaluation.metrics import THRESHOLD
 
     paths = found(images)
     tracking.connect()
@@ -35,9 +34,11 @@ def main(images: tuple[Path, ...], model: str, csv: Path | None) -> None:
         served = registry.load(model)
         cells = np.stack([read_image(path, served.geometry) for path in paths])
         scores = registry.probabilities(served, cells)
-        labels = np.where(scores >= THRESHOLD, served.positive, served.negative)
+        labels = np.where(scores >= served.threshold, served.positive, served.negative)
         rows = pd.DataFrame({"path": map(str, paths), "probability": scores, "label": labels})
-        click.echo(f"# {served.about} Probability of '{served.positive}', called from {THRESHOLD}.")
+        click.echo(
+            f"# {served.about} Probability of '{served.positive}', called from {served.threshold}."
+        )
         click.echo("# Research use only; not for diagnosis.")
         text = rows.to_csv(index=False, float_format="%.4f")
         click.echo(text, nl=False)

@@ -19,7 +19,7 @@ from leukemia.errors import UserError
 from leukemia.evaluation.reading import Reading, read
 from leukemia.evaluation.scored import Scored
 from leukemia.features import Features
-from leukemia.inference import answering
+from leukemia.inference import measuring
 from leukemia.plan import Experiment, Plan
 from leukemia.protocol import SIDES, sides_of_made
 from leukemia.report import Report
@@ -94,7 +94,7 @@ def run(
     job = Job(balanced.training, validation, plan.batch_size, plan.seed, report, features)
     history = fit(classifier, job, plan.schedule)
     clock.note("train")
-    judge = answering(classifier.model, plan.spec.precision, threads())
+    judge = measuring(classifier.model, threads())
     scored = {side: score(judge, cells.take(rows[side])) for side in SIDES}
     return Outcome(
         classifier,

@@ -336,7 +336,6 @@ def _log_model(experiment: Experiment, outcome: Outcome) -> None:
             "negative": index.negative,
             "crop": plan.geometry.crop,
             "image_size": plan.geometry.side,
-            "precision": plan.spec.precision,
             "technique": plan.arm,
             "cells": index.describe(),
             "protocol": experiment.protocol_line(),

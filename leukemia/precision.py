@@ -26,9 +26,14 @@ def faster() -> str:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        told = [tf.config.experimental.get_device_details(each) for each in gpus]
-        has = all(each.get("compute_capability", (0, 0)) >= AMPERE for each in told)
-    else:
-        has = bool(PROCESSOR.exists() and FLAGS.search(PROCESSOR.read_text()))
+    if not gpus:
+        return of_processor()
+    told = [tf.config.experimental.get_device_details(each) for each in gpus]
+    has = all(each.get("compute_capability", (0, 0)) >= AMPERE for each in told)
+    return "bfloat16" if has else "float32"
+
+
+def of_processor() -> str:
+    """The same of the processor alone, whether there is a GPU or not."""
+    has = PROCESSOR.exists() and FLAGS.search(PROCESSOR.read_text())
     return "bfloat16" if has else "float32"

@@ -33,7 +33,7 @@ class Served:
 
     model: (n, side, side, 3) uint8 -> (n, 1) probability of `positive`, which is called from
     `threshold` on. about: one line. name, version: in the registry; of an unregistered model its
-    URI and "". protocol: how its figures were measured. precision: in which they were.
+    URI and "". protocol: how its figures were measured.
     """
 
     model: "keras.Model"
@@ -45,7 +45,6 @@ class Served:
     version: str
     threshold: float
     protocol: str
-    precision: str
 
 
 def register(run_id: str, name: str = NAME, waived: str = "") -> ModelVersion:
@@ -110,7 +109,6 @@ def load(uri: str) -> Served:
         str(registered.version) if registered else "",
         float(registered.tags.get("threshold", THRESHOLD)) if registered else THRESHOLD,
         metadata["protocol"],
-        metadata.get("precision", "float32"),
     )
 
 
@@ -144,9 +142,9 @@ def _registered(uri: str) -> ModelVersion | None:
 
 def probabilities(served: Served, images: np.ndarray) -> np.ndarray:
     """(n,) float32: the probability of the positive class for (n, side, side, 3) uint8."""
-    from leukemia.inference import answering
+    from leukemia.inference import serving
 
-    return answering(served.model, served.precision)(images)
+    return serving(served.model, served.threshold)(images)
 
 
 def _version_of(client: mlflow.MlflowClient, name: str, run_id: str) -> ModelVersion | None:

@@ -14,7 +14,7 @@ from PIL import Image
 from leukemia.data.store import decode_image
 from leukemia.errors import UserError
 from leukemia.explain import heat
-from leukemia.inference import answering
+from leukemia.inference import serving
 from leukemia.registry import Served
 
 MOST_BYTES = 64 * 2**20  # of one request
@@ -39,7 +39,7 @@ class Answering:
 
     def __init__(self, served: Served):
         self.served = served
-        self._judge = answering(served.model, served.precision)
+        self._judge = serving(served.model, served.threshold)
         self._lock = Lock()  # of the compiled model: it uses all cores for one batch
 
     def cells(self, files: Sequence[bytes], names: Sequence[str] = ()) -> np.ndarray:

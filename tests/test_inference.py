@@ -9,7 +9,7 @@ import pytest
 
 from leukemia.cells import Cells, unchanged
 from leukemia.classifier import Spec, build
-from leukemia.inference import BATCH, Compiled
+from leukemia.inference import BATCH, Compiled, measuring, serving
 from leukemia.report import silent
 from leukemia.schedule import Schedule, Stage
 from leukemia.training import Job, fit, scores
@@ -37,6 +37,19 @@ def test_bfloat16_stays_within_a_hundredth_or_two(trained, cells: Cells) -> None
     np.testing.assert_allclose(found, scores(trained, cells.images), atol=0.02)
 
 
+def test_a_served_cell_is_called_as_in_float32(trained, cells: Cells) -> None:
+    """Also where bfloat16 alone would call it otherwise."""
+    exact, quick = measuring(trained)(cells.images), Compiled(trained, "bfloat16")(cells.images)
+    split = np.flatnonzero(exact != quick)
+    assert len(split) > 10
+    for row in split[:10]:
+        threshold = float(exact[row] + quick[row]) / 2
+        assert (exact[row] >= threshold) != (quick[row] >= threshold)
+        answered = serving(trained, threshold)(cells.images)
+        np.testing.assert_array_equal(answered >= threshold, exact >= threshold)
+        np.testing.assert_allclose(answered, exact, atol=0.02)
+
+
 def test_any_number_of_cells_and_progress(trained, cells: Cells) -> None:
     compiled, told = Compiled(trained, "float32"), []
     assert compiled(cells.images[:0]).shape == (0,)
@@ -48,7 +61,7 @@ def test_any_number_of_cells_and_progress(trained, cells: Cells) -> None:
 
 def test_no_report_of_its_use_leaves_the_machine() -> None:
     code = (
-        "import sys; from leukemia.inference import _openvino; _openvino();"
+        "import sys; from leukemia.compiled import openvino; openvino();"
         "sys.exit(any(sys.modules[m] for m in sys.modules if m.startswith('openvino_telemetry')))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
