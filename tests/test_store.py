@@ -117,3 +117,39 @@ def test_genuine_cells_decode(shared: Path, tmp_path: Path) -> None:
     cells = load_cells(open_index(shared / "data/cnmc"), Geometry(), tmp_path)
     assert cells.images.shape == (37, 210, 210, 3)
     assert cells.images.mean(axis=(1, 2, 3)).min() > 10  # a cell is in the centre of each
+
+
+@pytest.mark.parametrize("size", [(64, 64), (65, 63), (66, 70), (67, 65)])
+@pytest.mark.parametrize(
+    "geometry", [Geometry(50), Geometry(33, 40), Geometry(63), Geometry(0, 48)]
+)
+def test_a_bmp_of_which_only_rows_are_read_gives_the_pixels_of_a_png(
+    tmp_path: Path, size: tuple[int, int], geometry: Geometry
+) -> None:
+    if not geometry.crop:
+        size = (size[0], size[0])
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    for ending in ("bmp", "png"):
+        Image.fromarray(pixels).save(tmp_path / f"a.{ending}")
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "a.bmp", geometry), read_image(tmp_path / "a.png", geometry)
+    )
+
+
+def test_a_bmp_written_from_the_top_is_not_turned_over(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.bmp")
+    file = bytearray((tmp_path / "a.bmp").read_bytes())
+    file[22:26] = (-64).to_bytes(4, "little", signed=True)  # height below 0: top row first
+    (tmp_path / "down.bmp").write_bytes(file)
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "down.bmp", Geometry(50)), pixels[::-1][7:57, 7:57]
+    )
+
+
+@pytest.mark.parametrize("missing", [1, 3000, 12_000])
+def test_a_bmp_cut_anywhere_is_refused(tmp_path: Path, missing: int) -> None:
+    whole = save(tmp_path / "a.bmp", "RGB", (64, 64)).read_bytes()
+    (tmp_path / "a.bmp").write_bytes(whole[:-missing])
+    with pytest.raises(UserError, match="not a whole image"):
+        read_image(tmp_path / "a.bmp", Geometry(33))

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 from filelock import FileLock
-from PIL import Image
+from PIL import Image, ImageFile
 
 from leukemia.cells import Cells
 from leukemia.data.index import Index
@@ -55,14 +55,23 @@ class Geometry:
         """Width and height of the result in pixels."""
         return self.size or self.crop
 
+    def corner(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Left and top of the window in a picture of (width, height) pixels."""
+        return (size[0] - self.crop) // 2, (size[1] - self.crop) // 2
+
     def apply(self, image: Image.Image) -> np.ndarray:
         """(side, side, 3) uint8: the centred window, resized by area-aware bilinear filtering."""
         if self.crop:
-            left, top = (image.width - self.crop) // 2, (image.height - self.crop) // 2
+            left, top = self.corner(image.size)
             image = image.crop((left, top, left + self.crop, top + self.crop))
-        if image.size != (self.side, self.side):
-            image = image.resize((self.side, self.side), Image.Resampling.BILINEAR)
-        return np.asarray(image)
+        return self.resize(np.asarray(image))
+
+    def resize(self, window: np.ndarray) -> np.ndarray:
+        """(side, side, 3) uint8 of a window that has been cut out."""
+        if len(window) == self.side:
+            return window
+        image = Image.fromarray(window)
+        return np.asarray(image.resize((self.side, self.side), Image.Resampling.BILINEAR))
 
 
 def load_cells(
@@ -128,7 +137,8 @@ def decode_image(
         with warnings.catch_warnings(), Image.open(file, formats=FORMATS) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             _check(image, name, geometry, size)
-            return geometry.apply(image)
+            window = _bmp_window(image, file, geometry)
+            return geometry.apply(image) if window is None else geometry.resize(window)
     except UserError:
         raise
     except Image.UnidentifiedImageError as error:
@@ -164,6 +174,29 @@ def _check(image: Image.Image, name: str, geometry: Geometry, size: int | None) 
         raise UserError(f"{came}: not square; crop to a square first, or give a crop")
 
 
+def _bmp_window(image: Image.Image, file: BinaryIO, geometry: Geometry) -> np.ndarray | None:
+    """The window of a plain BMP file, whose rows lie there as they are: the rest is not read.
+
+    None of any other file, which is to be decoded as a whole.
+    """
+    if image.format != "BMP" or not geometry.crop:
+        return None
+    assert isinstance(image, ImageFile.ImageFile)
+    match image.tile:
+        case [("raw", _, int(start), ("BGR", int(stride), -1))]:
+            pass
+        case _:
+            return None
+    left, top = geometry.corner(image.size)
+    if file.seek(0, os.SEEK_END) < start + stride * image.height:
+        raise OSError("the file is truncated")
+    below = image.height - top - geometry.crop  # its rows go from the bottom to the top
+    file.seek(start + stride * below)
+    rows = np.frombuffer(file.read(stride * geometry.crop), np.uint8).reshape(-1, stride)
+    pixels = rows[::-1, : 3 * image.width].reshape(geometry.crop, image.width, 3)
+    return np.ascontiguousarray(pixels[:, left : left + geometry.crop, ::-1])
+
+
 def _key(index: Index, geometry: Geometry) -> str:
     text = "\n".join([f"{VERSION} {geometry.crop} {geometry.size}", *index.frame["sha256"]])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -176,13 +209,15 @@ def _build(
     _need_room(target.parent, int(np.prod(shape)))
     folder = Path(tempfile.mkdtemp(dir=target.parent, prefix="building-"))
     try:
-        pixels = np.lib.format.open_memmap(folder / "pixels.npy", "w+", np.uint8, shape)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        head = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        with ThreadPoolExecutor(os.cpu_count()) as pool, (folder / "pixels.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, head)
             read = pool.map(lambda path: read_image(path, geometry, index.size), index.paths)
-            for row, image in enumerate(read):
-                pixels[row] = image
-                progress(row + 1, len(pixels))
-        pixels.flush()
+            for row, image in enumerate(read, 1):
+                file.write(image.data)  # a map would cost a page fault for each 4 KB
+                progress(row, len(index.frame))
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(folder / "pixels.npy", target)
     finally:
         shutil.rmtree(folder)
