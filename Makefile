@@ -1,5 +1,5 @@
 # make study: the whole job on a drawn sample. make test: the tests. make ui: look at the runs.
-# make bench: every comparison of speed, side by side.
+# make server: a server for a lab. make bench: every comparison of speed, side by side.
 # Everything lives in the checkout: .venv, .cache, sample, mlflow.db and mlruns.
 
 PYTHON ?= python3.11
@@ -12,7 +12,7 @@ export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export UV_SYSTEM_CERTS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup study test bench lint format ui lock clean
+.PHONY: setup study test bench lint format ui server lock clean
 
 setup: .venv/ready
 
@@ -55,6 +55,10 @@ ui: setup
 	*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server \
 		--backend-store-uri "$(STORE)" --host 127.0.0.1 --port $(PORT) ;; \
 	esac
+
+# A lab's server in the folder server/: PostgreSQL, an S3 store and MLflow with log-in.
+server: setup
+	$(BIN)/python docker/native.py up --port $(PORT)
 
 # pyproject.toml is where versions are chosen; the locks and conda.yaml follow it.
 lock: setup

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from leukemia.errors import UserError
-from leukemia.names import FOLDS, LEAKS, PRIMARY, PROTOCOLS
+from leukemia.names import FOLDS, GAINS, LEAKS, PRIMARY, PROTOCOLS
 from leukemia.provenance import ROOT
 from leukemia.schedule import BUDGETS
 
@@ -170,6 +170,17 @@ WAIVE = option(
     "printed with the ranking",
     default="",
     callback=kinds_of_leak,
+)
+
+
+MODEL = option("model", "name in the model registry", default=REGISTERED)
+WHY = option("why", "the reason, for the history", required=True)
+GAIN = option(
+    "gain",
+    "what the 95 % interval of the gain over the baseline on test cells must say before a "
+    "classifier is registered: possible (it reaches above 0), sure (it lies above 0), or any",
+    default=GAINS[0],
+    type=click.Choice(GAINS),
 )
 
 

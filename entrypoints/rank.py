@@ -34,8 +34,8 @@ def main(protocol: str, metric: str, waive: set[str], experiment: str | None) ->
         rank(experiment_id, protocol, metric, waive)
 
 
-def rank(experiment_id: str, protocol: str, metric: str, waive: set[str]) -> tuple[str, str]:
-    """Print the ranking, publish it in MLflow; the best run's ID and what was waived."""
+def rank(experiment_id: str, protocol: str, metric: str, waive: set[str]) -> "tuple[Ranking, str]":
+    """Print the ranking and publish it in MLflow; also what was waived."""
     from leukemia import board, tracking, views
     from leukemia.ranking_text import as_text
 
@@ -52,7 +52,7 @@ def rank(experiment_id: str, protocol: str, metric: str, waive: set[str]) -> tup
     charts_link = views.address(server, experiment_id, board.CHARTS, charts=True)
     click.echo(f"The table in MLflow: {table_link}")
     click.echo(f"Curves and pictures: {charts_link}")
-    return found.leader, waived
+    return found, waived
 
 
 def ranked(

@@ -13,11 +13,12 @@ import click
 from entrypoints.command import (
     DATA,
     EXPERIMENT,
+    GAIN,
     METRIC,
+    MODEL,
     NUMBER_OF_FOLDS,
     PROTOCOL,
     RARER,
-    REGISTERED,
     TERMS,
     WAIVE,
     Command,
@@ -83,8 +84,8 @@ class Arm:
 
 
 @click.command(cls=Command, help=__doc__)
-@with_options(*DATA, PROTOCOL, *ARMS, NUMBER_OF_FOLDS, *TERMS, *RARER, METRIC, WAIVE, EXPERIMENT)
-@option("model", "name in the model registry", default=REGISTERED)
+@with_options(*DATA, PROTOCOL, *ARMS, NUMBER_OF_FOLDS, *TERMS, *RARER)
+@with_options(METRIC, WAIVE, GAIN, EXPERIMENT, MODEL)
 def main(
     protocol: str,
     seeds: list[int],
@@ -93,12 +94,14 @@ def main(
     again: bool,
     metric: str,
     waive: set[str],
+    gain: str,
     experiment: str | None,
     model: str,
     **shared: Any,
 ) -> None:
     """Train, rank, register."""
     from leukemia import tracking
+    from leukemia.registry import Refused
 
     shared["data"] = str(Path(shared["data"]).absolute())
     experiment_id = tracking.connect(experiment)
@@ -108,8 +111,11 @@ def main(
     arms = arms_of(folds, seeds, techniques)
     with tracking.started_run("study", f"study of {len(techniques)} techniques"):
         failed = train_all(arms, index, shared, experiment_id, again)
-        leader, waived = rank(experiment_id, protocol, metric, waive)
-        register(leader, model, waived)
+        found, waived = rank(experiment_id, protocol, metric, waive)
+        try:
+            register(found, model, waived, gain)
+        except Refused as error:  # an answer of the study like any other
+            click.echo(f"Not registered: {error}.")
     say_failed(failed)
 
 

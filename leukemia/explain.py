@@ -3,6 +3,8 @@
 A map says which places spoke for the call, not that they are the reason a person would give.
 """
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 
@@ -23,19 +25,27 @@ def heat(model: keras.Model, images: np.ndarray) -> np.ndarray:
     logit is the weight itself over the number of places, and no tape is needed.
     Source: Selvaraju et al. 2017, section 3 (there shown to equal CAM, Zhou et al. 2016).
     """
+    return looking(model)(images)
+
+
+def looking(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """`heat` of one model, for many calls: the first takes seconds, as with any network."""
     maps_of = keras.Model(model.inputs, model.get_layer("features").input)
     weights, bias = (np.asarray(w) for w in model.get_layer("probability").get_weights())
-    # ResNet-50 makes 400 kB of maps for a cell of 210 px: a batch at a time.
-    starts = range(0, len(images), PREDICT_BATCH)
-    batches = [
-        _called_class(predict(maps_of, images[start : start + PREDICT_BATCH]), weights, bias)
-        for start in starts
-    ]
-    coarse = np.concatenate(batches)
-    highest = coarse.max(axis=(1, 2), keepdims=True)
-    shares = np.divide(coarse, highest, out=np.zeros_like(coarse), where=highest > 0)
-    large = keras.ops.image.resize(shares[..., None], images.shape[1:3], "bilinear")
-    return keras.ops.convert_to_numpy(large)[..., 0]
+
+    def look(images: np.ndarray) -> np.ndarray:
+        # ResNet-50 makes 400 kB of maps for a cell of 210 px: a batch at a time.
+        batches = [
+            _called_class(predict(maps_of, images[start : start + PREDICT_BATCH]), weights, bias)
+            for start in range(0, len(images), PREDICT_BATCH)
+        ]
+        coarse = np.concatenate(batches)
+        highest = coarse.max(axis=(1, 2), keepdims=True)
+        shares = np.divide(coarse, highest, out=np.zeros_like(coarse), where=highest > 0)
+        large = keras.ops.image.resize(shares[..., None], images.shape[1:3], "bilinear")
+        return keras.ops.convert_to_numpy(large)[..., 0]
+
+    return look
 
 
 def resolution(model: keras.Model) -> tuple[int, int]:

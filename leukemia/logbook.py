@@ -5,6 +5,7 @@ its metrics are named as in `evaluation.metrics`, behind train_, val_ or test_.
 """
 
 import io
+import json
 import math
 import os
 import re
@@ -29,7 +30,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.models import Model, infer_signature
 from PIL import Image
 
-from leukemia import audit, pictures, provenance
+from leukemia import audit, golden, pictures, provenance, tracking
 from leukemia.audit_figure import audit_files, figure
 from leukemia.cells import Cells, TrainingSet
 from leukemia.data.index import Index
@@ -101,9 +102,13 @@ class Logbook:
             self._tags({"pictures": ",".join(sorted(self._pictures))})
             with tempfile.TemporaryDirectory() as folder:
                 _write_files(Path(folder), experiment, outcome, drawn)
+                shown = experiment.split.rows["test"][: golden.CELLS]
+                golden.write(Path(folder), cells.images[shown], outcome.scored["test"].scores)
                 self._client.log_artifacts(self._run_id, folder)
             self._client.log_text(self._run_id, _errors(experiment, outcome, cells), ERRORS)
             _log_model(experiment, outcome)
+            inventory = json.dumps(tracking.contents(self._run_id), indent=1)
+            self._client.log_text(self._run_id, inventory, tracking.INVENTORY)
         self._metrics({"log_s": self.seconds}, last)
 
     def finish_made(self, made: TrainingSet) -> None:

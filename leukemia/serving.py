@@ -13,7 +13,7 @@ from PIL import Image
 
 from leukemia.data.store import decode_image
 from leukemia.errors import UserError
-from leukemia.explain import heat
+from leukemia.explain import looking
 from leukemia.inference import serving
 from leukemia.registry import Served
 
@@ -40,6 +40,7 @@ class Answering:
     def __init__(self, served: Served):
         self.served = served
         self._judge = serving(served.model, served.threshold)
+        self._looking = looking(served.model)
         self._lock = Lock()  # of the compiled model: it uses all cores for one batch
 
     def cells(self, files: Sequence[bytes], names: Sequence[str] = ()) -> np.ndarray:
@@ -81,8 +82,8 @@ class Answering:
     def heat(self, cells: np.ndarray) -> list[bytes]:
         """Grad-CAM over each cell, as PNG files: where the classifier looked."""
         with self._lock:
-            maps = heat(self.served.model, cells)
-        return [_png(_over(cell, each)) for cell, each in zip(cells, maps, strict=True)]
+            maps = self._looking(cells)
+        return [png(_over(cell, each)) for cell, each in zip(cells, maps, strict=True)]
 
 
 class Following:
@@ -121,7 +122,8 @@ def _over(cell: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return np.rint(255 * (0.5 * grey + 0.5 * warm)).astype(np.uint8)
 
 
-def _png(image: np.ndarray) -> bytes:
+def png(image: np.ndarray) -> bytes:
+    """A PNG file of (H, W, 3) uint8."""
     content = io.BytesIO()
     Image.fromarray(image).save(content, "png")
     return content.getvalue()

@@ -9,9 +9,10 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -21,7 +22,7 @@ import pandas as pd
 import psutil
 import requests
 from filelock import FileLock, Timeout
-from mlflow.entities import Run, ViewType
+from mlflow.entities import FileInfo, Run, ViewType
 
 from leukemia.data.files import write_atomically
 from leukemia.errors import UserError
@@ -32,6 +33,7 @@ LOCAL_UI = "http://127.0.0.1:5000"  # where `make ui` listens
 MODEL = "model"  # name of the logged classifier within its run
 PREDICTIONS = "predictions"  # folder of a run's scores, one CSV a side
 SUBJECTS = "test_subjects.csv"  # a row for each test subject
+INVENTORY = "inventory.json"  # path -> bytes of each artifact when all were there
 ERRORS = "errors.html"  # table of the test cells that were called wrongly
 SECONDS_TO_ANSWER = 10  # that a tracking server has
 RUN_ID = "run_id"  # file in an unfinished run's folder
@@ -319,6 +321,27 @@ def download(run_id: str, artifact: str, folder: Path) -> Path:
             f"the ID of a finished run that made one"
         ) from error
     return Path(found)
+
+
+def contents(run_id: str) -> dict[str, int]:
+    """Path -> bytes of each artifact that the store has of a run, its models' files among them;
+    without the inventory, which is made of this."""
+    client = mlflow.MlflowClient()
+    run = client.get_run(run_id)
+    found = _files(lambda folder: client.list_artifacts(run_id, folder or None))
+    for model in client.search_logged_models(
+        [run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'"
+    ):
+        inside = _files(partial(client.list_logged_model_artifacts, model.model_id))
+        found |= {f"models/{model.name}/{path}": size for path, size in inside.items()}
+    return {path: size for path, size in sorted(found.items()) if path != INVENTORY}
+
+
+def _files(listing: Callable[[str], list[FileInfo]], folder: str = "") -> dict[str, int]:
+    found: dict[str, int] = {}
+    for each in listing(folder):
+        found |= _files(listing, each.path) if each.is_dir else {each.path: int(each.file_size)}
+    return found
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,6 +1,10 @@
 """What tests share: drawn cells, tables on disk, genuine cells where they are at hand."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +29,29 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip(f"no genuine cells at {SHARED}")
     return SHARED
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab's server: its folder, with secrets, and its address."""
+
+    folder: Path
+    address: str
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """A server on its own database and store, as `make server` starts it, for all tests."""
+    from tests.service import stack
+
+    # Not below pytest's folders, which only root may enter: PostgreSQL runs as another user.
+    folder = Path(tempfile.mkdtemp(prefix="leukemia-server-"))
+    folder.chmod(0o711)
+    try:
+        with stack(folder) as address:
+            yield Lab(folder, address)
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,9 +15,15 @@ import requests
 
 from tests.conftest import ROOT
 
-KEYS = {"AWS_ACCESS_KEY_ID": "test-key", "AWS_SECRET_ACCESS_KEY": "test-secret"}
 BIN = Path(sys.executable).parent
 PATH = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+
+# A browser that reaches this machine alone and asks for nothing of its own.
+OFFLINE = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+]  # fmt: skip
 
 
 def free_port() -> int:
@@ -42,7 +47,7 @@ def running(command: list[str], log: Path, **environment: str) -> Iterator[subpr
         yield process
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)  # the store would take 12 s to end, and is thrown away
+            os.killpg(process.pid, 9)
         process.wait()
 
 
@@ -59,33 +64,33 @@ def wait_for(url: str, process: subprocess.Popen, log: Path, seconds: float = 90
 
 
 @contextmanager
-def service(folder: Path) -> Iterator[str]:
-    """The address of a fresh MLflow server on a fresh database and store."""
-    import pgserver
+def stack(place: Path) -> Iterator[str]:
+    """`native.py up` on a folder, ended with the block as by Ctrl-C."""
+    port, log = free_port(), place / "up.log"
+    with log.open("w") as out:
+        process = subprocess.Popen([*native(place), "up", "--port", str(port)], stdout=out,
+                                   stderr=out, env=os.environ | {"PATH": PATH})  # fmt: skip
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", process, log, 120)
+        while "MLflow listens" not in log.read_text():
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(90)
 
-    store_port, port = free_port(), free_port()
-    ports = {name: str(free_port()) for name in ("MASTER_PORT", "VOLUME_PORT", "FILER_PORT")}
-    endpoint = f"http://127.0.0.1:{store_port}"
-    log = folder / "store.log"
-    store = running(
-        [str(ROOT / "docker/store.sh")], log, STORE_DIR=str(folder / "store"),
-        PORT=str(store_port), **ports, **KEYS,
-    )  # fmt: skip
-    # Not below pytest's folders, which only root may enter: PostgreSQL runs as another user.
-    place = tempfile.mkdtemp(prefix="leukemia-database-")
-    database = pgserver.get_server(place, cleanup_mode="delete")
-    with store as process:
-        wait_for(endpoint, process, log)
-        log = folder / "server.log"
-        uri = database.get_uri().replace("postgresql://", "postgresql+psycopg://")
-        server = running(
-            [str(ROOT / "docker/server.sh")], log, DATABASE_URI=uri, WORKERS="1",
-            BUCKET="mlflow", MLFLOW_S3_ENDPOINT_URL=endpoint, PORT=str(port), **KEYS,
-        )  # fmt: skip
-        with server as process:
-            wait_for(f"http://127.0.0.1:{port}/health", process, log)
-            yield f"http://127.0.0.1:{port}"
-    database.cleanup()
+
+def native(place: Path) -> list[str]:
+    return [sys.executable, str(ROOT / "docker/native.py"), "--folder", str(place)]
+
+
+def log_in(place: Path, name: str, role: str) -> dict[str, str]:
+    """A new user's name and password, as MLflow's clients take them."""
+    said = subprocess.run(
+        [*native(place), "user", name, role], capture_output=True, text=True, check=True
+    ).stdout
+    password = said.split()[-1]
+    return {"MLFLOW_TRACKING_USERNAME": name, "MLFLOW_TRACKING_PASSWORD": password}
 
 
 def run_project(
@@ -109,3 +114,9 @@ def chromium() -> str | None:
     return next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
     )
+
+
+def shot(page, name: str) -> None:
+    """A picture for the documents, where LEUKEMIA_SCREENSHOTS names a folder."""
+    if folder := os.environ.get("LEUKEMIA_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/{name}.png", full_page=True)

@@ -1,6 +1,8 @@
 """One source of versions, one line a technique, and documents that say what is there."""
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -12,10 +14,13 @@ from entrypoints import (
     audit,
     command,
     gan,
+    history,
     inflation,
     predict,
+    promote,
     rank,
     register,
+    rollback,
     sample,
     serve,
     study,
@@ -33,6 +38,7 @@ COMMANDS: dict[str, click.Command] = {
     "gan": gan.main, "sample": sample.main, "study": study.main, "inflation": inflation.main,
     "audit": audit.main, "thesis-report": thesis_report.main, "rank": rank.main,
     "register": register.main, "predict": predict.main, "serve": serve.main,
+    "promote": promote.main, "rollback": rollback.main, "history": history.main,
 }  # fmt: skip
 COMMANDS |= {name: train.command_of(name) for name in techniques.names()}
 
@@ -121,7 +127,8 @@ def test_nothing_in_the_core_imports_mlflow_or_click() -> None:
 
 
 def test_what_the_readme_commands_name_exists() -> None:
-    blocks = "\n".join(re.findall(r"```(?:sh|console)\n(.*?)```", README, re.DOTALL))
+    text = README + (ROOT / "docs/lab.md").read_text()
+    blocks = "\n".join(re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL))
     targets = re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     named = set(re.findall(r"\bmake ([a-z]+)", blocks))
     assert named
@@ -132,6 +139,8 @@ def test_what_the_readme_commands_name_exists() -> None:
         options = {option.name for option in COMMANDS[entry].params}
         given = re.findall(r"-P (\w+)=", " ".join(rest))
         assert set(given) <= options, words
+    for script in re.findall(r"\bdocker/[\w.]+", blocks):
+        assert (ROOT / script).is_file(), script
     for module in re.findall(r"python -m ((?:entrypoints|benchmarks)\.\w+)", blocks):
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
 
@@ -165,18 +174,44 @@ def test_links_of_the_documents_lead_somewhere() -> None:
 
 def test_what_the_containers_run_is_there() -> None:
     compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
-    assert set(compose["services"]) == {"postgres", "store", "server", "trainer"}
+    assert set(compose["services"]) == {"postgres", "store", "server", "backup", "trainer"}
     for service in compose["services"].values():
         if "build" in service:
             stages = re.findall(r" AS (\w+)", (ROOT / "docker/Dockerfile").read_text())
             assert service["build"]["target"] in stages
         else:
             assert re.search(r":[\w.-]*\d", service["image"]), "an image without a version"
-    copied = re.findall(r"^COPY (?:--\S+ )?(\S+)", (ROOT / "docker/Dockerfile").read_text(), re.M)
+    lines = re.findall(
+        r"^COPY (?:--\S+ )?(.+) \S+$", (ROOT / "docker/Dockerfile").read_text(), re.M
+    )
+    copied = [path for line in lines for path in line.split()]
+    assert len(copied) > 5
     assert all((ROOT / path).exists() for path in copied)
-    for script in ("server.sh", "store.sh"):
-        assert Path(ROOT / "docker" / script).stat().st_mode & 0o100
-    secrets = re.findall(r"\$\{(\w+):\?", (ROOT / "docker/compose.yaml").read_text())
-    example = (ROOT / "docker/example.env").read_text()
-    assert secrets
-    assert all(f"\n{name}=\n" in example for name in secrets)
+    for script in (ROOT / "docker").glob("*.sh"):
+        assert script.stat().st_mode & 0o100 or script.name == "secret.sh"
+        subprocess.run(["sh", "-n", script], check=True)
+    for service in compose["services"].values():
+        for volume in service.get("volumes", ()):
+            if volume.startswith("./"):
+                assert (ROOT / "docker" / volume.split(":")[0]).exists()
+
+
+def test_every_secret_of_the_containers_is_drawn_named_and_given_by_nobody(tmp_path: Path) -> None:
+    compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
+    shutil.copy(ROOT / "docker/secrets.sh", tmp_path)
+    drawn = []
+    for _ in range(2):  # the second time nothing changes
+        subprocess.run([tmp_path / "secrets.sh"], check=True, capture_output=True)
+        files = sorted((tmp_path / "secrets").iterdir())
+        drawn.append([file.read_text() for file in files])
+    assert drawn[0] == drawn[1]
+    assert len({*drawn[0]}) == len(files)
+    assert min(map(len, drawn[0])) == 32
+    assert {f"./secrets/{file.name}" for file in files} == {
+        each["file"] for each in compose["secrets"].values()
+    }
+    for service in compose["services"].values():
+        for name, value in (service.get("environment") or {}).items():
+            if re.search("PASSWORD|KEY|SECRET", name):
+                assert name.endswith("_FILE"), name
+                assert value.removeprefix("/run/secrets/") in service["secrets"]

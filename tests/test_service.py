@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -18,8 +19,8 @@ from mlflow.entities import Run
 from leukemia import board, registry, techniques, views
 from leukemia.evaluation.metrics import NAMES, metrics
 from leukemia.tracking import ERRORS
-from tests.conftest import ROOT
-from tests.service import chromium, run_project, service
+from tests.conftest import ROOT, Lab
+from tests.service import OFFLINE, chromium, log_in, run_project, shot
 
 pytestmark = pytest.mark.filterwarnings(
     # Of MLflow's own: its classes of SQLAlchemy, its type hints.
@@ -32,13 +33,16 @@ QUICK = {"budget": "quick", "image_size": 32, "backbone": "miniature"}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Logged in as a registrar."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
         patch.setenv("LEUKEMIA_CACHE", str(tmp_path_factory.mktemp("cache")))
-        with service(tmp_path_factory.mktemp("service")) as address:
-            mlflow.set_tracking_uri(address)
-            yield address
+        for name, value in log_in(lab.folder, "somebody", "registrar").items():
+            patch.setenv(name, value)
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(lab.address)
+        yield lab.address
+        mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture(scope="module")
@@ -415,7 +419,6 @@ def test_a_technique_is_one_file_and_one_line(server: str, sample: Path, tmp_pat
 def test_a_killed_run_does_not_stay_running_and_the_same_command_goes_on_with_it(
     server: str, sample: Path, study: str
 ) -> None:
-    import os
     import signal
     import subprocess
     import sys
@@ -484,11 +487,6 @@ NO_ASSISTANT = """
 localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
 localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');
 """
-OFFLINE = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-]  # fmt: skip
 
 
 @pytest.fixture
@@ -503,7 +501,11 @@ def page(study: str):
     hosts = set()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=OFFLINE)
-        context = browser.new_context(viewport={"width": 1900, "height": 1000})
+        who = {"username": os.environ["MLFLOW_TRACKING_USERNAME"],
+               "password": os.environ["MLFLOW_TRACKING_PASSWORD"]}  # fmt: skip
+        context = browser.new_context(
+            viewport={"width": 1900, "height": 1000}, http_credentials=who
+        )
         context.add_init_script(NO_ASSISTANT)
         context.on("request", lambda request: hosts.add(urlparse(request.url).hostname))
         yield context.new_page()
@@ -524,6 +526,7 @@ def test_the_ranking_link_opens_the_sorted_table(server: str, page) -> None:
     assert shown[2 : 2 + 8] == board.COLUMNS[:8]
     summaries = sorted(find("tags.kind = 'summary'"), key=lambda run: run.data.metrics["rank"])
     assert page.evaluate(NAMES_SHOWN) == [run.data.tags["arm"] for run in summaries]
+    shot(page, "mlflow_ranking")
 
 
 def test_the_chart_link_opens_curves_and_pictures(server: str, page) -> None:
@@ -540,6 +543,19 @@ def test_the_chart_link_opens_curves_and_pictures(server: str, page) -> None:
     loaded = page.evaluate("() => [...document.images].filter(i => i.naturalWidth > 0).length")
     assert loaded >= 4 * 6 + 3 + 1
     assert page.locator(".js-plotly-plot").count() >= 10
+    shot(page, "mlflow_charts")
+
+
+def test_chosen_runs_are_compared(server: str, runs: dict[str, Run], page) -> None:
+    chosen = [runs[name].info.run_id for name in ("baseline", "weighted")]
+    query = f"runs={json.dumps(chosen)}&experiments={json.dumps([experiment_id()])}"
+    page.goto(f"{server}/#/compare-runs?{query}")
+    page.get_by_text("Comparing 2 Runs").first.wait_for(timeout=60_000)
+    for name in ("baseline", "weighted"):
+        page.get_by_text(runs[name].info.run_name, exact=True).first.wait_for()
+    page.get_by_text("val_bal_acc", exact=True).first.wait_for()
+    page.wait_for_timeout(2000)
+    shot(page, "mlflow_compared")
 
 
 def test_the_protocols_link_opens_technique_by_protocol(server: str, inflation: str, page) -> None:
@@ -570,6 +586,8 @@ def test_the_model_page_shows_the_champion_and_its_limits(server: str, page) -> 
     page.goto(views.model_address(server, registry.NAME, str(champion.version)))
     page.get_by_text("champion").first.wait_for(timeout=60_000)
     page.get_by_text("Research use only").first.wait_for()
+    page.wait_for_timeout(1000)
+    shot(page, "mlflow_model")
 
 
 def test_the_server_answers_only_to_its_own_name(server: str) -> None:

@@ -3,6 +3,7 @@ followed. One real server on a real registry, asked as a browser, curl or MLflow
 
 import base64
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from PIL import Image
 from leukemia.cells import Cells
 from leukemia.serving import MOST_CELLS
 from tests.conftest import ROOT, write_table
-from tests.service import free_port, running, wait_for
+from tests.service import OFFLINE, chromium, free_port, running, shot, wait_for
 
 NAME = "leukemia-classifier"
 
@@ -49,8 +50,6 @@ def command(folder: Path, *words: str) -> str:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    import os
-
     return os.environ | {
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         "LEUKEMIA_CACHE": str(folder / "cache"),
@@ -189,3 +188,116 @@ def test_a_model_that_is_not_there_is_one_line(store: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("Error: model 'models:/gone@champion'")
     assert "Traceback" not in done.stderr
+
+
+# The page, in a real browser that can reach no other host
+
+
+@pytest.fixture
+def page(address: str) -> Iterator:
+    from urllib.parse import urlparse
+
+    from playwright.sync_api import sync_playwright
+
+    if chromium() is None:
+        pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
+    hosts, said = set(), []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=OFFLINE)
+        tab = browser.new_page(viewport={"width": 1200, "height": 900})
+        tab.on("request", lambda request: hosts.add(urlparse(request.url).hostname))
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.goto(address)
+        yield tab
+        browser.close()
+    assert hosts - {None} == {"127.0.0.1"}
+    assert [text for text in said if "400" not in text] == []
+
+
+def give(page, store: Path) -> list[Path]:
+    files = sorted((store / "cells").glob("*.png"))[:6]
+    page.locator("#files").set_input_files(files)
+    page.locator("#answers li").nth(len(files) - 1).wait_for(timeout=60_000)
+    return files
+
+
+LOADED = "images => images.filter(i => i.complete && i.naturalWidth > 0).length"
+
+
+@pytest.mark.parametrize(("name", "width"), [("page_desktop", 1200), ("page_phone", 390)])
+def test_the_page_shows_each_cell_with_probability_heat_map_and_card(
+    page, store: Path, address: str, name: str, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.get_by_text("Research use only; not for diagnosis.").first.wait_for()
+    page.get_by_text(f"{NAME} version 1: the probability that a cell is “blast”").wait_for()
+    files = give(page, store)
+    told = uploaded(address, *[file.read_bytes() for file in files]).json()
+    shown = page.locator("#answers li")
+    assert shown.locator("h2").all_inner_texts() == [file.name for file in files]
+    for text, answer in zip(shown.locator("p").all_inner_texts(), told, strict=True):
+        assert text.startswith(f"{answer['label']} (probability {100 * answer['probability']:.1f}")
+    assert page.locator("#answers img").evaluate_all(LOADED) == 2 * len(files)
+    assert "6 answered: " in page.locator("#said").inner_text()
+    assert "Protocol subject: no subject on two sides" in page.locator("#said").inner_text()
+    page.get_by_text("The model's card").click()
+    page.get_by_role("heading", name="Limits").wait_for()
+    assert page.locator("#card table").count() >= 2
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls aside"
+    page.get_by_text("The model's card").click()
+    shot(page, name)
+
+
+def test_the_page_is_used_with_the_keyboard_alone(page, store: Path) -> None:
+    reached = []
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
+    assert reached == ["files", "heat", "SUMMARY"]
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="What it is").wait_for()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Space")
+    assert not page.locator("#heat").is_checked()
+    page.keyboard.press("Shift+Tab")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(sorted((store / "cells").glob("*.png"))[:2])
+    page.locator("#answers li").nth(1).wait_for(timeout=60_000)
+    assert page.locator("#answers img").evaluate_all(LOADED) == 2  # without heat maps
+
+
+def test_a_bad_file_is_told_on_the_page_and_the_next_one_is_answered(
+    page, store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.png").write_text("no image")
+    page.locator("#files").set_input_files([tmp_path / "notes.png"])
+    alert = page.get_by_role("alert")
+    alert.get_by_text("notes.png: not a whole image").wait_for()
+    assert page.locator("#answers li").count() == 0
+    give(page, store)
+    assert alert.inner_text() == ""
+
+
+def test_a_screen_reader_finds_nothing_nameless_or_faint(page, store: Path) -> None:
+    """axe-core's rules for WCAG 2.2 A and AA, before and after an answer, light and dark."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    give(page, store)
+    page.get_by_text("The model's card").click()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]})
+        assert found.violations_count == 0, found.generate_report()
+
+
+def test_the_page_may_load_nothing_from_elsewhere_and_be_framed_by_nobody(address: str) -> None:
+    for path in ("/", "/page.css", "/page.js"):
+        answer = requests.get(address + path, timeout=10)
+        assert answer.status_code == 200
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "http" not in policy
+    assert requests.get(f"{address}/page/../registry.py", timeout=10).status_code == 404

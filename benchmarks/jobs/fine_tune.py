@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -54,16 +53,8 @@ def _keras(folder: Path, fixed: bool) -> Run:
 
 
 def _steps(model: Any, given: Callable[[], tuple[Any, ...]]) -> Run:
-    """An epoch, timed from its first step to its last: `fit` on arrays may then wait seconds for
-    tf.data to end, and long epochs do not tell."""
-    import keras
-
-    class Steps(keras.callbacks.Callback):
-        def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
-            self.start = self.start if batch else perf_counter()
-
-        def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-            self.seconds = perf_counter() - self.start
+    """An epoch, timed by its steps."""
+    from benchmarks.steps import Steps
 
     def run() -> dict[str, float]:
         steps = Steps()

@@ -53,11 +53,15 @@ def keras_predict(folder: Path) -> Run:
     """model.predict."""
     import keras
 
+    from benchmarks.steps import Steps
+
     model, cells = keras.models.load_model(folder / "model.keras"), np.load(folder / "cells.npy")
 
-    def run() -> None:
-        found = model.predict(cells, batch_size=BATCH, verbose=0)
+    def run() -> dict[str, float]:
+        steps = Steps()
+        found = model.predict(cells, batch_size=BATCH, verbose=0, callbacks=[steps])
         np.save(folder / "keras.npy", found[:, 0])
+        return {"seconds": steps.seconds}
 
     model.predict(cells[:BATCH], batch_size=BATCH, verbose=0)
     return run

@@ -26,6 +26,7 @@ def keras_fit(folder: Path) -> Run:
     """As Keras' guide to transfer learning has it: the backbone not trainable, then fit."""
     import keras
 
+    from benchmarks.steps import Steps
     from leukemia.training import rows_of_epoch
 
     images, labels = np.load(folder / "cells.npy"), np.load(folder / "labels.npy")
@@ -46,13 +47,18 @@ def keras_fit(folder: Path) -> Run:
     training = _training(folder)
     orders = [rows_of_epoch(training, SEED, epoch) for epoch in range(1, EPOCHS + 1)]
 
-    def run() -> None:
+    def run() -> dict[str, float]:
+        steps = Steps()
         head.set_weights(started)
         for each, value in zip(model.optimizer.variables, fresh, strict=True):
             each.assign(value)
         for rows in orders:
-            model.fit(scaled[rows], labels[rows], BATCH, epochs=1, shuffle=False, verbose=0)
+            model.fit(
+                scaled[rows], labels[rows], BATCH, epochs=1, shuffle=False, verbose=0,
+                callbacks=[steps],
+            )  # fmt: skip
         _save(folder / "keras.npz", head.get_weights())
+        return {"seconds": steps.seconds}
 
     return run
 

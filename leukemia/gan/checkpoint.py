@@ -49,7 +49,7 @@ class Progress:
 def fingerprint(images: np.ndarray, plan: Plan, seed: int) -> str:
     """Equal for equal trainings: same images, plan and seed."""
     sha = hashlib.sha256(repr((images.shape, plan, seed, keras.__version__)).encode())
-    sha.update(images.tobytes())
+    sha.update(np.ascontiguousarray(images).data)
     return sha.hexdigest()
 
 

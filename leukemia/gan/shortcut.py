@@ -22,6 +22,7 @@ WINDOW = 64  # px, the central part that is looked at: never resampled, that wou
 BROAD = 1 / 16  # of the side, standard deviation of the low pass
 EPOCHS, BATCH, RATE = 20, 16, 2e-3
 FEWEST = 8  # images of each kind
+MOST = 1000  # of a kind: an interval about .03 wide, and memory that does not grow with the data
 FINE = 2 / 3  # of the highest spatial frequency: beyond it is fine structure
 TOLD = 0.5  # a view tells if its interval lies above
 
@@ -66,18 +67,19 @@ class Shortcut:
 def probe(real: np.ndarray, made: np.ndarray, groups: np.ndarray, seed: int) -> Shortcut:
     """Train the small network on one half, test it on the other, and the other way round.
 
-    As many images of each kind, (n, S, S, 3) uint8; no group of real images is in both halves,
-    where there are two.
+    As many images of each kind, (n, S, S, 3) uint8, MOST of them at most, drawn by lot; no group of
+    real images is in both halves, where there are two.
 
     Raises:
         UserError: fewer than eight images of a kind.
     """
-    count = min(len(real), len(made))
+    count = min(len(real), len(made), MOST)
     if count < FEWEST:
         raise UserError(f"{count} images of a kind cannot be told from others: give {FEWEST}")
     rng = np.random.default_rng(seed)
     rows, others = (np.sort(rng.permutation(len(each))[:count]) for each in (real, made))
-    images = np.concatenate([central(real[rows]), central(made[others])])
+    real, made = real[rows], made[others]
+    images = np.concatenate([central(real), central(made)])
     subjects = np.concatenate([groups[rows].astype(str), [f"made {n}" for n in range(count)]])
     half = np.concatenate([_halves(groups[rows].astype(str), rng), rng.permutation(count) % 2])
     labels = np.repeat(np.array([0, 1], np.int8), count)

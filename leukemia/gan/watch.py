@@ -16,9 +16,13 @@ def first_bad_step(losses: np.ndarray) -> int | None:
 def spread(images: np.ndarray) -> float:
     """How far images differ from each other: the standard deviation of a pixel over the images,
     root mean square over all pixels, in grey levels; images: (n, S, S, 3) uint8."""
-    mean = images.mean(0, dtype=np.float64)
-    squares = np.mean(np.square(images, dtype=np.float64), 0) - mean**2
-    return float(np.sqrt(max(squares.mean(), 0)))
+    total = squares = np.zeros(images.shape[1:])
+    for image in images:  # all at once would take eight times their memory
+        pixels = image.astype(np.float64)
+        total = total + pixels
+        squares = squares + pixels**2
+    variance = squares / len(images) - (total / len(images)) ** 2
+    return float(np.sqrt(max(variance.mean(), 0)))
 
 
 def patience(epochs: int) -> int:

@@ -121,14 +121,14 @@ def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet
     from leukemia.gan import kept, pictures
 
     rarer = train.minority()
-    cells, others = (train.take(train.labels == label) for label in (rarer, 1 - rarer))
+    cells = train.take(train.labels == rarer)
     reviewer = _reviewer(cells, rarer, settings, workshop)
     training_seed, making_seed = workshop.rng.integers(2**31, size=2).tolist()
     discriminator = None
     if settings.gan_run:
         files = kept.again(Path(settings.gan_run), cells.digest())
     else:
-        trained, files = _trained(cells, others, settings, training_seed, workshop, reviewer)
+        trained, files = _trained(train, cells, settings, training_seed, workshop, reviewer)
         discriminator = trained.discriminator
     made = pictures.generate(
         kept.generator(files), train.shortage(), making_seed, train.images.shape[1:3]
@@ -166,14 +166,14 @@ def _reviewer(cells: Cells, rarer: int, settings: Settings, workshop: Workshop) 
 
 
 def _trained(
+    train: Cells,
     cells: Cells,
-    others: Cells,
     settings: Settings,
     seed: int,
     workshop: Workshop,
     reviewer: "Reviewer",
 ) -> "tuple[Trained, dict[str, bytes]]":
-    """A new generator of such cells, and the files of its run."""
+    """A new generator of such cells of the training cells, and the files of its run."""
     if len(cells) < 2:
         raise UserError(
             f"the rarer class has {len(cells)} training cells: a GAN needs 2 or more; "
@@ -184,7 +184,10 @@ def _trained(
     plan = training.settled(planned(settings, cells.images.shape[1]))
     terms = training.Terms(reviewer.judge(), workshop.folder, settings.gan_on_collapse)
     images = pictures.put_on(cells.images, plan.size)
-    of_others = pictures.put_on(others.images, plan.size) if plan.conditional else None
+    of_others = None
+    if plan.conditional:
+        others = train.take(train.labels != cells.labels[0])
+        of_others = pictures.put_on(others.images, plan.size)
     trained = training.train(images, plan, seed, workshop.report, terms, of_others)
     trained_on: dict[str, str | int] = {"digest": cells.digest(), "count": len(cells), "seed": seed}
     floor = reviewer.floor.get("floor_kid")

@@ -1,0 +1,175 @@
+"""Database and store of a lab's server, saved and put back together.
+
+    python docker/backup.py save FOLDER
+    python docker/backup.py restore FOLDER
+
+DATABASE_URI, BUCKET, MLFLOW_S3_ENDPOINT_URL and the store's keys as for server.sh; pg_dump and
+pg_restore from PG_BIN or PATH. A backup may be made while the server runs: the database is read as
+it stood at one moment, and the store after it, where nothing that the database names is missing
+(MLflow writes a run's files before it says that the run has ended; a run that is under way may lack
+its last ones). FOLDER holds database.dump, objects/ and manifest.json with a count of each table's
+rows and a SHA-256 of each object, which restore checks.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psycopg
+from psycopg import sql
+
+DUMP, OBJECTS, MANIFEST = "database.dump", "objects", "manifest.json"
+AT_ONCE = 8  # objects under way
+TABLES = "select table_name from information_schema.tables where table_schema = 'public' order by 1"
+
+
+def save(folder: Path) -> str:
+    """Write a backup; the folder is there only once it is whole."""
+    if folder.exists():
+        raise SystemExit(f"Error: {folder} is there already; name a new folder")
+    place = folder.with_name(f"{folder.name}.partial")
+    (place / OBJECTS).mkdir(parents=True, exist_ok=True)
+    with closing(psycopg.connect(_plain_uri())) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        (snapshot,) = connection.execute("select pg_export_snapshot()").fetchone() or ("",)
+        rows = counted(connection)
+        _run("pg_dump", "--format=custom", f"--snapshot={snapshot}", f"--file={place / DUMP}",
+             _plain_uri())  # fmt: skip
+    store, bucket = _store()
+    keys = list(_keys(store, bucket))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        objects = dict(pool.map(lambda key: _fetch(store, bucket, key, place / OBJECTS), keys))
+    manifest = {"rows": rows, "dump": _sha256(place / DUMP), "objects": objects}
+    (place / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    place.rename(folder)
+    return f"{folder}: {_said(manifest)}"
+
+
+def restore(folder: Path) -> str:
+    """Put a backup into an empty database and store, and check all of it."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"Error: {folder} is no whole backup ({error})") from None
+    _check(folder, manifest)
+    store, bucket = _store()
+    with closing(psycopg.connect(_plain_uri())) as connection:
+        there = counted(connection)
+    if any(there.get(table) for table in ("runs", "registered_models")) or any(
+        True for _ in _keys(store, bucket)
+    ):
+        raise SystemExit("Error: the database or the store is not empty; restore into a fresh one")
+    _run("pg_restore", "--clean", "--if-exists", "--no-owner", "--exit-on-error",
+         f"--dbname={_plain_uri()}", str(folder / DUMP))  # fmt: skip
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(
+            lambda key: store.upload_file(str(folder / OBJECTS / key), bucket, key),
+            manifest["objects"],
+        ):
+            pass
+        found = dict(pool.map(lambda key: _hashed(store, bucket, key), manifest["objects"]))
+    with closing(psycopg.connect(_plain_uri())) as connection:
+        rows = counted(connection)
+    if rows != manifest["rows"] or found != manifest["objects"]:
+        raise SystemExit("Error: what was restored is not what was saved; nothing was lost there")
+    return f"restored and checked: {_said(manifest)}"
+
+
+def counted(connection: psycopg.Connection) -> dict[str, int]:
+    """Rows of each table."""
+    names = [name for (name,) in connection.execute(TABLES)]
+    found = {}
+    for name in names:
+        query = sql.SQL("select count(*) from {}").format(sql.Identifier(name))
+        (found[name],) = connection.execute(query).fetchone() or (0,)
+    return found
+
+
+def _check(folder: Path, manifest: dict[str, Any]) -> None:
+    """Refuse a backup that has been damaged since."""
+    wanted = {DUMP: manifest["dump"]} | {
+        f"{OBJECTS}/{key}": sha for key, sha in manifest["objects"].items()
+    }
+    bad = [
+        name
+        for name, sha in wanted.items()
+        if not (folder / name).is_file() or _sha256(folder / name) != sha
+    ]
+    if bad:
+        raise SystemExit(
+            f"Error: {folder}: {len(bad)} files are missing or damaged ({bad[0]}, ...); use "
+            f"another backup"
+        )
+
+
+def _store() -> tuple[Any, str]:
+    """The store's client and the bucket, made if it is not there."""
+    store = boto3.client(
+        "s3", endpoint_url=os.environ["MLFLOW_S3_ENDPOINT_URL"],
+        region_name=os.environ.get("AWS_DEFAULT_REGION", "us-east-1"),
+    )  # fmt: skip
+    bucket = os.environ["BUCKET"]
+    if bucket not in [each["Name"] for each in store.list_buckets()["Buckets"]]:
+        store.create_bucket(Bucket=bucket)
+    return store, bucket
+
+
+def _keys(store: Any, bucket: str) -> Iterable[str]:
+    for page in store.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for each in page.get("Contents", []):
+            yield each["Key"]
+
+
+def _fetch(store: Any, bucket: str, key: str, folder: Path) -> tuple[str, str]:
+    file = folder / key
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise SystemExit(f"Error: an object is called '{key}', which no file may be")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    store.download_file(bucket, key, str(file))
+    return key, _sha256(file)
+
+
+def _hashed(store: Any, bucket: str, key: str) -> tuple[str, str]:
+    sha = hashlib.sha256()
+    for part in store.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(2**20):
+        sha.update(part)
+    return key, sha.hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _plain_uri() -> str:
+    return os.environ["DATABASE_URI"].replace("postgresql+psycopg:", "postgresql:")
+
+
+def _run(tool: str, *words: str) -> None:
+    place = os.environ.get("PG_BIN")
+    done = subprocess.run(
+        [f"{place}/{tool}" if place else tool, *words], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise SystemExit(f"Error: {tool}: {(done.stderr.strip().splitlines() or ['?'])[0]}")
+
+
+def _said(manifest: dict[str, Any]) -> str:
+    return (
+        f"{sum(manifest['rows'].values())} rows of {len(manifest['rows'])} tables, "
+        f"{manifest['rows'].get('runs', 0)} runs, {len(manifest['objects'])} objects"
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] not in ("save", "restore"):
+        sys.exit(__doc__)
+    print({"save": save, "restore": restore}[sys.argv[1]](Path(sys.argv[2])))

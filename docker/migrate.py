@@ -1,0 +1,213 @@
+"""Move a project from SQLite and a folder to a lab's server: runs, metrics, artifacts, models.
+
+    python docker/migrate.py mlflow.db
+
+DATABASE_URI, BUCKET, MLFLOW_S3_ENDPOINT_URL and the store's keys as for server.sh; the database and
+the store are empty, and no server runs on them. The project is only read (of an older version, a
+copy of its database is brought up to date first). Every row keeps its ID; only the places of
+artifacts change. Rows are counted and hashed on both sides, files hashed.
+"""
+
+import hashlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import urllib.parse
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import backup
+import sqlalchemy as sa
+
+ROOT = "artifacts"  # what server.sh puts before every artifact in the bucket
+ROWS = 1000  # at once
+MOVED = {("runs", "artifact_uri"), ("logged_models", "artifact_location"),
+         ("model_versions", "storage_location"), ("model_versions", "source")}  # fmt: skip
+SKIPPED = {"alembic_version", "alembic_version_auth"}
+
+
+def migrate(database: Path) -> str:
+    """Move the project; a line with what was moved and checked."""
+    if not database.is_file():
+        raise SystemExit(f"Error: {database}: no such file; name the project's mlflow.db")
+    engine = sa.create_engine(os.environ["DATABASE_URI"])
+    store, bucket = backup._store()
+    _made(os.environ["DATABASE_URI"])
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "mlflow.db"
+        with closing(sqlite3.connect(database)) as old, closing(sqlite3.connect(copy)) as new:
+            old.backup(new)  # whole, also while somebody writes
+        _upgraded(copy)
+        with closing(sqlite3.connect(copy)) as old, engine.begin() as new:
+            old.row_factory = sqlite3.Row
+            _need_empty(new, any(True for _ in backup._keys(store, bucket)))
+            places = dict(_places(old))
+            files = [(file, key) for here, there in places.items() if here.startswith("/")
+                     for file, key in _files(Path(here), there)]  # fmt: skip
+            with ThreadPoolExecutor(backup.AT_ONCE) as pool:
+                for _ in pool.map(
+                    lambda each: store.upload_file(str(each[0]), bucket, each[1]), files
+                ):
+                    pass
+                wrong = [
+                    key
+                    for (file, key), (_, sha) in zip(
+                        files,
+                        pool.map(lambda each: backup._hashed(store, bucket, each[1]), files),
+                        strict=True,
+                    )
+                    if backup._sha256(file) != sha
+                ]
+            if wrong:
+                raise SystemExit(f"Error: {len(wrong)} files came out otherwise ({wrong[0]}, ...)")
+            counts = _copy(old, new, places)
+    return (
+        f"moved and checked: {sum(counts.values())} rows of {len(counts)} tables "
+        f"({counts['runs']} runs, {counts['metrics']} metric values, {counts['model_versions']} "
+        f"model versions, {counts['registered_model_aliases']} aliases), {len(files)} files"
+    )
+
+
+def _need_empty(new: sa.Connection, objects: bool) -> None:
+    runs = new.execute(sa.text("select count(*) from runs")).scalar()
+    models = new.execute(sa.text("select count(*) from registered_models")).scalar()
+    if runs or models or objects:
+        raise SystemExit(
+            f"Error: the server's database has {runs} runs and {models} models"
+            f"{' and its store has files' if objects else ''}; move into a fresh one"
+        )
+
+
+def _places(old: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Where artifacts lie now and where they will, deepest first; a local place as its path."""
+    runs = "select artifact_uri, experiment_id, run_uuid from runs"
+    for uri, experiment, run in old.execute(runs):
+        yield _path(uri), f"mlflow-artifacts:/{experiment}/{run}/artifacts"
+    models = "select artifact_location, experiment_id, model_id from logged_models"
+    for uri, experiment, model in old.execute(models):
+        yield _path(uri), f"mlflow-artifacts:/{experiment}/models/{model}/artifacts"
+
+
+def _path(uri: str) -> str:
+    """A local place as an absolute path, any other as it is."""
+    found = urllib.parse.urlparse(uri)
+    if found.scheme not in ("", "file"):
+        raise SystemExit(f"Error: artifacts lie at {uri}: only a project with local ones is moved")
+    return str(Path(urllib.parse.unquote(found.path)).absolute())
+
+
+def _files(folder: Path, place: str) -> Iterator[tuple[Path, str]]:
+    below = place.removeprefix("mlflow-artifacts:/")
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            yield file, f"{ROOT}/{below}/{file.relative_to(folder).as_posix()}"
+
+
+def _copy(old: sqlite3.Connection, new: sa.Connection, places: dict[str, str]) -> dict[str, int]:
+    """Copy every table, then compare counts and hashes; rows of each."""
+    tables = sa.MetaData()
+    tables.reflect(new)
+    new.execute(sa.text("set session_replication_role = replica"))  # rows in any order
+    there = {name for (name,) in old.execute("select name from sqlite_master where type = 'table'")}
+    counts = {}
+    for name, table in tables.tables.items():
+        if name in SKIPPED or name not in there:
+            continue
+        new.execute(table.delete())  # of the rows that a fresh database is given
+        rows = list(_rows(old, table, places))
+        for start in range(0, len(rows), ROWS):
+            new.execute(table.insert(), rows[start : start + ROWS])
+        found = [dict(row._mapping) for row in new.execute(table.select())]
+        if _hash(found) != _hash(rows):
+            raise SystemExit(f"Error: table {name} came out otherwise; nothing was moved")
+        counts[name] = len(rows)
+        _set_sequences(new, table)
+    return counts
+
+
+def _rows(
+    old: sqlite3.Connection, table: sa.Table, places: dict[str, str]
+) -> Iterator[dict[str, Any]]:
+    for row in old.execute(f'select * from "{table.name}"'):
+        moved = {key: _value(table, key, row[key], places) for key in row.keys()}  # noqa: SIM118
+        if table.name == "experiments":
+            moved["artifact_location"] = f"mlflow-artifacts:/{moved['experiment_id']}"
+        yield moved
+
+
+def _value(table: sa.Table, key: str, value: Any, places: dict[str, str]) -> Any:
+    kind = table.columns[key].type
+    if value is None:
+        return None
+    if isinstance(kind, sa.Boolean):
+        return bool(value)
+    if isinstance(kind, sa.JSON):
+        return json.loads(value) if isinstance(value, str) else value
+    if (table.name, key) in MOVED and not value.startswith(("models:", "mlflow-artifacts:")):
+        return _moved(_path(value), places)
+    return value
+
+
+def _moved(path: str, places: dict[str, str]) -> str:
+    """Where a local path will be, which may lie below one of the places."""
+    for here, there in places.items():
+        if path == here or path.startswith(f"{here}/"):
+            return there + path[len(here) :]
+    return path
+
+
+def _hash(rows: Iterable[dict[str, Any]]) -> tuple[int, int]:
+    """How many rows, and a sum of their hashes: the same in any order."""
+    number = total = 0
+    for row in rows:
+        said = json.dumps({key: row[key] for key in sorted(row)}, default=_plain)
+        total += int.from_bytes(hashlib.sha256(said.encode()).digest())
+        number += 1
+    return number, total % 2**256
+
+
+def _plain(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes | memoryview) else str(value)
+
+
+def _set_sequences(new: sa.Connection, table: sa.Table) -> None:
+    for column in table.primary_key.columns:
+        if isinstance(column.type, sa.Integer):
+            query = "select pg_get_serial_sequence(:table, :column)"
+            sequence = new.execute(
+                sa.text(query), {"table": f'"{table.name}"', "column": column.name}
+            ).scalar()
+            if sequence:
+                last = new.execute(sa.select(sa.func.max(column))).scalar()
+                new.execute(
+                    sa.text("select setval(:sequence, :last, :any)"),
+                    {"sequence": sequence, "last": last or 1, "any": last is not None},
+                )
+
+
+def _made(uri: str) -> None:
+    """An empty database's tables, as a server would make them."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(uri, "mlflow-artifacts:/")
+
+
+def _upgraded(file: Path) -> None:
+    """Bring a project's database up to this version of MLflow."""
+    command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{file}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["?"])[-1]
+        raise SystemExit(f"Error: the project is not to be brought up to date: {last}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    print(migrate(Path(sys.argv[1])))

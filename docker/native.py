@@ -1,0 +1,246 @@
+"""The stack of compose.yaml without containers: PostgreSQL, SeaweedFS and the MLflow server.
+
+    python docker/native.py up                      start, wait until healthy, stop with Ctrl-C
+    python docker/native.py user NAME trainer       add a user, or give one another role
+    python docker/native.py backup FOLDER           database and store together, while it runs
+    python docker/native.py restore FOLDER          into a stack that is stopped and empty
+    python docker/native.py migrate mlflow.db       an SQLite project into a stack that is empty
+
+Everything lies in one folder (--folder, `server`): database, store, logs, and secrets that are
+drawn at the first start. The same scripts as in the containers are run.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+HERE = Path(__file__).resolve().parent
+BIN = Path(sys.executable).parent
+SECRETS = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD",
+           "MLFLOW_FLASK_SERVER_SECRET_KEY"]  # fmt: skip
+BUCKET = "mlflow"
+PATIENCE_S = 120  # for a service to become healthy
+ENDING_S = 30  # for one to end
+
+
+class Failed(Exception):
+    """What went wrong, in a line."""
+
+
+def main() -> None:
+    """Do what is asked; a mistake is one line and exit code 1."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=Path("server"))
+    todo = parser.add_subparsers(dest="todo", required=True)
+    up = todo.add_parser("up")
+    up.add_argument("--port", type=int, default=5000)
+    up.add_argument("--host", default="127.0.0.1")
+    user = todo.add_parser("user")
+    user.add_argument("name")
+    user.add_argument("role", choices=["reader", "trainer", "registrar"])
+    for name in ("backup", "restore", "migrate"):
+        todo.add_parser(name).add_argument("place", type=Path)
+    options = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    sys.path.insert(0, str(HERE))
+    try:
+        globals()[options.todo](options)
+    except KeyboardInterrupt:
+        print("stopped")
+    except Exception as error:
+        if not isinstance(error, Failed) and os.environ.get("DEBUG"):
+            raise
+        print(f"Error: {str(error).splitlines()[0] or type(error).__name__}", file=sys.stderr)
+        sys.exit(1)
+
+
+def up(options: argparse.Namespace) -> None:
+    """Start it all and wait for an end."""
+    with stack(options.folder) as environment, ExitStack() as ending:
+        settings = environment | {"HOST": options.host, "PORT": str(options.port)}
+        address = f"http://{options.host}:{options.port}"
+        server = ending.enter_context(
+            _process([str(HERE / "server.sh")], options.folder / "server.log", settings)
+        )
+        _wait(f"{address}/health", server, options.folder / "server.log")
+        running = options.folder / "secrets" / "running.json"
+        _private(running, json.dumps(environment | {"MLFLOW_TRACKING_URI": address}))
+        ending.callback(running.unlink, missing_ok=True)
+        password = options.folder / "secrets" / "MLFLOW_AUTH_ADMIN_PASSWORD"
+        print(f"MLflow listens at {address}; log in as admin with the password in {password}")
+        print("Add a user: python docker/native.py user NAME reader|trainer|registrar", flush=True)
+        server.wait()
+        raise Failed(f"the server ended; see {options.folder / 'server.log'}")
+
+
+def user(options: argparse.Namespace) -> None:
+    """Add a user with a fresh password, or give one another role."""
+    import users
+
+    now = _running(options.folder)
+    os.environ |= {
+        "MLFLOW_TRACKING_URI": now["MLFLOW_TRACKING_URI"],
+        "MLFLOW_TRACKING_USERNAME": "admin",
+        "MLFLOW_TRACKING_PASSWORD": now["MLFLOW_AUTH_ADMIN_PASSWORD"],
+    }
+    print(users.set_role(options.name, options.role))
+
+
+def backup(options: argparse.Namespace) -> None:
+    """Save database and store of a running stack."""
+    import backup as tool
+
+    os.environ |= _running(options.folder)
+    print(tool.save(options.place))
+
+
+def restore(options: argparse.Namespace) -> None:
+    """Put a backup into a stack that is not running."""
+    import backup as tool
+
+    with stack(options.folder) as environment:
+        os.environ |= environment
+        print(tool.restore(options.place))
+        _take_admin_password(environment)
+
+
+def migrate(options: argparse.Namespace) -> None:
+    """Put an SQLite project into a stack that is not running."""
+    import migrate as tool
+
+    with stack(options.folder) as environment:
+        os.environ |= environment
+        print(tool.migrate(options.place))
+
+
+def _take_admin_password(environment: dict[str, str]) -> None:
+    """A restored server's admin has this stack's password; users keep theirs."""
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+    store = SqlAlchemyStore()
+    store.init_db(environment["DATABASE_URI"])
+    if store.has_user("admin"):
+        store.update_user("admin", password=environment["MLFLOW_AUTH_ADMIN_PASSWORD"])
+
+
+@contextmanager
+def stack(folder: Path) -> Iterator[dict[str, str]]:
+    """PostgreSQL and the store, healthy; what the MLflow server needs to know of them."""
+    with warnings.catch_warnings():  # of a folder that it finds another place for
+        warnings.simplefilter("ignore")
+        import pgserver
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "secrets" / "running.json").exists():
+        raise Failed(f"the stack in {folder} is running (or was killed: then remove running.json)")
+    environment = {name: _secret(folder, name) for name in SECRETS}
+    ports = [_free_port() for _ in range(4)]
+    endpoint = f"http://127.0.0.1:{ports[0]}"
+    names = ("PORT", "MASTER_PORT", "VOLUME_PORT", "FILER_PORT")
+    # Of root's server PostgreSQL runs as another user, who must reach the folder.
+    database = pgserver.get_server((folder / "database").absolute(), cleanup_mode="stop")
+    log = folder / "store.log"
+    try:
+        settings = environment | {"STORE_DIR": str((folder / "store").absolute())}
+        settings |= {name: str(port) for name, port in zip(names, ports, strict=True)}
+        with _process([str(HERE / "store.sh")], log, settings) as store:
+            _wait(endpoint, store, log)
+            yield environment | {
+                "DATABASE_URI": database.get_uri().replace("postgresql:", "postgresql+psycopg:"),
+                "BUCKET": BUCKET,
+                "MLFLOW_S3_ENDPOINT_URL": endpoint,
+                "PG_BIN": str(Path(pgserver.__file__).parent / "pginstall" / "bin"),
+            }
+    finally:
+        database.cleanup()
+
+
+def _running(folder: Path) -> dict[str, str]:
+    try:
+        return json.loads((folder / "secrets" / "running.json").read_text())
+    except FileNotFoundError:
+        raise Failed(f"no stack runs in {folder}: start it with make server") from None
+
+
+def _secret(folder: Path, name: str) -> str:
+    place = folder / "secrets"
+    place.mkdir(mode=0o700, exist_ok=True)
+    file = place / name
+    if not file.exists():
+        _private(file, secrets.token_urlsafe(24))
+    return file.read_text()
+
+
+def _private(file: Path, content: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(content)
+
+
+@contextmanager
+def _process(
+    command: list[str], log: Path, settings: dict[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process group of its own, so that Ctrl-C reaches it through this one alone, in order."""
+    environment = os.environ | settings
+    environment["PATH"] = f"{BIN}{os.pathsep}{environment['PATH']}"
+    with log.open("ab") as out:
+        started = subprocess.Popen(
+            command, stdout=out, stderr=out, start_new_session=True, env=environment
+        )
+    try:
+        yield started
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGTERM)
+        try:
+            started.wait(ENDING_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            last = (log.read_text().strip().splitlines() or ["nothing was said"])[-1]
+            raise Failed(f"it ended with {process.returncode}: {last} (see {log})")
+        try:
+            urllib.request.urlopen(url, timeout=2)
+            return
+        except urllib.error.HTTPError:  # it answers: the store asks for a key
+            return
+        except OSError:
+            time.sleep(0.3)
+    raise Failed(f"{url} did not answer in {PATIENCE_S} s; see {log}")
+
+
+def _free_port() -> int:
+    """Below 50,000: SeaweedFS also takes the port 10,000 above each of its own."""
+    while True:
+        port = 20_000 + secrets.randbelow(30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""Make a registered version that passed the gate the champion, with a reason for the history."""
+
+import click
+
+from entrypoints.command import MODEL, WHY, Command, option
+
+
+@click.command(cls=Command, help=__doc__)
+@option("version", "the registered version that is to be champion", required=True)
+@WHY
+@MODEL
+def main(version: str, why: str, model: str) -> None:
+    """Promote."""
+    from leukemia import registry, tracking
+
+    tracking.connect()
+    with tracking.project_run("promote"):
+        moved = registry.promote(model, version, why)
+        click.echo(f"{model} version {version} is the champion {'now' if moved else 'already'}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""Make the version that was champion before the last move the champion again."""
+
+import click
+
+from entrypoints.command import MODEL, WHY, Command
+
+
+@click.command(cls=Command, help=__doc__)
+@WHY
+@MODEL
+def main(why: str, model: str) -> None:
+    """Roll back."""
+    from leukemia import registry, tracking
+
+    tracking.connect()
+    with tracking.project_run("rollback"):
+        made = registry.rollback(model, why)
+        click.echo(
+            f"{model} version {made.after} is the champion again, in place of {made.before}."
+        )
+
+
+if __name__ == "__main__":
+    main()

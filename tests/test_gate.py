@@ -1,0 +1,235 @@
+"""What a classifier must show before it is registered, rule by rule, and the champion's history."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from entrypoints import history, promote, rollback
+from entrypoints import register as register_entry
+from leukemia import gate, golden, registry, tracking
+from leukemia.errors import UserError
+from leukemia.evaluation.metrics import NAMES
+from leukemia.gate import Candidate, Gain, refusals
+from tests.conftest import ROOT
+from tests.test_ranking import ranked, record
+
+COMMANDS = {"register": register_entry.main, "promote": promote.main,
+            "rollback": rollback.main, "history": history.main}  # fmt: skip
+FIGURES = {f"{side}_{name}": 0.8 for side in ("val", "test") for name in NAMES}
+FILES = {"predictions/test.csv": 900, "models/model/data/model.keras": 90_000}
+GOOD = Candidate("adasyn", FIGURES, FILES, FILES, 1e-6, Gain(0.03, -0.01, 0.07))
+
+
+def test_one_that_shows_all_of_it_passes() -> None:
+    assert refusals(GOOD, "possible") == []
+    assert refusals(replace(GOOD, gain=Gain(0.03, 0.01, 0.05)), "sure") == []
+    assert refusals(replace(GOOD, arm="baseline", gain=None), "possible") == []
+    assert refusals(replace(GOOD, gain=None), "any") == []
+
+
+BROKEN = {
+    "a figure is missing": (
+        {"metrics": {k: v for k, v in FIGURES.items() if k != "test_auroc"}}, "possible",
+        r"figures are missing or not finite \(test_auroc\); train it anew",
+    ),
+    "a figure is no number": (
+        {"metrics": FIGURES | {"train_loss": float("inf")}}, "possible",
+        r"not finite \(train_loss\)",
+    ),
+    "surely worse than nothing": (
+        {"gain": Gain(-0.05, -0.09, -0.01)}, "possible",
+        r"its gain over baseline, -0.050 \[-0.090, -0.010\], is surely none",
+    ),
+    "not surely better": ({}, "sure", r"\+0.030 \[-0.010, \+0.070\], is not surely above 0"),
+    "the baseline is not surely better": (
+        {"arm": "baseline", "gain": None}, "sure", "gains nothing over itself",
+    ),
+    "no baseline": ({"gain": None}, "possible", "which was not run on the same seeds"),
+    "an artifact is gone": (
+        {"there": {"predictions/test.csv": 900}}, "possible",
+        r"1 of 2 artifacts are not in the store \(models/model/data/model.keras\)",
+    ),
+    "an artifact is cut": (
+        {"there": FILES | {"predictions/test.csv": 400}}, "possible",
+        r"\(predictions/test.csv \(400 of 900 bytes\)\)",
+    ),
+    "no inventory": ({"expected": {}}, "possible", "keeps no inventory"),
+    "other answers": ({"difference": 0.2}, "possible", "2.0e-01 apart on golden cells"),
+    "no answers": ({"difference": "it does not load"}, "possible", "it does not load"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_each_broken_rule_is_said_in_a_line(rule: str) -> None:
+    changed, asked, said = BROKEN[rule]
+    (reason,) = refusals(replace(GOOD, **changed), asked)
+    assert re.search(said, reason)
+    assert "\n" not in reason
+
+
+def test_the_gain_is_the_leaders_over_the_baseline_whichever_way_it_was_compared() -> None:
+    worse = ranked(record("adasyn", 0, 0.9), record("baseline", 0, 0.4))
+    found = gate.gain_of(worse)
+    row = worse.comparisons.iloc[0]
+    assert {row["arm"], row["against"]} == {"adasyn", "baseline"}
+    sign = 1 if row["arm"] == "adasyn" else -1
+    assert found
+    assert found.value == sign * row["difference"]
+    assert found.low <= found.value <= found.high
+    assert gate.gain_of(ranked(record("baseline", 0, 0.9), record("adasyn", 0, 0.4))) is None
+
+
+# On a real store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, cells) -> Iterator[Path]:
+    """A project with a trained baseline of two seeds."""
+    from tests.conftest import write_table
+
+    folder = tmp_path_factory.mktemp("gate")
+    (folder / "cells").mkdir()
+    write_table(folder / "cells", cells)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("LEUKEMIA_CACHE", str(folder / "cache"))
+        patch.setenv("PYTHONPATH", str(ROOT))
+        for seed in ("0", "1"):
+            words = [
+                "baseline", "--data", "cells", "--positive", "blast", "--backbone", "miniature",
+                "--crop", "0", "--image-size", "32", "--budget", "quick", "--seed", seed,
+                "--experiment", f"seed {seed}",
+            ]  # fmt: skip
+            done = subprocess.run(
+                [sys.executable, "-m", "entrypoints.train", *words],
+                cwd=folder, capture_output=True, text=True,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        yield folder
+        mlflow.set_tracking_uri(before)
+
+
+def command(name: str, *words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(COMMANDS[name], list(words))
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+    return done.exit_code, done.output
+
+
+def run_of(seed: int) -> mlflow.entities.Run:
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(f"seed {seed}").experiment_id
+    return client.search_runs([experiment], "tags.kind = 'train'")[0]
+
+
+def register(seed: int) -> tuple[int, str]:
+    return command("register", "--experiment", f"seed {seed}", "--waive", "all")
+
+
+def test_the_champion_is_promoted_and_rolled_back_and_all_of_it_is_told(store: Path) -> None:
+    for seed in (0, 1):
+        code, said = register(seed)
+        assert code == 0, said
+        assert f"version {seed + 1}, alias champion" in said
+        assert run_of(seed).data.tags["gate"] == "passed, gain=possible"
+    tracking.connect()
+    assert registry.champion(registry.NAME) == "2"
+    code, said = command("promote", "--version", "1", "--why", "fewer missed blasts")
+    assert (code, said) == (0, "leukemia-classifier version 1 is the champion now.\n")
+    assert "already" in command("promote", "--version", "1", "--why", "again")[1]
+    code, said = command("rollback", "--why", "it was not")
+    assert "version 2 is the champion again, in place of 1" in said
+    lines = command("history")[1].splitlines()
+    assert [line.split("  ")[1].strip() for line in lines] == [
+        "none -> 1", "1 -> 2", "2 -> 1", "1 -> 2",
+    ]  # fmt: skip
+    assert lines[2].endswith(": fewer missed blasts")
+
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias(registry.NAME, registry.CHAMPION, "1")
+    assert "moved past these commands" in command("history")[1].splitlines()[-1]
+    client.set_registered_model_alias(registry.NAME, registry.CHAMPION, "2")
+
+
+def test_what_cannot_be_promoted_is_said(store: Path) -> None:
+    client = mlflow.MlflowClient()
+    source = client.get_model_version(registry.NAME, "1")
+    by_hand = client.create_model_version(
+        registry.NAME, source.source, source.run_id, model_id=source.model_id
+    )
+    for words, said in (
+        (("--version", str(by_hand.version)), "did not pass the gate"),
+        (("--version", "77"), "has no version 77: there are 1, 2"),
+        (("--version", "1", "--model", "gone"), "there is no registered model 'gone'"),
+    ):
+        code, told = command("promote", "--why", "x", *words)
+        assert code == 1
+        assert said in told
+        assert "Traceback" not in told
+    client.delete_model_version(registry.NAME, str(by_hand.version))
+
+
+def damaged(said: str, seed: int = 0) -> None:
+    champion = registry.champion(registry.NAME)
+    code, told = register(seed)
+    assert code == 1
+    assert said in told
+    assert said in run_of(seed).data.tags["gate"]
+    assert registry.champion(registry.NAME) == champion
+    assert "Traceback" not in told
+
+
+def test_an_artifact_that_is_gone_from_the_store_is_noticed(store: Path) -> None:
+    lost = Path(run_of(0).info.artifact_uri.removeprefix("file://")) / "predictions/train.csv"
+    kept = lost.read_bytes()
+    lost.unlink()
+    damaged("1 of ")
+    lost.write_bytes(kept)
+
+
+def test_a_model_that_answers_otherwise_than_it_was_measured_is_noticed(store: Path) -> None:
+    file = Path(run_of(0).info.artifact_uri.removeprefix("file://")) / golden.FILE
+    kept, there = file.read_bytes(), np.load(file)
+    golden.write(file.parent, there["images"], np.abs(there["scores"] - 0.5))
+    damaged("golden cells")
+    file.write_bytes(kept)
+    assert golden.difference(registry._model_of(run_of(0)), file) == 0
+
+
+def test_a_model_of_foreign_code_is_not_loaded(store: Path, tmp_path: Path) -> None:
+    """A pickle would run whatever its author liked; Keras' safe mode runs nothing."""
+    import keras
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x * 2)])
+    experiment = mlflow.get_experiment_by_name("seed 0").experiment_id
+    with mlflow.start_run(experiment_id=experiment):
+        logged = mlflow.MlflowClient().create_logged_model(experiment, "model")
+        model.save(tmp_path / "model.keras")
+    source = Path(mlflow.artifacts.download_artifacts(registry._model_of(run_of(0))))
+    (source / "data").mkdir(exist_ok=True)
+    target = next(source.rglob("*.keras"))
+    target.write_bytes((tmp_path / "model.keras").read_bytes())
+    mlflow.MlflowClient().log_model_artifacts(logged.model_id, str(source))
+    mlflow.MlflowClient().finalize_logged_model(logged.model_id, "READY")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        registry.load(f"models:/{logged.model_id}")
+
+
+def test_the_inventory_names_every_file_of_the_run_and_its_model(store: Path) -> None:
+    run = run_of(1)
+    kept = json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/inventory.json"))
+    now = tracking.contents(run.info.run_id)
+    later = {"model_card.md", "models/model/registered_model_meta"}  # written by `register`
+    assert kept == {path: size for path, size in now.items() if path not in later}
+    assert {"golden.npz", "test_subjects.csv", "predictions/test.csv"} <= set(kept)
+    assert any(name.startswith("models/model/") and name.endswith(".keras") for name in kept)

@@ -1,0 +1,152 @@
+"""A project moves from SQLite to a server, is saved, lost and put back: nothing is missing."""
+
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from tests.service import native, stack
+
+RUNS, STEPS = 3, 4
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """Where stacks can live: PostgreSQL runs as another user, where root starts it."""
+    place = Path(tempfile.mkdtemp(prefix="leukemia-stacks-"))
+    place.chmod(0o711)
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.fixture(scope="module")
+def project(folder: Path) -> Path:
+    """An SQLite project as MLflow's client makes it: runs, curves, files, a model and its alias."""
+    place = folder / "project"
+    place.mkdir()
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{place}/mlflow.db")  # the registry asks it for the model
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment("leukemia", (place / "mlruns").as_uri())
+    (place / "a file.txt").write_text("sensitivity, specificity")
+    for number in range(RUNS):
+        run = client.create_run(experiment, run_name=f"run {number}").info.run_id
+        for step in range(STEPS):
+            client.log_metric(run, "val_bal_acc", number + step / 7, step=step)
+        client.log_param(run, "seed", number)
+        client.set_tag(run, "kind", "train")
+        client.log_artifact(run, str(place / "a file.txt"), "deep/er")
+    model = client.create_logged_model(experiment, "model", run)
+    client.log_model_artifacts(model.model_id, str(place / "mlruns" / run / "artifacts"))
+    client.finalize_logged_model(model.model_id, "READY")
+    client.create_registered_model("leukemia-classifier", tags={"champion 1": "why"})
+    client.create_model_version(
+        "leukemia-classifier", f"models:/{model.model_id}", run, model_id=model.model_id
+    )
+    client.set_registered_model_alias("leukemia-classifier", "champion", "1")
+    client.set_model_version_tag("leukemia-classifier", "1", "threshold", "0.5")
+    mlflow.set_tracking_uri(before)
+    return place / "mlflow.db"
+
+
+def seen(uri: str, where: Path) -> dict[str, Any]:
+    """All that a client sees of the project, files by their digest."""
+    client = mlflow.MlflowClient(uri, uri)
+    experiment = client.get_experiment_by_name("leukemia").experiment_id
+    found: dict[str, Any] = {}
+    for run in client.search_runs([experiment], order_by=["attributes.start_time"]):
+        run_id = run.info.run_id
+        history = client.get_metric_history(run_id, "val_bal_acc")
+        found[run_id] = (
+            run.info.run_name, run.info.start_time, run.data.params, run.data.tags,
+            [(each.step, each.value, each.timestamp) for each in history],
+            digests(client.download_artifacts(run_id, "", str(fresh(where)))),
+        )  # fmt: skip
+    version = client.get_model_version_by_alias("leukemia-classifier", "champion")
+    registered = client.get_registered_model("leukemia-classifier")
+    model = client.get_logged_model(version.source.removeprefix("models:/"))
+    found["model"] = (
+        str(version.version), version.run_id, version.tags, registered.tags, registered.aliases,
+        model.model_id, model.name, str(model.status),
+        digests(mlflow.artifacts.download_artifacts(
+            model.artifact_location, dst_path=str(fresh(where)), tracking_uri=uri
+        )),
+    )  # fmt: skip
+    return found
+
+
+def fresh(where: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=where))
+
+
+def digests(folder: str) -> dict[str, str]:
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in Path(folder).rglob("*")
+        if file.is_file()
+    }
+
+
+def run(place: Path, *words: str, code: int = 0) -> str:
+    done = subprocess.run([*native(place), *words], capture_output=True, text=True)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def as_admin(place: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+    password = (place / "secrets/MLFLOW_AUTH_ADMIN_PASSWORD").read_text()
+    patch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+
+
+def test_a_project_is_moved_saved_lost_and_put_back(
+    folder: Path, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, saved = folder / "first", folder / "second", folder / "saved"
+    before = seen(f"sqlite:///{project}", tmp_path)
+    assert len(before) == RUNS + 1
+
+    said = run(first, "migrate", str(project))
+    assert said.startswith("moved and checked: ")
+    assert f"({RUNS} runs, {RUNS * STEPS} metric values, 1 model versions, 1 aliases)" in said
+    with stack(first) as address:
+        as_admin(first, monkeypatch)
+        assert seen(address, tmp_path) == before
+        mlflow.MlflowClient(address).create_experiment("made afterwards")  # IDs go on
+        assert f"{RUNS} runs" in run(first, "backup", str(saved))
+    assert f"has {RUNS} runs and 1 models and its store has files; move into a fresh one" in run(
+        first, "migrate", str(project), code=1
+    )
+    shutil.rmtree(first)
+
+    assert run(second, "restore", str(saved)).startswith("restored and checked: ")
+    with stack(second) as address:
+        as_admin(second, monkeypatch)
+        assert seen(address, tmp_path) == before
+        assert mlflow.MlflowClient(address).get_experiment_by_name("made afterwards")
+    assert "is not empty" in run(second, "restore", str(saved), code=1)
+
+    dump = next(each for each in (saved / "objects").rglob("a file.txt"))
+    dump.write_text("damaged")
+    assert "missing or damaged" in run(folder / "third", "restore", str(saved), code=1)
+    assert "is there already" in run_backup_over(saved)
+
+
+def run_backup_over(saved: Path) -> str:
+    import sys
+
+    from tests.conftest import ROOT
+
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docker/backup.py"), "save", str(saved)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    return done.stderr
