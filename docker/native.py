@@ -57,6 +57,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     sys.path.insert(0, str(HERE))
+    warnings.simplefilter("ignore")  # of libraries about each other
     try:
         globals()[options.todo](options)
     except KeyboardInterrupt:
@@ -89,9 +90,9 @@ def up(options: argparse.Namespace) -> None:
 
 def user(options: argparse.Namespace) -> None:
     """Add a user with a fresh password, or give one another role."""
+    now = _running(options.folder)
     import users
 
-    now = _running(options.folder)
     os.environ |= {
         "MLFLOW_TRACKING_URI": now["MLFLOW_TRACKING_URI"],
         "MLFLOW_TRACKING_USERNAME": "admin",
@@ -140,23 +141,23 @@ def _take_admin_password(environment: dict[str, str]) -> None:
 @contextmanager
 def stack(folder: Path) -> Iterator[dict[str, str]]:
     """PostgreSQL and the store, healthy; what the MLflow server needs to know of them."""
-    with warnings.catch_warnings():  # of a folder that it finds another place for
-        warnings.simplefilter("ignore")
-        import pgserver
+    import pgserver
 
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "secrets" / "running.json").exists():
         raise Failed(f"the stack in {folder} is running (or was killed: then remove running.json)")
     environment = {name: _secret(folder, name) for name in SECRETS}
-    ports = [_free_port() for _ in range(4)]
-    endpoint = f"http://127.0.0.1:{ports[0]}"
+    ports: set[int] = set()
+    while len(ports) < 4:
+        ports.add(_free_port())
     names = ("PORT", "MASTER_PORT", "VOLUME_PORT", "FILER_PORT")
+    places = {name: str(port) for name, port in zip(names, ports, strict=True)}
+    endpoint = f"http://127.0.0.1:{places['PORT']}"
     # Of root's server PostgreSQL runs as another user, who must reach the folder.
     database = pgserver.get_server((folder / "database").absolute(), cleanup_mode="stop")
     log = folder / "store.log"
     try:
-        settings = environment | {"STORE_DIR": str((folder / "store").absolute())}
-        settings |= {name: str(port) for name, port in zip(names, ports, strict=True)}
+        settings = environment | places | {"STORE_DIR": str((folder / "store").absolute())}
         with _process([str(HERE / "store.sh")], log, settings) as store:
             _wait(endpoint, store, log)
             yield environment | {
@@ -230,11 +231,13 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _free_port() -> int:
-    """Below 50,000: SeaweedFS also takes the port 10,000 above each of its own."""
+    """One that is free, and so is the port 10,000 above it, which SeaweedFS takes too; both below
+    those that the system itself gives to clients."""
     while True:
-        port = 20_000 + secrets.randbelow(30_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
+        port = 10_000 + secrets.randbelow(10_000)
+        with socket.socket() as one, socket.socket() as other, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            other.bind(("127.0.0.1", port + 10_000))
             return port
 
 

@@ -1,6 +1,7 @@
 """What a classifier must show before it is registered, rule by rule, and the champion's history."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -118,6 +119,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, cells) -> Iterator[Path]:
         mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
         yield folder
         mlflow.set_tracking_uri(before)
+        os.environ.pop("MLFLOW_EXPERIMENT_ID", None)  # MLflow leaves it for its children
 
 
 def command(name: str, *words: str) -> tuple[int, str]:
