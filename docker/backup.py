@@ -55,11 +55,7 @@ def save(folder: Path) -> str:
 
 def restore(folder: Path) -> str:
     """Put a backup into an empty database and store, and check all of it."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"Error: {folder} is no whole backup ({error})") from None
-    _check(folder, manifest)
+    manifest = checked(folder)
     store, bucket = _store()
     with closing(psycopg.connect(_plain_uri())) as connection:
         there = counted(connection)
@@ -93,8 +89,12 @@ def counted(connection: psycopg.Connection) -> dict[str, int]:
     return found
 
 
-def _check(folder: Path, manifest: dict[str, Any]) -> None:
-    """Refuse a backup that has been damaged since."""
+def checked(folder: Path) -> dict[str, Any]:
+    """A backup's manifest, where nothing has been damaged since."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"Error: {folder} is no whole backup ({error})") from None
     wanted = {DUMP: manifest["dump"]} | {
         f"{OBJECTS}/{key}": sha for key, sha in manifest["objects"].items()
     }
@@ -108,6 +108,7 @@ def _check(folder: Path, manifest: dict[str, Any]) -> None:
             f"Error: {folder}: {len(bad)} files are missing or damaged ({bad[0]}, ...); use "
             f"another backup"
         )
+    return manifest
 
 
 def _store() -> tuple[Any, str]:

@@ -113,6 +113,7 @@ def restore(options: argparse.Namespace) -> None:
     """Put a backup into a stack that is not running."""
     import backup as tool
 
+    tool.checked(options.place)
     with stack(options.folder) as environment:
         os.environ |= environment
         print(tool.restore(options.place))

@@ -17,7 +17,7 @@ cat >"$STORE_DIR/s3.json" <<JSON
 {"identities": [{"name": "mlflow", "actions": ["Admin", "Read", "Write", "List", "Tagging"],
   "credentials": [{"accessKey": "$AWS_ACCESS_KEY_ID", "secretKey": "$AWS_SECRET_ACCESS_KEY"}]}]}
 JSON
-exec weed server -s3 -s3.config="$STORE_DIR/s3.json" -s3.port="${PORT:-8333}" -s3.port.iceberg=0 \
+exec weed server -s3 -s3.config="$STORE_DIR/s3.json" -s3.port="${PORT:-8333}" -s3.port.iceberg=0 -s3.port.lance=0 \
     -ip=127.0.0.1 -ip.bind="${HOST:-127.0.0.1}" -dir="$STORE_DIR" \
     -master.port="${MASTER_PORT:-9333}" -volume.port="${VOLUME_PORT:-8080}" \
     -filer.port="${FILER_PORT:-8888}" -master.volumeSizeLimitMB=1024 -volume.preStopSeconds=1

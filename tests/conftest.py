@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,6 +73,32 @@ def table(tmp_path: Path, cells: Cells) -> Path:
     folder = tmp_path / "my cells"  # with a space, as users have them
     folder.mkdir()
     write_table(folder, cells)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def two_trained(tmp_path_factory: pytest.TempPathFactory, cells: Cells) -> Path:
+    """A folder with cells and an SQLite project in which a baseline was trained on each of two
+    seeds, in the experiments `seed 0` and `seed 1`."""
+    folder = tmp_path_factory.mktemp("two_trained")
+    (folder / "cells").mkdir()
+    write_table(folder / "cells", cells)
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "LEUKEMIA_CACHE": str(folder / "cache"),
+        "PYTHONPATH": str(ROOT),
+    }
+    for seed in ("0", "1"):
+        words = [
+            "baseline", "--data", "cells", "--positive", "blast", "--backbone", "miniature",
+            "--crop", "0", "--image-size", "32", "--budget", "quick", "--seed", seed,
+            "--experiment", f"seed {seed}",
+        ]  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "entrypoints.train", *words],
+            cwd=folder, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
     return folder
 
 

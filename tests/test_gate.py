@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +18,6 @@ from leukemia import gate, golden, registry, tracking
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import NAMES
 from leukemia.gate import Candidate, Gain, refusals
-from tests.conftest import ROOT
 from tests.test_ranking import ranked, record
 
 COMMANDS = {"register": register_entry.main, "promote": promote.main,
@@ -93,31 +90,14 @@ def test_the_gain_is_the_leaders_over_the_baseline_whichever_way_it_was_compared
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, cells) -> Iterator[Path]:
+def store(two_trained: Path) -> Iterator[Path]:
     """A project with a trained baseline of two seeds."""
-    from tests.conftest import write_table
-
-    folder = tmp_path_factory.mktemp("gate")
-    (folder / "cells").mkdir()
-    write_table(folder / "cells", cells)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        patch.setenv("LEUKEMIA_CACHE", str(folder / "cache"))
-        patch.setenv("PYTHONPATH", str(ROOT))
-        for seed in ("0", "1"):
-            words = [
-                "baseline", "--data", "cells", "--positive", "blast", "--backbone", "miniature",
-                "--crop", "0", "--image-size", "32", "--budget", "quick", "--seed", seed,
-                "--experiment", f"seed {seed}",
-            ]  # fmt: skip
-            done = subprocess.run(
-                [sys.executable, "-m", "entrypoints.train", *words],
-                cwd=folder, capture_output=True, text=True,
-            )  # fmt: skip
-            assert done.returncode == 0, done.stderr
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{two_trained}/mlflow.db")
+        patch.setenv("LEUKEMIA_CACHE", str(two_trained / "cache"))
         before = mlflow.get_tracking_uri()
-        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-        yield folder
+        mlflow.set_tracking_uri(f"sqlite:///{two_trained}/mlflow.db")
+        yield two_trained
         mlflow.set_tracking_uri(before)
         os.environ.pop("MLFLOW_EXPERIMENT_ID", None)  # MLflow leaves it for its children
 

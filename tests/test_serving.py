@@ -17,27 +17,19 @@ from PIL import Image
 
 from leukemia.cells import Cells
 from leukemia.serving import MOST_CELLS
-from tests.conftest import ROOT, write_table
+from tests.conftest import ROOT
 from tests.service import OFFLINE, chromium, free_port, running, shot, wait_for
 
 NAME = "leukemia-classifier"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, cells: Cells) -> Path:
+def store(two_trained: Path) -> Path:
     """Two registered versions, of the first of which `champion` is the alias."""
-    folder = tmp_path_factory.mktemp("serving")
-    (folder / "cells").mkdir()
-    write_table(folder / "cells", cells)
     for seed in (0, 1):
-        command(
-            folder, "train", "baseline", "--data", str(folder / "cells"), "--positive", "blast",
-            "--backbone", "miniature", "--crop", "0", "--image-size", "32", "--budget", "quick",
-            "--seed", str(seed), "--experiment", f"of {seed}",
-        )  # fmt: skip
-        command(folder, "register", "--experiment", f"of {seed}", "--waive", "all")
-    client(folder).set_registered_model_alias(NAME, "champion", "1")
-    return folder
+        command(two_trained, "register", "--experiment", f"seed {seed}", "--waive", "all")
+    client(two_trained).set_registered_model_alias(NAME, "champion", "1")
+    return two_trained
 
 
 def command(folder: Path, *words: str) -> str:
