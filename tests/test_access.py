@@ -192,7 +192,7 @@ def test_a_mistake_is_one_line(place: Path, server: str) -> None:
     for words, said in (
         (["--folder", str(place), "up"], "is running"),
         (["--folder", "/tmp/no-such-stack", "user", "x", "reader"], "no stack runs in"),
-        (["--folder", str(place), "restore", "/tmp/no-such-backup"], "is running"),
+        (["--folder", str(place), "restore", "/tmp/no-such-backup"], "is no whole backup"),
     ):
         done = subprocess.run(
             [sys.executable, str(ROOT / "docker/native.py"), *words],

@@ -185,7 +185,6 @@ def test_a_model_that_answers_otherwise_than_it_was_measured_is_noticed(store: P
     golden.write(file.parent, there["images"], np.abs(there["scores"] - 0.5))
     damaged("golden cells")
     file.write_bytes(kept)
-    assert golden.difference(registry._model_of(run_of(0)), file) == 0
 
 
 def test_a_model_of_foreign_code_is_not_loaded(store: Path, tmp_path: Path) -> None:
