@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -196,7 +197,8 @@ def test_a_model_of_foreign_code_is_not_loaded(store: Path, tmp_path: Path) -> N
     with mlflow.start_run(experiment_id=experiment):
         logged = mlflow.MlflowClient().create_logged_model(experiment, "model")
         model.save(tmp_path / "model.keras")
-    source = Path(mlflow.artifacts.download_artifacts(registry._model_of(run_of(0))))
+    there = mlflow.artifacts.download_artifacts(registry._model_of(run_of(0)))
+    source = Path(shutil.copytree(there, tmp_path / "copy"))  # of a local store it is the original
     (source / "data").mkdir(exist_ok=True)
     target = next(source.rglob("*.keras"))
     target.write_bytes((tmp_path / "model.keras").read_bytes())
