@@ -1,4 +1,5 @@
-# make study: the whole job on a drawn sample. make test: the tests. make ui: look at the runs.
+# make study: the whole job on a drawn sample. make test: the tests (make test-slow: those that take
+# minutes each). make ui: look at the runs.
 # make server: a server for a lab. make bench: every comparison of speed, side by side.
 # Everything lives in the checkout: .venv, .cache, sample, mlflow.db and mlruns.
 
@@ -12,7 +13,7 @@ export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export UV_SYSTEM_CERTS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup study test bench lint format ui server lock clean
+.PHONY: setup study test test-slow bench lint format ui server lock clean
 
 setup: .venv/ready
 
@@ -29,6 +30,9 @@ study: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
 
 # Peers that the service does not need have an environment of their own (5 GB with CUDA's libraries).
 .venv-bench/ready: requirements-bench.txt

@@ -421,6 +421,7 @@ print("hash", sha256(b"".join(weights(trained)) + trained.progress.steps.tobytes
         assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_reaches_the_same_state_bit_for_bit(tmp_path):
     moments = np.random.default_rng().uniform(0, 1, 2).tolist()
     whole = killed_and_resumed(tmp_path / "whole", iter(()))

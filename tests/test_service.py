@@ -460,6 +460,7 @@ def test_a_killed_run_does_not_stay_running_and_the_same_command_goes_on_with_it
     client.set_tag(killed, "kind", "thrown away")
 
 
+@pytest.mark.slow
 def test_gans_of_several_seeds_stand_side_by_side(
     server: str, sample: Path, study: str, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 from tests.service import native, stack
 
 RUNS, STEPS = 3, 4
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::FutureWarning")]
 
 
 @pytest.fixture(scope="module")
