@@ -556,18 +556,6 @@ def test_the_chart_link_opens_curves_and_pictures(server: str, page) -> None:
     shot(page, "mlflow_charts")
 
 
-def test_chosen_runs_are_compared(server: str, runs: dict[str, Run], page) -> None:
-    chosen = [runs[name].info.run_id for name in ("baseline", "weighted")]
-    query = f"runs={json.dumps(chosen)}&experiments={json.dumps([experiment_id()])}"
-    page.goto(f"{server}/#/compare-runs?{query}")
-    page.get_by_text("Comparing 2 Runs").first.wait_for(timeout=60_000)
-    for name in ("baseline", "weighted"):
-        page.get_by_text(runs[name].info.run_name, exact=True).first.wait_for()
-    page.get_by_text("val_bal_acc").first.wait_for(state="attached")
-    page.wait_for_timeout(2000)
-    shot(page, "mlflow_compared")
-
-
 def test_the_protocols_link_opens_technique_by_protocol(server: str, inflation: str, page) -> None:
     page.goto(views.address(server, experiment_id(), board.PROTOCOLS, charts=True))
     page.get_by_role("heading", name="inflation").wait_for(timeout=60_000)
