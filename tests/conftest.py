@@ -76,7 +76,7 @@ def table(tmp_path: Path, cells: Cells) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def two_trained(tmp_path_factory: pytest.TempPathFactory, cells: Cells) -> Path:
     """A folder with cells and an SQLite project in which a baseline was trained on each of two
     seeds, in the experiments `seed 0` and `seed 1`."""
