@@ -43,11 +43,11 @@ def save(folder: Path) -> str:
         rows = counted(connection)
         _run("pg_dump", "--format=custom", f"--snapshot={snapshot}", f"--file={place / DUMP}",
              _plain_uri())  # fmt: skip
-    store, bucket = _store()
-    keys = list(_keys(store, bucket))
+    store, bucket = open_store()
+    keys = list(keys_of(store, bucket))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         objects = dict(pool.map(lambda key: _fetch(store, bucket, key, place / OBJECTS), keys))
-    manifest = {"rows": rows, "dump": _sha256(place / DUMP), "objects": objects}
+    manifest = {"rows": rows, "dump": sha256_of(place / DUMP), "objects": objects}
     (place / MANIFEST).write_text(json.dumps(manifest, indent=1))
     place.rename(folder)
     return f"{folder}: {_said(manifest)}"
@@ -56,11 +56,11 @@ def save(folder: Path) -> str:
 def restore(folder: Path) -> str:
     """Put a backup into an empty database and store, and check all of it."""
     manifest = checked(folder)
-    store, bucket = _store()
+    store, bucket = open_store()
     with closing(psycopg.connect(_plain_uri())) as connection:
         there = counted(connection)
     if any(there.get(table) for table in ("runs", "registered_models")) or any(
-        True for _ in _keys(store, bucket)
+        True for _ in keys_of(store, bucket)
     ):
         raise SystemExit("Error: the database or the store is not empty; restore into a fresh one")
     _run("pg_restore", "--clean", "--if-exists", "--no-owner", "--exit-on-error",
@@ -71,7 +71,7 @@ def restore(folder: Path) -> str:
             manifest["objects"],
         ):
             pass
-        found = dict(pool.map(lambda key: _hashed(store, bucket, key), manifest["objects"]))
+        found = dict(pool.map(lambda key: hashed(store, bucket, key), manifest["objects"]))
     with closing(psycopg.connect(_plain_uri())) as connection:
         rows = counted(connection)
     if rows != manifest["rows"] or found != manifest["objects"]:
@@ -101,7 +101,7 @@ def checked(folder: Path) -> dict[str, Any]:
     bad = [
         name
         for name, sha in wanted.items()
-        if not (folder / name).is_file() or _sha256(folder / name) != sha
+        if not (folder / name).is_file() or sha256_of(folder / name) != sha
     ]
     if bad:
         raise SystemExit(
@@ -111,7 +111,7 @@ def checked(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _store() -> tuple[Any, str]:
+def open_store() -> tuple[Any, str]:
     """The store's client and the bucket, made if it is not there."""
     store = boto3.client(
         "s3", endpoint_url=os.environ["MLFLOW_S3_ENDPOINT_URL"],
@@ -123,7 +123,8 @@ def _store() -> tuple[Any, str]:
     return store, bucket
 
 
-def _keys(store: Any, bucket: str) -> Iterable[str]:
+def keys_of(store: Any, bucket: str) -> Iterable[str]:
+    """Of every object."""
     for page in store.get_paginator("list_objects_v2").paginate(Bucket=bucket):
         for each in page.get("Contents", []):
             yield each["Key"]
@@ -135,17 +136,19 @@ def _fetch(store: Any, bucket: str, key: str, folder: Path) -> tuple[str, str]:
         raise SystemExit(f"Error: an object is called '{key}', which no file may be")
     file.parent.mkdir(parents=True, exist_ok=True)
     store.download_file(bucket, key, str(file))
-    return key, _sha256(file)
+    return key, sha256_of(file)
 
 
-def _hashed(store: Any, bucket: str, key: str) -> tuple[str, str]:
+def hashed(store: Any, bucket: str, key: str) -> tuple[str, str]:
+    """An object's key and SHA-256, as the store gives it back."""
     sha = hashlib.sha256()
     for part in store.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(2**20):
         sha.update(part)
     return key, sha.hexdigest()
 
 
-def _sha256(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """Of a file."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 

@@ -37,7 +37,7 @@ def migrate(database: Path) -> str:
     if not database.is_file():
         raise SystemExit(f"Error: {database}: no such file; name the project's mlflow.db")
     engine = sa.create_engine(os.environ["DATABASE_URI"])
-    store, bucket = backup._store()
+    store, bucket = backup.open_store()
     _made(os.environ["DATABASE_URI"])
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "mlflow.db"
@@ -46,7 +46,7 @@ def migrate(database: Path) -> str:
         _upgraded(copy)
         with closing(sqlite3.connect(copy)) as old, engine.begin() as new:
             old.row_factory = sqlite3.Row
-            _need_empty(new, any(True for _ in backup._keys(store, bucket)))
+            _need_empty(new, any(True for _ in backup.keys_of(store, bucket)))
             places = dict(_places(old))
             files = [(file, key) for here, there in places.items() if here.startswith("/")
                      for file, key in _files(Path(here), there)]  # fmt: skip
@@ -59,10 +59,10 @@ def migrate(database: Path) -> str:
                     key
                     for (file, key), (_, sha) in zip(
                         files,
-                        pool.map(lambda each: backup._hashed(store, bucket, each[1]), files),
+                        pool.map(lambda each: backup.hashed(store, bucket, each[1]), files),
                         strict=True,
                     )
-                    if backup._sha256(file) != sha
+                    if backup.sha256_of(file) != sha
                 ]
             if wrong:
                 raise SystemExit(f"Error: {len(wrong)} files came out otherwise ({wrong[0]}, ...)")

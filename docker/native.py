@@ -65,7 +65,8 @@ def main() -> None:
     except Exception as error:
         if not isinstance(error, Failed) and os.environ.get("DEBUG"):
             raise
-        print(f"Error: {str(error).splitlines()[0] or type(error).__name__}", file=sys.stderr)
+        said = str(error).splitlines() or [type(error).__name__]
+        print(f"Error: {said[0]}", file=sys.stderr)
         sys.exit(1)
 
 

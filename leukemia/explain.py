@@ -34,6 +34,7 @@ def looking(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     weights, bias = (np.asarray(w) for w in model.get_layer("probability").get_weights())
 
     def look(images: np.ndarray) -> np.ndarray:
+        """The map of each image."""
         # ResNet-50 makes 400 kB of maps for a cell of 210 px: a batch at a time.
         batches = [
             _called_class(predict(maps_of, images[start : start + PREDICT_BATCH]), weights, bias)

@@ -74,8 +74,8 @@ def register(
     client = mlflow.MlflowClient()
     run = client.get_run(ranking.leader)
     run_id = run.info.run_id
-    reasons = gate.refusals(_candidate(run, ranking), asked)
-    gain = gate.gain_of(ranking)
+    candidate = _candidate(run, ranking)
+    reasons, gain = gate.refusals(candidate, asked), candidate.gain
     passed = f"passed, gain={asked}" + (f": {gain} over {gate.BASELINE}" if gain else "")
     client.set_tag(run_id, GATE, f"refused: {'; '.join(reasons)}"[:5000] if reasons else passed)
     if reasons:
