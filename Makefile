@@ -28,8 +28,9 @@ study: setup
 	$(BIN)/python -m entrypoints.study --data sample --seeds 0 --folds 3 --test-folds 0 --budget quick --image-size 48
 	@echo "Open it all in the MLflow UI: make ui"
 
+# Two files of tests at a time: much of them is starting servers and processes.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import psutil
 
 from benchmarks.jobs import one_cell
-from benchmarks.jobs.one_cell import _command, _environment, _serve
+from benchmarks.jobs.one_cell import command, environment, serve
 
 CLIENTS, SECONDS, MANY = (1, 8, 32), 30, 10_000
 MOVES_S = 3.0  # between two moves of the alias
@@ -38,16 +38,16 @@ def main() -> None:
         folder = Path(place)
         one_cell.prepare(folder)
         data = str(folder / "sample")
-        _command(folder, "train", "baseline", "--data", data, "--budget", "quick",
-                 "--backbone-weights", "none", "--seed", "1", "--experiment", "other")  # fmt: skip
-        _command(folder, "register", "--waive", "all", "--experiment", "other")
-        address = _serve(folder, ["entrypoints.serve"], "health")
+        command(folder, "train", "baseline", "--data", data, "--budget", "quick",
+                "--backbone-weights", "none", "--seed", "1", "--experiment", "other")  # fmt: skip
+        command(folder, "register", "--waive", "all", "--experiment", "other")
+        address = serve(folder, ["entrypoints.serve"], "health")
         (server,) = (
             each for each in psutil.process_iter(["cmdline"])
             if "entrypoints.serve" in (each.info["cmdline"] or [])
         )  # fmt: skip
         script = folder / "post.lua"
-        script.write_text(POST.format(file=one_cell._cell(folder)))
+        script.write_text(POST.format(file=one_cell.first_cell(folder)))
         print("| clients | p50 ms | p99 ms | requests a second | failed |\n|---|---|---|---|---|")
         rate = 0.0
         for clients in CLIENTS:
@@ -89,7 +89,7 @@ def _wrk(address: str, script: Path, clients: int, seconds: int) -> tuple[float,
 def _move(folder: Path, end: threading.Event) -> None:
     import mlflow
 
-    uri = _environment(folder)["MLFLOW_TRACKING_URI"]
+    uri = environment(folder)["MLFLOW_TRACKING_URI"]
     client, version = mlflow.MlflowClient(uri, uri), 1
     while not end.wait(MOVES_S):
         client.set_registered_model_alias("leukemia-classifier", "champion", str(version))

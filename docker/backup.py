@@ -130,6 +130,12 @@ def keys_of(store: Any, bucket: str) -> Iterable[str]:
             yield each["Key"]
 
 
+def empty(store: Any, bucket: str) -> None:
+    """Remove every object."""
+    for key in list(keys_of(store, bucket)):
+        store.delete_object(Bucket=bucket, Key=key)
+
+
 def _fetch(store: Any, bucket: str, key: str, folder: Path) -> tuple[str, str]:
     file = folder / key
     if not file.resolve().is_relative_to(folder.resolve()):

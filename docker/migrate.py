@@ -50,28 +50,34 @@ def migrate(database: Path) -> str:
             places = dict(_places(old))
             files = [(file, key) for here, there in places.items() if here.startswith("/")
                      for file, key in _files(Path(here), there)]  # fmt: skip
-            with ThreadPoolExecutor(backup.AT_ONCE) as pool:
-                for _ in pool.map(
-                    lambda each: store.upload_file(str(each[0]), bucket, each[1]), files
-                ):
-                    pass
-                wrong = [
-                    key
-                    for (file, key), (_, sha) in zip(
-                        files,
-                        pool.map(lambda each: backup.hashed(store, bucket, each[1]), files),
-                        strict=True,
-                    )
-                    if backup.sha256_of(file) != sha
-                ]
-            if wrong:
-                raise SystemExit(f"Error: {len(wrong)} files came out otherwise ({wrong[0]}, ...)")
-            counts = _copy(old, new, places)
+            try:
+                _upload(store, bucket, files)
+                counts = _copy(old, new, places)
+            except BaseException:  # the database takes back its part by itself
+                backup.empty(store, bucket)
+                raise
     return (
         f"moved and checked: {sum(counts.values())} rows of {len(counts)} tables "
         f"({counts['runs']} runs, {counts['metrics']} metric values, {counts['model_versions']} "
         f"model versions, {counts['registered_model_aliases']} aliases), {len(files)} files"
     )
+
+
+def _upload(store: Any, bucket: str, files: list[tuple[Path, str]]) -> None:
+    """Send the files, then compare each with what the store gives back."""
+    with ThreadPoolExecutor(backup.AT_ONCE) as pool:
+        for _ in pool.map(lambda each: store.upload_file(str(each[0]), bucket, each[1]), files):
+            pass
+        came = pool.map(lambda each: backup.hashed(store, bucket, each[1]), files)
+        wrong = [
+            key
+            for (file, key), (_, sha) in zip(files, came, strict=True)
+            if backup.sha256_of(file) != sha
+        ]
+    if wrong:
+        raise SystemExit(
+            f"Error: {len(wrong)} files came out otherwise ({wrong[0]}, ...); nothing was moved"
+        )
 
 
 def _need_empty(new: sa.Connection, objects: bool) -> None:

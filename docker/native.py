@@ -5,12 +5,14 @@
     python docker/native.py backup FOLDER           database and store together, while it runs
     python docker/native.py restore FOLDER          into a stack that is stopped and empty
     python docker/native.py migrate mlflow.db       an SQLite project into a stack that is empty
+    python docker/native.py upgrade                 the database of a stopped stack, to this version
 
 Everything lies in one folder (--folder, `server`): database, store, logs, and secrets that are
 drawn at the first start. The same scripts as in the containers are run.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import secrets
@@ -51,6 +53,7 @@ def main() -> None:
     user = todo.add_parser("user")
     user.add_argument("name")
     user.add_argument("role", choices=["reader", "trainer", "registrar"])
+    todo.add_parser("upgrade")
     for name in ("backup", "restore", "migrate"):
         todo.add_parser(name).add_argument("place", type=Path)
     options = parser.parse_args()
@@ -80,7 +83,8 @@ def up(options: argparse.Namespace) -> None:
         )
         _wait(f"{address}/health", server, options.folder / "server.log")
         running = options.folder / "secrets" / "running.json"
-        _private(running, json.dumps(environment | {"MLFLOW_TRACKING_URI": address}))
+        now = {"MLFLOW_TRACKING_URI": address, "PID": str(os.getpid())}
+        _private(running, json.dumps(environment | now))
         ending.callback(running.unlink, missing_ok=True)
         password = options.folder / "secrets" / "MLFLOW_AUTH_ADMIN_PASSWORD"
         print(f"MLflow listens at {address}; log in as admin with the password in {password}")
@@ -91,7 +95,7 @@ def up(options: argparse.Namespace) -> None:
 
 def user(options: argparse.Namespace) -> None:
     """Add a user with a fresh password, or give one another role."""
-    now = _running(options.folder)
+    now = _needed(options.folder)
     import users
 
     os.environ |= {
@@ -106,7 +110,7 @@ def backup(options: argparse.Namespace) -> None:
     """Save database and store of a running stack."""
     import backup as tool
 
-    os.environ |= _running(options.folder)
+    os.environ |= _needed(options.folder)
     print(tool.save(options.place))
 
 
@@ -130,6 +134,20 @@ def migrate(options: argparse.Namespace) -> None:
         print(tool.migrate(options.place))
 
 
+def upgrade(options: argparse.Namespace) -> None:
+    """Bring the database of a stack that is not running up to this version of MLflow."""
+    log = options.folder / "server.log"
+    with (
+        stack(options.folder) as settings,
+        _process([str(HERE / "server.sh"), "upgrade"], log, settings) as process,
+    ):
+        code = process.wait()
+    last = log.read_text().strip().splitlines()[-1]
+    if code:
+        raise Failed(f"{last} (see {log})")
+    print(last)
+
+
 def _take_admin_password(environment: dict[str, str]) -> None:
     """A restored server's admin has this stack's password; users keep theirs."""
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
@@ -146,8 +164,8 @@ def stack(folder: Path) -> Iterator[dict[str, str]]:
     import pgserver
 
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "secrets" / "running.json").exists():
-        raise Failed(f"the stack in {folder} is running (or was killed: then remove running.json)")
+    if now := _running(folder):
+        raise Failed(f"the stack in {folder} is running; end process {now['PID']} first")
     environment = {name: _secret(folder, name) for name in SECRETS}
     ports: set[int] = set()
     while len(ports) < 4:
@@ -173,10 +191,20 @@ def stack(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def _running(folder: Path) -> dict[str, str]:
+    """What a running stack says of itself; nothing where none runs, or where it was killed."""
+    import psutil
+
     try:
-        return json.loads((folder / "secrets" / "running.json").read_text())
+        now = json.loads((folder / "secrets" / "running.json").read_text())
     except FileNotFoundError:
-        raise Failed(f"no stack runs in {folder}: start it with make server") from None
+        return {}
+    return now if psutil.pid_exists(int(now["PID"])) else {}
+
+
+def _needed(folder: Path) -> dict[str, str]:
+    if now := _running(folder):
+        return now
+    raise Failed(f"no stack runs in {folder}: start it with make server")
 
 
 def _secret(folder: Path, name: str) -> str:
@@ -202,8 +230,9 @@ def _process(
     environment["PATH"] = f"{BIN}{os.pathsep}{environment['PATH']}"
     with log.open("ab") as out:
         started = subprocess.Popen(
-            command, stdout=out, stderr=out, start_new_session=True, env=environment
-        )
+            command, stdout=out, stderr=out, start_new_session=True, env=environment,
+            preexec_fn=_end_with_parent,
+        )  # fmt: skip
     try:
         yield started
     finally:
@@ -214,6 +243,12 @@ def _process(
         except subprocess.TimeoutExpired:
             os.killpg(started.pid, signal.SIGKILL)
             started.wait()
+
+
+def _end_with_parent() -> None:
+    """Where this process is killed, Linux ends what it started: nothing holds the store's files."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The MLflow server on a database and an S3 store, in a container or natively.
+# The MLflow server on a database and an S3 store, in a container or natively; with `upgrade`, its
+# database brought up to this version of MLflow instead.
 #   DATABASE_URI            postgresql+psycopg://USER@HOST:PORT/NAME
 #   BUCKET                  bucket of the S3 store for artifacts, made if it is not there
 #   MLFLOW_S3_ENDPOINT_URL  address of the S3 store
@@ -20,6 +21,12 @@ for name in AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY MLFLOW_AUTH_ADMIN_PASSWORD \
 done
 : "${DATABASE_URI:?name the database, for example postgresql+psycopg://mlflow@postgres/mlflow}"
 : "${BUCKET:?name the bucket for artifacts}" "${MLFLOW_S3_ENDPOINT_URL:?name the S3 store}"
+if [ "${1:-}" = upgrade ]; then
+    mlflow db upgrade "$DATABASE_URI"
+    python -m mlflow.server.auth db upgrade --url "$DATABASE_URI"
+    echo "the database is up to date"
+    exit
+fi
 export AWS_DEFAULT_REGION="${AWS_DEFAULT_REGION:-us-east-1}"
 export MLFLOW_DISABLE_TELEMETRY=true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false # 0.8 GiB instead of 3.0

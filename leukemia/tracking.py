@@ -60,10 +60,12 @@ def connect(experiment: str | None = None) -> str:
         with _one_at_a_time(uri):  # several processes would migrate a fresh database at once
             inherited = os.environ.get("MLFLOW_EXPERIMENT_ID")
             if inherited and not experiment:
-                return mlflow.set_experiment(experiment_id=inherited).experiment_id
+                return _inherit(inherited, uri)
             name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
             _make(name, uri)
             return mlflow.set_experiment(name).experiment_id
+    except UserError:
+        raise
     except requests.RequestException as error:
         raise UserError(
             f"tracking server {uri} cannot be reached; start it or set MLFLOW_TRACKING_URI"
@@ -72,6 +74,19 @@ def connect(experiment: str | None = None) -> str:
         raise UserError(
             f"tracking store {uri} does not answer ({str(error).splitlines()[0]}); start the "
             f"server or set MLFLOW_TRACKING_URI"
+        ) from error
+
+
+def _inherit(experiment_id: str, uri: str) -> str:
+    """Choose the experiment of the `mlflow run` that this command is part of."""
+    try:
+        return mlflow.set_experiment(experiment_id=experiment_id).experiment_id
+    except mlflow.MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise UserError(
+            f"MLFLOW_EXPERIMENT_ID is {experiment_id}, which {uri} does not hold; unset it or name "
+            f"an experiment that is there"
         ) from error
 
 

@@ -33,6 +33,13 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(autouse=True)
+def experiment_of_this_test() -> Iterator[None]:
+    """MLflow leaves the experiment it was last told in the environment, for all that follows."""
+    yield
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+
+
 @dataclass(frozen=True)
 class Lab:
     """A lab's server: its folder, with secrets, and its address."""

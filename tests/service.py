@@ -114,7 +114,6 @@ def run_project(
         "--experiment-name", "leukemia", *words,
     ]  # fmt: skip
     environment = os.environ | {"MLFLOW_TRACKING_URI": uri, "PATH": PATH}
-    environment.pop("MLFLOW_EXPERIMENT_ID", None)  # MLflow leaves it where a test ran in-process
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, cwd=project, timeout=900
     )

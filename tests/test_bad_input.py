@@ -22,8 +22,6 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tracking store and a cache of the test's own; says whether runs were left in it."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("LEUKEMIA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "")  # MLflow leaves it set for the next command
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID")
     return tmp_path / "mlflow.db"
 
 
@@ -124,6 +122,12 @@ def test_weights_that_are_not_there_or_do_not_fit(table: Path, tmp_path: Path) -
 def test_a_tracking_server_that_is_away(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     refused(training("baseline", table), "tracking server http://127.0.0.1:9 cannot be reached")
+
+
+def test_an_experiment_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
+    done = CliRunner().invoke(rank.main, [])
+    refused(done, "MLFLOW_EXPERIMENT_ID is 77, which sqlite:///")
 
 
 def test_ranking_or_registering_nothing() -> None:

@@ -1,7 +1,6 @@
 """What a classifier must show before it is registered, rule by rule, and the champion's history."""
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -100,7 +99,6 @@ def store(two_trained: Path) -> Iterator[Path]:
         mlflow.set_tracking_uri(f"sqlite:///{two_trained}/mlflow.db")
         yield two_trained
         mlflow.set_tracking_uri(before)
-        os.environ.pop("MLFLOW_EXPERIMENT_ID", None)  # MLflow leaves it for its children
 
 
 def command(name: str, *words: str) -> tuple[int, str]:

@@ -7,6 +7,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import mlflow
@@ -18,7 +19,7 @@ from click.testing import CliRunner
 from mlflow.entities import Run
 
 from entrypoints import rank
-from leukemia import board, registry, techniques, views
+from leukemia import board, registry, techniques, tracking, views
 from leukemia.evaluation.metrics import NAMES, metrics
 from leukemia.tracking import ERRORS
 from tests.conftest import ROOT, Lab
@@ -223,6 +224,39 @@ def test_the_machine_is_watched_while_a_run_lasts(runs: dict[str, Run]) -> None:
         "system/cpu_utilization_percentage",
         "system/system_memory_usage_megabytes",
     } <= set(runs["dcgan"].data.metrics)
+
+
+def test_the_page_of_what_is_logged_names_all_of_it_and_nothing_else(
+    runs: dict[str, Run], study: str
+) -> None:
+    for section, keys in {
+        "Parameters": {name for run in runs.values() for name in run.data.params},
+        "Tags": {name for run in runs.values() for name in run.data.tags},
+        "Metrics": {name for run in runs.values() for name in run.data.metrics},
+        "Artifacts": {name for run in runs.values() for name in tracking.contents(run.info.run_id)},
+    }.items():
+        named, sometimes = rows_of(section)
+        unnamed = {key for key in keys if not any(fnmatch(key, name) for name in named | sometimes)}
+        assert not unnamed, section
+        gone = {name for name in named if not any(fnmatch(key, name) for key in keys)}
+        assert not gone - {"code/uncommitted.diff"}, section  # there where the tests' code is new
+
+
+def rows_of(section: str) -> tuple[set[str], set[str]]:
+    """What a table of docs/runs.md names, as patterns: always logged, and only sometimes."""
+    page = (ROOT / "docs/runs.md").read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
+    found: tuple[set[str], set[str]] = (set(), set())
+    for first, why in re.findall(r"^\| (`.*?) \| (.*) \|$", page, re.MULTILINE):
+        found[why.startswith("Only")].update(re.findall(r"`(.*?)`", first))
+    assert found[0]
+    return found
+
+
+def test_the_page_of_what_is_logged_reads_runs_as_it_says(runs: dict[str, Run], capsys) -> None:
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs/runs.md").read_text(), re.S)[1]
+    exec(code, {})
+    shown = capsys.readouterr().out
+    assert all(run.data.tags["arm"] in shown for run in runs.values())
 
 
 def test_every_technique_had_the_same_split(runs: dict[str, Run], tmp_path: Path) -> None:

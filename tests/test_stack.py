@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.conftest import ROOT
 from tests.service import native, stack
 
 RUNS, STEPS = 3, 4
+OLDER = "17e22815139b"  # a revision of MLflow's tables, three before those of 3.17
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::FutureWarning")]
 
 
@@ -143,6 +145,31 @@ def test_a_project_is_moved_saved_lost_and_put_back(
     next((saved / "objects").rglob("a file.txt")).write_text("damaged")
     assert "missing or damaged" in run(folder / "third", "restore", str(saved), code=1)
     assert not (folder / "third").exists()
+
+
+def test_a_database_of_an_older_mlflow_is_brought_up_to_date(folder: Path) -> None:
+    place = folder / "older"
+    make_older(place)
+    said = run(place, "up", code=1)
+    assert "upgrade" in (place / "server.log").read_text(), said
+    assert run(place, "upgrade") == "the database is up to date\n"
+    with stack(place) as address:
+        assert mlflow.MlflowClient(address).search_experiments() is not None
+
+
+def make_older(place: Path) -> None:
+    """A stack whose database has the tables of the version of MLflow before OLDER's change."""
+    import sqlalchemy
+    from alembic import command
+    from mlflow.store.db.utils import _get_alembic_config
+    from mlflow.store.tracking.dbmodels.initial_models import Base
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docker"))
+        with import_module("native").stack(place) as settings:
+            uri = settings["DATABASE_URI"]
+            Base.metadata.create_all(sqlalchemy.create_engine(uri))
+            command.upgrade(_get_alembic_config(uri), OLDER)
 
 
 def refused(place: Path, *words: str) -> str:

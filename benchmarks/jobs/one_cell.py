@@ -25,10 +25,10 @@ MODEL = "models:/leukemia-classifier@champion"
 def prepare(folder: Path) -> Run:
     """A registered ResNet-50, trained for a moment on drawn cells."""
     data = str(folder / "sample")
-    _command(folder, "sample", "--cells", "72", "--subjects", "18", "--out", data)
-    _command(folder, "train", "baseline", "--data", data, "--budget", "quick",
+    command(folder, "sample", "--cells", "72", "--subjects", "18", "--out", data)
+    command(folder, "train", "baseline", "--data", data, "--budget", "quick",
              "--backbone-weights", "none")  # fmt: skip
-    _command(folder, "register", "--waive", "all")
+    command(folder, "register", "--waive", "all")
     return lambda: None
 
 
@@ -37,8 +37,8 @@ def mlflow_serve(folder: Path) -> Run:
     from leukemia.data.store import Geometry, read_image
 
     words = ["mlflow", "models", "serve", "-m", MODEL, "--env-manager", "local"]
-    address = _serve(folder, words, "ping")
-    pixels = read_image(_cell(folder), Geometry())[None].tolist()
+    address = serve(folder, words, "ping")
+    pixels = read_image(first_cell(folder), Geometry())[None].tolist()
 
     def ask(session) -> float:
         answer = session.post(f"{address}/invocations", json={"inputs": pixels}, timeout=60)
@@ -49,8 +49,8 @@ def mlflow_serve(folder: Path) -> Run:
 
 def ours(folder: Path) -> Run:
     """This project's server and the file itself."""
-    address = _serve(folder, ["entrypoints.serve"], "health")
-    content = _cell(folder).read_bytes()
+    address = serve(folder, ["entrypoints.serve"], "health")
+    content = first_cell(folder).read_bytes()
 
     def ask(session) -> float:
         answer = session.post(f"{address}/cells", files={"files": content}, timeout=60)
@@ -80,21 +80,24 @@ def _asking(path: Path, ask: Callable) -> Run:
     return run
 
 
-def _cell(folder: Path) -> Path:
+def first_cell(folder: Path) -> Path:
+    """A drawn cell's file."""
     return sorted((folder / "sample").rglob("*.bmp"))[0]
 
 
-def _command(folder: Path, name: str, *words: str) -> None:
+def command(folder: Path, name: str, *words: str) -> None:
+    """Run an entry point in the folder's project."""
     subprocess.run(
         [sys.executable, "-m", f"entrypoints.{name}", *words],
         cwd=folder,
-        env=_environment(folder),
+        env=environment(folder),
         check=True,
         stdout=subprocess.DEVNULL,
     )
 
 
-def _serve(folder: Path, words: list[str], sign: str) -> str:
+def serve(folder: Path, words: list[str], sign: str) -> str:
+    """Start a server, ended with this process; its address once `sign` answers."""
     from tests.service import free_port, wait_for
 
     port, log = free_port(), folder / f"{sign}.log"
@@ -102,7 +105,7 @@ def _serve(folder: Path, words: list[str], sign: str) -> str:
         process = subprocess.Popen(
             [sys.executable, "-m", *words, "--port", str(port)],
             cwd=folder,
-            env=_environment(folder),
+            env=environment(folder),
             stdout=out,
             stderr=out,
             start_new_session=True,
@@ -112,7 +115,8 @@ def _serve(folder: Path, words: list[str], sign: str) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path) -> dict[str, str]:
+    """Where the folder's project keeps its runs and its cache."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return os.environ | {
         "PATH": path,
