@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by the other scripts: `secret NAME` exports NAME from the file that NAME_FILE names, if
 # there is one, and ends the script if it is then still empty (unless `optional` is said).
 secret() {

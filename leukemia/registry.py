@@ -1,6 +1,7 @@
 """The champion: a classifier that passed the gate, as a registered model, and how it is used."""
 
 import getpass
+import hashlib
 import json
 import os
 import re
@@ -28,7 +29,7 @@ from leukemia.tracking import MODEL
 NAME = "leukemia-classifier"
 CHAMPION = "champion"
 GATE = "gate"  # tag of a run and of a version: what the gate said
-
+DIGEST = "sha256"  # tag of a version: of the model's files as the gate saw them
 
 if TYPE_CHECKING:  # Keras takes seconds to import, and only `load` needs it
     import keras
@@ -74,6 +75,8 @@ def register(
     client = mlflow.MlflowClient()
     run = client.get_run(ranking.leader)
     run_id = run.info.run_id
+    uri = _model_of(run)
+    digest = _digest_of(uri)
     candidate = _candidate(run, ranking)
     reasons, gain = gate.refusals(candidate, asked), candidate.gain
     passed = f"passed, gain={asked}" + (f": {gain} over {gate.BASELINE}" if gain else "")
@@ -90,6 +93,7 @@ def register(
         client.set_model_version_tag(name, version.version, key, run.data.tags.get(key, ""))
     client.set_model_version_tag(name, version.version, "waived", waived)
     client.set_model_version_tag(name, version.version, "threshold", str(THRESHOLD))
+    client.set_model_version_tag(name, version.version, DIGEST, digest)
     client.set_model_version_tag(name, version.version, GATE, passed)
     move(name, str(version.version), f"leader of {len(ranking.table)} techniques, {passed}")
     return client.get_model_version(name, version.version)
@@ -225,21 +229,31 @@ def load(uri: str) -> Served:
     """A classifier and its geometry from a model URI; Keras' safe mode, no foreign code.
 
     Raises:
-        UserError: there is no such model, or it is no classifier of this project.
+        UserError: there is no such model, it is no classifier of this project, or its files are
+            not those that were registered.
     """
     import mlflow.keras
 
     try:
-        metadata = mlflow.models.get_model_info(uri).metadata or {}
-        model = mlflow.keras.load_model(uri)
+        registered = _registered(uri)
+        with tempfile.TemporaryDirectory() as folder:
+            place = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
+            digest = _digest(Path(place))
+            metadata = mlflow.models.Model.load(place).metadata or {}
+            if not registered or registered.tags.get(DIGEST, digest) == digest:
+                model = mlflow.keras.load_model(place)
     except Exception as error:
         raise UserError(
             f"model '{uri}' cannot be loaded ({str(error).splitlines()[0]}); register one with "
             f"mlflow run . -e register, or give the URI of a logged model"
         ) from error
+    if registered and registered.tags.get(DIGEST, digest) != digest:
+        raise UserError(
+            f"model '{uri}' is not what was registered: its files in the store were changed since; "
+            f"rollback to another version, and restore the store from a backup"
+        )
     if not {"crop", "image_size", "positive", "negative"} <= set(metadata):
         raise UserError(f"model '{uri}' was not logged by this project: its crop is not known")
-    registered = _registered(uri)
     return Served(
         model,
         Geometry(metadata["crop"], metadata["image_size"]),
@@ -252,6 +266,24 @@ def load(uri: str) -> Served:
         metadata["protocol"],
         (registered and registered.description) or metadata["protocol"],
     )
+
+
+def _digest_of(uri: str) -> str:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return _digest(Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder)))
+    except Exception:  # the gate says what is missing
+        return ""
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 of a model's files and their names, without MLflow's note of its registration."""
+    found = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.name != "registered_model_meta":
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            found.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
+    return found.hexdigest()
 
 
 def version_of(uri: str) -> str:

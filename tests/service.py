@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
 
 import pytest
 import requests
@@ -28,6 +30,20 @@ OFFLINE = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 ]  # fmt: skip
+
+
+# AG Grid's order in the document is not the order on the screen: sorted by place.
+HEADS = """() => [...document.querySelectorAll('.ag-header-cell')]
+  .map(e => [e.getBoundingClientRect().left, e.innerText.trim()])
+  .sort((a, b) => a[0] - b[0]).map(x => x[1]).filter(Boolean)"""
+NAMES_SHOWN = """() => [...document.querySelectorAll('.ag-pinned-left-cols-container .ag-row')]
+  .map(e => [e.getBoundingClientRect().top, e.querySelector('a')?.innerText])
+  .sort((a, b) => a[0] - b[0]).map(x => x[1])"""
+# MLflow opens its assistant by itself at the first visit to a local address.
+NO_ASSISTANT = """
+localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
+localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');
+"""
 
 
 def free_port() -> int:
@@ -125,6 +141,31 @@ def chromium() -> str | None:
     return next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
     )
+
+
+@contextmanager
+def browsing(who: Mapping[str, str]) -> Iterator[Any]:
+    """A tab of a fresh headless browser that has seen no host but this one when it closes.
+
+    who: MLflow's name and password, as its clients take them.
+    """
+    from playwright.sync_api import sync_playwright
+
+    if chromium() is None:
+        pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
+    hosts = set()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=OFFLINE)
+        log_in = {"username": who["MLFLOW_TRACKING_USERNAME"],
+                  "password": who["MLFLOW_TRACKING_PASSWORD"]}  # fmt: skip
+        context = browser.new_context(
+            viewport={"width": 1900, "height": 1000}, http_credentials=log_in
+        )
+        context.add_init_script(NO_ASSISTANT)
+        context.on("request", lambda request: hosts.add(urlparse(request.url).hostname))
+        yield context.new_page()
+        browser.close()
+    assert hosts - {None} == {"127.0.0.1"}
 
 
 def shot(page, name: str) -> None:

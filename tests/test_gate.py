@@ -186,6 +186,23 @@ def test_a_model_that_answers_otherwise_than_it_was_measured_is_noticed(store: P
     file.write_bytes(kept)
 
 
+def test_a_model_that_was_changed_after_it_was_registered_is_not_loaded(store: Path) -> None:
+    (version,) = [
+        each
+        for each in mlflow.MlflowClient().search_model_versions(f"name = '{registry.NAME}'")
+        if each.run_id == run_of(0).info.run_id
+    ]
+    uri = f"models:/{registry.NAME}/{version.version}"
+    place = Path(mlflow.artifacts.download_artifacts(registry._model_of(run_of(0))))  # the original
+    file = place / "data/model.keras"
+    kept = file.read_bytes()
+    file.write_bytes(kept + b" ")
+    with pytest.raises(UserError, match="changed since; rollback"):
+        registry.load(uri)
+    file.write_bytes(kept)
+    assert registry.load(uri).version == str(version.version)
+
+
 def test_a_model_of_foreign_code_is_not_loaded(store: Path, tmp_path: Path) -> None:
     """A pickle would run whatever its author liked; Keras' safe mode runs nothing."""
     import keras

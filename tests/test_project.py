@@ -141,6 +141,9 @@ def test_what_the_readme_commands_name_exists() -> None:
         assert set(given) <= options, words
     for script in re.findall(r"\bdocker/[\w.]+", blocks):
         assert (ROOT / script).is_file(), script
+    native = (ROOT / "docker/native.py").read_text()
+    for todo in re.findall(r"native\.py (?:--folder \S+ )?(\w+)", blocks):
+        assert f"\ndef {todo}(options" in native, todo
     for module in re.findall(r"python -m ((?:entrypoints|benchmarks)\.\w+)", blocks):
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
 

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -23,7 +24,7 @@ from leukemia import board, registry, techniques, tracking, views
 from leukemia.evaluation.metrics import NAMES, metrics
 from leukemia.tracking import ERRORS
 from tests.conftest import ROOT, Lab
-from tests.service import OFFLINE, chromium, log_in, run_project, shot
+from tests.service import HEADS, NAMES_SHOWN, browsing, log_in, run_project, shot
 
 pytestmark = pytest.mark.filterwarnings(
     # Of MLflow's own: its classes of SQLAlchemy, its type hints.
@@ -519,42 +520,12 @@ def test_gans_of_several_seeds_stand_side_by_side(
 
 # --- as a person sees it, in a real browser ---------------------------------------------------
 
-# AG Grid's order in the document is not the order on the screen: sorted by place.
-HEADS = """() => [...document.querySelectorAll('.ag-header-cell')]
-  .map(e => [e.getBoundingClientRect().left, e.innerText.trim()])
-  .sort((a, b) => a[0] - b[0]).map(x => x[1]).filter(Boolean)"""
-NAMES_SHOWN = """() => [...document.querySelectorAll('.ag-pinned-left-cols-container .ag-row')]
-  .map(e => [e.getBoundingClientRect().top, e.querySelector('a')?.innerText])
-  .sort((a, b) => a[0] - b[0]).map(x => x[1])"""
-# MLflow opens its assistant by itself at the first visit to a local address.
-NO_ASSISTANT = """
-localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
-localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');
-"""
-
 
 @pytest.fixture
-def page(study: str):
-    """A tab of a fresh headless browser that has seen no host but this one when it closes."""
-    from urllib.parse import urlparse
-
-    from playwright.sync_api import sync_playwright
-
-    if chromium() is None:
-        pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
-    hosts = set()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=OFFLINE)
-        who = {"username": os.environ["MLFLOW_TRACKING_USERNAME"],
-               "password": os.environ["MLFLOW_TRACKING_PASSWORD"]}  # fmt: skip
-        context = browser.new_context(
-            viewport={"width": 1900, "height": 1000}, http_credentials=who
-        )
-        context.add_init_script(NO_ASSISTANT)
-        context.on("request", lambda request: hosts.add(urlparse(request.url).hostname))
-        yield context.new_page()
-        browser.close()
-    assert hosts - {None} == {"127.0.0.1"}
+def page(study: str) -> Iterator[Any]:
+    """A tab of a fresh browser, logged in."""
+    with browsing(os.environ) as tab:
+        yield tab
 
 
 def experiment_id() -> str:

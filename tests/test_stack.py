@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,10 +16,14 @@ from typing import Any
 import mlflow
 import pytest
 
+from leukemia import board, views
 from tests.conftest import ROOT
-from tests.service import native, stack
+from tests.service import NAMES_SHOWN, browsing, log_in, native, run_project, stack
 
 RUNS, STEPS = 3, 4
+FIGURES_SHOWN = """() => [...document.querySelectorAll('.ag-cell[col-id*="metrics"]')]
+  .map(e => [e.getBoundingClientRect().top, e.getBoundingClientRect().left, e.innerText])
+  .sort((a, b) => a[0] - b[0] || a[1] - b[1]).map(x => x[2])"""
 OLDER = "17e22815139b"  # a revision of MLflow's tables, three before those of 3.17
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::FutureWarning")]
 
@@ -145,6 +150,52 @@ def test_a_project_is_moved_saved_lost_and_put_back(
     next((saved / "objects").rglob("a file.txt")).write_text("damaged")
     assert "missing or damaged" in run(folder / "third", "restore", str(saved), code=1)
     assert not (folder / "third").exists()
+
+
+def test_a_study_on_a_fresh_server_ranks_the_same_after_it_was_lost_and_put_back(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, again, saved = folder / "lost", folder / "again", folder / "kept"
+    sample = tmp_path / "sample"
+    monkeypatch.setenv("LEUKEMIA_CACHE", str(tmp_path / "cache"))
+    lost.mkdir()
+    with stack(lost) as address:
+        who = log_in(lost, "ada", "registrar")
+        for name, value in who.items():
+            monkeypatch.setenv(name, value)
+        run_project("sample", address, out=sample, cells=130)
+        run_project(
+            "study", address, data=sample, seeds=0, test_folds=0, budget="quick", image_size=32,
+            backbone="miniature", techniques="adasyn,baseline,weighted",
+        )  # fmt: skip
+        before, said = ranking_seen(address, who), ranking_said(address)
+        run(lost, "backup", str(saved))
+    shutil.rmtree(lost)
+    run(again, "restore", str(saved))
+    with stack(again) as address:  # of which ada is a user, with her password
+        assert ranking_seen(address, who) == before
+        assert ranking_said(address) == said
+    assert [name for name, *_ in before] == re.findall(r"^\d=? +(\w+)", said, re.MULTILINE)
+
+
+def ranking_seen(address: str, who: dict[str, str]) -> list[list[str]]:
+    """The ranking's rows as a browser shows them: name and figures."""
+    client = mlflow.MlflowClient(address)
+    experiment = client.get_experiment_by_name("leukemia").experiment_id
+    with browsing(who) as page:
+        page.goto(views.address(address, experiment, board.RANKING))
+        page.get_by_text("3 matching runs").wait_for(timeout=60_000)
+        page.wait_for_timeout(2000)  # the columns are put in order after the first paint
+        names, figures = page.evaluate(NAMES_SHOWN), page.evaluate(FIGURES_SHOWN)
+    assert len(figures) % len(names) == 0
+    each = len(figures) // len(names)
+    assert each > 5
+    return [[name, *figures[row * each : (row + 1) * each]] for row, name in enumerate(names)]
+
+
+def ranking_said(address: str) -> str:
+    """What `rank` prints, but for the server's address."""
+    return run_project("rank", address).stdout.replace(address, "")
 
 
 def test_a_database_of_an_older_mlflow_is_brought_up_to_date(folder: Path) -> None:
