@@ -13,7 +13,7 @@ export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export UV_SYSTEM_CERTS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup study test test-slow bench lint format ui server lock clean
+.PHONY: setup study test test-slow screenshots bench lint format ui server lock clean
 
 setup: .venv/ready
 
@@ -34,6 +34,11 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# The documents' pictures, as the tests' browser sees them.
+screenshots: setup
+	LEUKEMIA_SCREENSHOTS=docs $(BIN)/python -m pytest -n 2 --dist loadfile tests/test_service.py \
+		tests/test_serving.py -k "link_opens or side_by_side or model_page or page_shows"
 
 # Peers that the service does not need have an environment of their own (5 GB with CUDA's libraries).
 .venv-bench/ready: requirements-bench.txt

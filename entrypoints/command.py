@@ -34,6 +34,13 @@ class Command(click.Command):
             return super().invoke(context)
         except UserError as error:
             raise click.ClickException(str(error)) from error
+        except Exception as error:  # of MLflow, which is not imported here
+            if getattr(error, "error_code", "") != "PERMISSION_DENIED":
+                raise
+            said = str(error).splitlines()[0]
+            raise click.ClickException(
+                f"the tracking server does not allow this: {said}"
+            ) from error
         except KeyboardInterrupt:
             click.echo("interrupted; the run is marked as killed", err=True)
             context.exit(130)

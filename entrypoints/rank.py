@@ -52,6 +52,9 @@ def rank(experiment_id: str, protocol: str, metric: str, waive: set[str]) -> "tu
     charts_link = views.address(server, experiment_id, board.CHARTS, charts=True)
     click.echo(f"The table in MLflow: {table_link}")
     click.echo(f"Curves and pictures: {charts_link}")
+    best = found.table.sort_values("rank")["run_id"].tolist()
+    if len(best) > 1:
+        click.echo(f"Side by side: {views.compare_address(server, experiment_id, best)}")
     return found, waived
 
 

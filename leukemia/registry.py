@@ -6,6 +6,8 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,7 +71,7 @@ def register(
     said stands in the run's tag `gate`. asked: of the gain over the baseline, one of GAINS.
 
     Raises:
-        Refused: a rule of `gate` is broken.
+        Refused: a rule of `gate` is broken, or the tracking server's user may not register.
         UserError: the run logged no model.
     """
     client = mlflow.MlflowClient()
@@ -83,19 +85,20 @@ def register(
     client.set_tag(run_id, GATE, f"refused: {'; '.join(reasons)}"[:5000] if reasons else passed)
     if reasons:
         raise Refused(f"{run.info.run_name} is not registered: {'; '.join(reasons)}")
-    version = _version_of(client, name, run_id) or _new_version(client, name, run_id)
-    text = _card_of(run, waived)
-    client.log_text(run_id, text, "model_card.md")
-    client.update_model_version(
-        name, version.version, as_description(text, f"model_card.md of run {run_id}")
-    )
-    for key in ("technique", "seed", "fold", "protocol", "data_digest", "synthetic_data", "leaks"):
-        client.set_model_version_tag(name, version.version, key, run.data.tags.get(key, ""))
-    client.set_model_version_tag(name, version.version, "waived", waived)
-    client.set_model_version_tag(name, version.version, "threshold", str(THRESHOLD))
-    client.set_model_version_tag(name, version.version, DIGEST, digest)
-    client.set_model_version_tag(name, version.version, GATE, passed)
-    move(name, str(version.version), f"leader of {len(ranking.table)} techniques, {passed}")
+    with _by_a_registrar():
+        version = _version_of(client, name, run_id) or _new_version(client, name, run_id)
+        text = _card_of(run, waived)
+        client.log_text(run_id, text, "model_card.md")
+        client.update_model_version(
+            name, version.version, as_description(text, f"model_card.md of run {run_id}")
+        )
+        told = ("technique", "seed", "fold", "protocol", "data_digest", "synthetic_data", "leaks")
+        tags = {key: run.data.tags.get(key, "") for key in told} | {
+            "waived": waived, "threshold": str(THRESHOLD), DIGEST: digest, GATE: passed,
+        }  # fmt: skip
+        for key, value in tags.items():
+            client.set_model_version_tag(name, version.version, key, value)
+        move(name, str(version.version), f"leader of {len(ranking.table)} techniques, {passed}")
     return client.get_model_version(name, version.version)
 
 
@@ -151,12 +154,26 @@ def move(name: str, version: str, why: str) -> Move | None:
     client, before = mlflow.MlflowClient(), champion(name)
     if before == version:
         return None
-    client.set_registered_model_alias(name, CHAMPION, version)
+    with _by_a_registrar():
+        client.set_registered_model_alias(name, CHAMPION, version)
     who = os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
     when = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
     made = Move(when, before, version, who, why)
     client.set_registered_model_tag(name, f"{CHAMPION} {when}", json.dumps(asdict(made)))
     return made
+
+
+@contextmanager
+def _by_a_registrar() -> Iterator[None]:
+    try:
+        yield
+    except mlflow.MlflowException as error:
+        if error.error_code != "PERMISSION_DENIED":
+            raise
+        who = os.environ.get("MLFLOW_TRACKING_USERNAME", "somebody without a name")
+        raise Refused(
+            f"the tracking server does not let {who} change the registry; ask a registrar"
+        ) from error
 
 
 def history(name: str) -> list[Move]:

@@ -38,6 +38,7 @@ ERRORS = "errors.html"  # table of the test cells that were called wrongly
 SECONDS_TO_ANSWER = 10  # that a tracking server has
 RUN_ID = "run_id"  # file in an unfinished run's folder
 DOWNLOADS = 8  # at once
+NOT_ALLOWED = {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED"}
 SYSTEM_SECONDS = 5  # between two readings of the machine
 
 
@@ -71,6 +72,11 @@ def connect(experiment: str | None = None) -> str:
             f"tracking server {uri} cannot be reached; start it or set MLFLOW_TRACKING_URI"
         ) from error
     except Exception as error:
+        if getattr(error, "error_code", "") in NOT_ALLOWED:
+            raise UserError(
+                f"tracking server {uri} does not let you in; set MLFLOW_TRACKING_USERNAME and "
+                f"MLFLOW_TRACKING_PASSWORD to those of a user who may change runs there"
+            ) from error
         raise UserError(
             f"tracking store {uri} does not answer ({str(error).splitlines()[0]}); start the "
             f"server or set MLFLOW_TRACKING_URI"

@@ -108,6 +108,12 @@ def address(server: str, experiment_id: str, key: str, charts: bool = False) -> 
     return f"{link}&compareRunsMode=CHART" if charts else link
 
 
+def compare_address(server: str, experiment_id: str, run_ids: Sequence[str]) -> str:
+    """The link that sets runs side by side."""
+    runs, experiments = quote(_json(list(run_ids))), quote(_json([experiment_id]))
+    return f"{server.rstrip('/')}/#/compare-runs?runs={runs}&experiments={experiments}"
+
+
 def artifact_address(server: str, experiment_id: str, run_id: str, artifact: str) -> str:
     """The link to an artifact of a run, shown."""
     return (

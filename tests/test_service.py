@@ -19,7 +19,8 @@ import requests
 from click.testing import CliRunner
 from mlflow.entities import Run
 
-from entrypoints import rank
+from entrypoints import rank, register
+from entrypoints.command import Command
 from leukemia import board, registry, techniques, tracking, views
 from leukemia.evaluation.metrics import NAMES, metrics
 from leukemia.tracking import ERRORS
@@ -341,6 +342,28 @@ def test_the_champion_is_the_leader_of_the_ranking(server: str, study: str) -> N
     assert "model_card.md" in artifacts(mlflow.get_run(champion.run_id))
 
 
+def test_a_trainer_is_told_to_ask_a_registrar_and_a_stranger_to_log_in(
+    lab: Lab, server: str, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for user, role, command, said in (
+        ("trains", "trainer", register.main, "does not let trains change the registry; ask a reg"),
+        ("reads", "reader", rank.main, "does not allow this: "),
+    ):
+        for name, value in log_in(lab.folder, user, role).items():
+            monkeypatch.setenv(name, value)
+        told(command, said)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "guessed")
+    told(rank.main, "does not let you in; set MLFLOW_TRACKING_USERNAME")
+
+
+def told(command: Command, said: str) -> None:
+    done = CliRunner().invoke(command, ["--experiment", "leukemia"])
+    assert done.exit_code == 1
+    assert said in done.output
+    assert len(done.output.strip().splitlines()) == 1
+    assert "Traceback" not in done.output
+
+
 def test_predict_calls_cells_as_the_evaluation_did(
     server: str, sample: Path, study: str, tmp_path: Path
 ) -> None:
@@ -559,6 +582,21 @@ def test_the_chart_link_opens_curves_and_pictures(server: str, page) -> None:
     assert loaded >= 4 * 6 + 3 + 1
     assert page.locator(".js-plotly-plot").count() >= 10
     shot(page, "mlflow_charts")
+
+
+def test_the_link_side_by_side_compares_the_best_runs(
+    server: str, runs: dict[str, Run], page
+) -> None:
+    link = re.search(r"^Side by side: (\S+)$", ranked(), re.MULTILINE)[1]
+    page.set_viewport_size({"width": 1900, "height": 3000})  # rows out of sight are not drawn
+    page.goto(link)
+    page.get_by_text("Comparing 6 Runs from 1 Experiment").wait_for(timeout=60_000)
+    page.wait_for_timeout(3000)
+    shot(page, "mlflow_compare")
+    text = page.locator(".CompareRunView").inner_text()
+    names = [run.info.run_name for run in runs.values()]
+    for name in ("test_bal_acc", "val_bal_acc", "n_neighbors", *names):
+        assert name in text
 
 
 def test_the_protocols_link_opens_technique_by_protocol(server: str, inflation: str, page) -> None:

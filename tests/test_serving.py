@@ -217,7 +217,7 @@ def give(page, store: Path) -> list[Path]:
 LOADED = "images => images.filter(i => i.complete && i.naturalWidth > 0).length"
 
 
-@pytest.mark.parametrize(("name", "width"), [("page_desktop", 1200), ("page_phone", 390)])
+@pytest.mark.parametrize(("name", "width"), [("page", 1200), ("page_phone", 390)])
 def test_the_page_shows_each_cell_with_probability_heat_map_and_card(
     page, store: Path, address: str, name: str, width: int
 ) -> None:
