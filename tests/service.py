@@ -130,6 +130,7 @@ def run_project(
         "--experiment-name", "leukemia", *words,
     ]  # fmt: skip
     environment = os.environ | {"MLFLOW_TRACKING_URI": uri, "PATH": PATH}
+    environment.pop("MLFLOW_EXPERIMENT_ID", None)  # MLflow leaves it where a test ran in-process
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, cwd=project, timeout=900
     )
@@ -168,7 +169,11 @@ def browsing(who: Mapping[str, str]) -> Iterator[Any]:
     assert hosts - {None} == {"127.0.0.1"}
 
 
-def shot(page, name: str) -> None:
-    """A picture for the documents, where LEUKEMIA_SCREENSHOTS names a folder."""
+def shot(page, name: str, height: int | None = None) -> None:
+    """A picture for the documents, where LEUKEMIA_SCREENSHOTS names a folder.
+
+    height: pixels from the top, else the whole page.
+    """
     if folder := os.environ.get("LEUKEMIA_SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+        clip = {"x": 0, "y": 0, "width": page.viewport_size["width"], "height": height}
+        page.screenshot(path=f"{folder}/{name}.png", full_page=True, clip=clip if height else None)

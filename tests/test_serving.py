@@ -229,7 +229,8 @@ def test_the_page_shows_each_cell_with_probability_heat_map_and_card(
     shown = page.locator("#answers li")
     assert shown.locator("h2").all_inner_texts() == [file.name for file in files]
     for text, answer in zip(shown.locator("p").all_inner_texts(), told, strict=True):
-        assert text.startswith(f"{answer['label']} (probability {100 * answer['probability']:.1f}")
+        percent = f"{100 * answer['probability']:.1f} %"
+        assert text == f"{answer['label']} (probability of blast: {percent})"
     assert page.locator("#answers img").evaluate_all(LOADED) == 2 * len(files)
     assert "6 answered: " in page.locator("#said").inner_text()
     assert "Protocol subject: no subject on two sides" in page.locator("#said").inner_text()
@@ -238,6 +239,7 @@ def test_the_page_shows_each_cell_with_probability_heat_map_and_card(
     assert page.locator("#card table").count() >= 2
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls aside"
     page.get_by_text("The model's card").click()
+    page.evaluate("scrollTo(0, 0)")
     shot(page, name)
 
 

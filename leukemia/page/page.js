@@ -13,6 +13,7 @@ async function about() {
     `${model.name} version ${model.version || "not registered"}: the probability that a cell is ` +
     `“${model.positive}”; called so from ${model.threshold}, else “${model.negative}”.`;
   at("card").innerHTML = model.card; // made from Markdown by the server, without any HTML of its own
+  return model;
 }
 
 function picture(source, caption) {
@@ -21,17 +22,17 @@ function picture(source, caption) {
   return figure;
 }
 
-function shown(answer, name) {
+function shown(answer, name, sought) {
   const item = made("li");
   const percent = `${(100 * answer.probability).toFixed(1)} %`;
   const bar = made("meter", percent, { min: 0, max: 1, value: answer.probability });
-  bar.setAttribute("aria-label", `probability ${percent}`);
+  bar.setAttribute("aria-label", `probability of ${sought}: ${percent}`);
   item.append(made("h2", name));
   const pair = made("div", "", { className: "pair" });
   pair.append(picture(answer.seen, "what the classifier saw"));
   if (answer.heat) pair.append(picture(answer.heat, "where it looked"));
   const said = made("p");
-  said.append(made("strong", answer.label), ` (probability ${percent}, from ${answer.threshold} on)`);
+  said.append(made("strong", answer.label), ` (probability of ${sought}: ${percent})`);
   item.append(pair, said, bar);
   return item;
 }
@@ -50,7 +51,8 @@ async function ask(files) {
     });
     const came = await reply.json();
     if (!reply.ok) throw new Error(came.error ?? came.message ?? `the server said ${reply.status}`);
-    at("answers").append(...came.map((answer, row) => shown(answer, files[row].name)));
+    const { positive } = await model;
+    at("answers").append(...came.map((answer, row) => shown(answer, files[row].name, positive)));
     const counts = Map.groupBy?.(came, (answer) => answer.label) ?? new Map([["answers", came]]);
     const parts = [...counts].map(([label, those]) => `${those.length} ${label}`);
     at("said").textContent =
@@ -71,6 +73,7 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
     if (kind === "drop") ask([...event.dataTransfer.files]);
   });
 }
-about().catch(() => {
+const model = about();
+model.catch(() => {
   at("wrong").textContent = "The server does not say which model answers; reload the page.";
 });
