@@ -1,6 +1,7 @@
 """The two values that flow through every experiment: cells, and what a technique makes of them."""
 
 import hashlib
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -30,7 +31,9 @@ class Cells:
 
     def take(self, rows: np.ndarray) -> "Cells":
         """The cells at `rows` ((m,) int, or (n,) bool), in that order; images are copied."""
-        return Cells(self.images[rows], self.labels[rows], self.subjects[rows], self.origin[rows])
+        images = self.images[rows]
+        _let_go(self.images)
+        return Cells(images, self.labels[rows], self.subjects[rows], self.origin[rows])
 
     def counts(self) -> tuple[int, int]:
         """Number of (negative, positive) cells."""
@@ -134,3 +137,9 @@ def with_made(
         copied=copied,
         files=files or {},
     )
+
+
+def _let_go(images: np.ndarray) -> None:
+    """Let the system have the pages of a mapped file that were read into this process."""
+    if isinstance(images, np.memmap) and images.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        images._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
