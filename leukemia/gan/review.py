@@ -14,6 +14,7 @@ from leukemia.gan.shortcut import Shortcut
 from leukemia.gan.training import Judge
 from leukemia.training import predict
 
+SEEN = 256  # images that the discriminator is shown at once
 MOST_JUDGED = 500  # images that are measured at a look: more cost time and add little
 
 
@@ -145,8 +146,11 @@ class Reviewer:
 
 def _logits(discriminator: keras.Model, images: np.ndarray) -> np.ndarray:
     """(n,) float32: how real the discriminator takes images (n, S, S, 3) uint8 to be."""
-    seen = pictures.put_on(images, discriminator.input_shape[1]).astype(np.float32) / 127.5 - 1
-    return predict(discriminator, seen)[:, 0]
+    side, told = discriminator.input_shape[1], []
+    for start in range(0, len(images), SEEN):
+        seen = pictures.put_on(images[start : start + SEEN], side).astype(np.float32) / 127.5 - 1
+        told.append(predict(discriminator, seen)[:, 0])
+    return np.concatenate(told)
 
 
 def pixels(images: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ WINDOW = 64  # px, the central part that is looked at: never resampled, that wou
 BROAD = 1 / 16  # of the side, standard deviation of the low pass
 EPOCHS, BATCH, RATE = 20, 16, 2e-3
 FEWEST = 8  # images of each kind
+SEEN = 256  # images that are transformed at once
 MOST = 1000  # of a kind: an interval about .03 wide, and memory that does not grow with the data
 FINE = 2 / 3  # of the highest spatial frequency: beyond it is fine structure
 TOLD = 0.5  # a view tells if its interval lies above
@@ -132,10 +133,13 @@ def traces(real: np.ndarray, made: np.ndarray) -> dict[str, float]:
 
 def power_spectrum(images: np.ndarray) -> np.ndarray:
     """(S // 2,) mean power of the grey images by radial frequency, from the lowest on."""
-    grey = images.mean(-1, dtype=np.float32)
-    side = grey.shape[1]
+    side = images.shape[1]
     window = np.hanning(side).astype(np.float32)
-    power = np.mean(np.abs(np.fft.fft2(grey * window * window[:, None])) ** 2, axis=0)
+    power = np.zeros((side, side))
+    for start in range(0, len(images), SEEN):
+        grey = images[start : start + SEEN].mean(-1, dtype=np.float32)
+        power += np.sum(np.abs(np.fft.fft2(grey * window * window[:, None])) ** 2, axis=0)
+    power /= len(images)
     waves = np.fft.fftfreq(side) * side
     radius = np.rint(np.hypot(waves[:, None], waves)).astype(int)
     count = np.maximum(np.bincount(radius.ravel()), 1)

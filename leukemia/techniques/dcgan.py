@@ -186,8 +186,7 @@ def _trained(
     images = pictures.put_on(cells.images, plan.size)
     of_others = None
     if plan.conditional:
-        others = train.take(train.labels != cells.labels[0])
-        of_others = pictures.put_on(others.images, plan.size)
+        of_others = pictures.put_on(train.images[train.labels != cells.labels[0]], plan.size)
     trained = training.train(images, plan, seed, workshop.report, terms, of_others)
     trained_on: dict[str, str | int] = {"digest": cells.digest(), "count": len(cells), "seed": seed}
     floor = reviewer.floor.get("floor_kid")
