@@ -235,7 +235,9 @@ def test_the_page_of_what_is_logged_names_all_of_it_and_nothing_else(
         "Parameters": {name for run in runs.values() for name in run.data.params},
         "Tags": {name for run in runs.values() for name in run.data.tags},
         "Metrics": {name for run in runs.values() for name in run.data.metrics},
-        "Artifacts": {name for run in runs.values() for name in tracking.contents(run.info.run_id)},
+        "Artifacts": {tracking.INVENTORY}.union(
+            *(tracking.contents(run.info.run_id) for run in runs.values())
+        ),
     }.items():
         named, sometimes = rows_of(section)
         unnamed = {key for key in keys if not any(fnmatch(key, name) for name in named | sometimes)}
@@ -596,10 +598,14 @@ def test_the_link_side_by_side_compares_the_best_runs(
     text = page.locator(".CompareRunView").inner_text()
     names = [run.info.run_name for run in runs.values()]
     assert all(name in text for name in ("n_neighbors", "by_subject_bal_acc", *names))
-    page.evaluate(  # rows out of sight are not drawn
-        "document.querySelectorAll('.ReactVirtualized__Grid').forEach(e => e.scrollTop = 1e5)"
-    )
-    page.get_by_text("val_wf1", exact=True).wait_for()
+    page.locator(".ReactVirtualized__Grid").last.hover()
+    last = page.get_by_role("link", name="val_bal_acc", exact=True)
+    for _ in range(60):  # rows out of sight are not drawn
+        if last.count():
+            break
+        page.mouse.wheel(0, 200)
+        page.wait_for_timeout(100)
+    last.wait_for()
 
 
 def test_the_protocols_link_opens_technique_by_protocol(server: str, inflation: str, page) -> None:

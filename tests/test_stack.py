@@ -194,8 +194,9 @@ def ranking_seen(address: str, who: dict[str, str]) -> list[list[str]]:
 
 
 def ranking_said(address: str) -> str:
-    """What `rank` prints, but for the server's address."""
-    return run_project("rank", address).stdout.replace(address, "")
+    """What `rank` prints, but for the server's address and MLflow's links to its run."""
+    lines = run_project("rank", address).stdout.replace(address, "").splitlines()
+    return "\n".join(line for line in lines if "View run" not in line)
 
 
 def test_a_database_of_an_older_mlflow_is_brought_up_to_date(folder: Path) -> None:
