@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -216,7 +217,8 @@ def make_older(place: Path) -> None:
     from mlflow.store.db.utils import _get_alembic_config
     from mlflow.store.tracking.dbmodels.initial_models import Base
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries about each other
         patch.syspath_prepend(str(ROOT / "docker"))
         with import_module("native").stack(place) as settings:
             uri = settings["DATABASE_URI"]
