@@ -10,12 +10,17 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
+import sqlalchemy
+from alembic import command
+from mlflow.store.db.utils import _get_alembic_config, _get_latest_schema_revision
+from mlflow.store.tracking.dbmodels.initial_models import Base
 
 from leukemia import board, views
 from tests.conftest import ROOT
@@ -200,30 +205,38 @@ def ranking_said(address: str) -> str:
     return "\n".join(line for line in lines if "View run" not in line)
 
 
-def test_a_database_of_an_older_mlflow_is_brought_up_to_date(folder: Path) -> None:
+def test_a_database_of_an_older_mlflow_is_brought_up_to_date(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = folder / "older"
-    make_older(place)
-    said = run(place, "up", code=1)
-    assert "upgrade" in (place / "server.log").read_text(), said
+    with database(place) as uri:
+        Base.metadata.create_all(sqlalchemy.create_engine(uri))
+        command.upgrade(_get_alembic_config(uri), OLDER)
+        assert revision(uri) == OLDER
     assert run(place, "upgrade") == "the database is up to date\n"
+    with database(place) as uri:
+        assert revision(uri) == _get_latest_schema_revision()
     with stack(place) as address:
-        assert mlflow.MlflowClient(address).search_experiments() is not None
+        as_admin(place, monkeypatch)
+        assert mlflow.MlflowClient(address).search_experiments()
 
 
-def make_older(place: Path) -> None:
-    """A stack whose database has the tables of the version of MLflow before OLDER's change."""
-    import sqlalchemy
-    from alembic import command
-    from mlflow.store.db.utils import _get_alembic_config
-    from mlflow.store.tracking.dbmodels.initial_models import Base
-
+@contextmanager
+def database(place: Path) -> Iterator[str]:
+    """The address of a stopped stack's database, which runs within the block."""
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries about each other
         patch.syspath_prepend(str(ROOT / "docker"))
         with import_module("native").stack(place) as settings:
-            uri = settings["DATABASE_URI"]
-            Base.metadata.create_all(sqlalchemy.create_engine(uri))
-            command.upgrade(_get_alembic_config(uri), OLDER)
+            yield settings["DATABASE_URI"]
+
+
+def revision(uri: str) -> str:
+    """Which version of MLflow's tables a database has."""
+    with sqlalchemy.create_engine(uri).connect() as connection:
+        return connection.execute(
+            sqlalchemy.text("select version_num from alembic_version")
+        ).scalar()
 
 
 def refused(place: Path, *words: str) -> str:
