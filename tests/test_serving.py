@@ -229,7 +229,7 @@ def test_the_page_shows_each_cell_with_probability_heat_map_and_card(
     shown = page.locator("#answers li")
     assert shown.locator("h2").all_inner_texts() == [file.name for file in files]
     for text, answer in zip(shown.locator("p").all_inner_texts(), told, strict=True):
-        percent = f"{100 * answer['probability']:.1f} %"
+        percent = f"{100 * answer['probability']:.1f}\u00a0%"
         assert text == f"{answer['label']} (probability of blast: {percent})"
     assert page.locator("#answers img").evaluate_all(LOADED) == 2 * len(files)
     assert "6 answered: " in page.locator("#said").inner_text()

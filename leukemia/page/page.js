@@ -24,7 +24,7 @@ function picture(source, caption) {
 
 function shown(answer, name, sought) {
   const item = made("li");
-  const percent = `${(100 * answer.probability).toFixed(1)} %`;
+  const percent = `${(100 * answer.probability).toFixed(1)}\u00a0%`;
   const bar = made("meter", percent, { min: 0, max: 1, value: answer.probability });
   bar.setAttribute("aria-label", `probability of ${sought}: ${percent}`);
   item.append(made("h2", name));
