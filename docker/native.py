@@ -196,9 +196,10 @@ def _running(folder: Path) -> dict[str, str]:
 
     try:
         now = json.loads((folder / "secrets" / "running.json").read_text())
-    except FileNotFoundError:
+        command = psutil.Process(int(now["PID"])).cmdline()
+    except (FileNotFoundError, KeyError, psutil.Error):
         return {}
-    return now if psutil.pid_exists(int(now["PID"])) else {}
+    return now if any(word.endswith("native.py") for word in command) else {}
 
 
 def _needed(folder: Path) -> dict[str, str]:
