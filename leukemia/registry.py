@@ -81,6 +81,8 @@ def register(
     digest = _digest_of(uri)
     candidate = _candidate(run, ranking)
     reasons, gain = gate.refusals(candidate, asked), candidate.gain
+    if not (reasons or digest):  # else nobody could tell later whether its files were changed
+        reasons = ["its model's files could not be read from the store; register it again"]
     passed = f"passed, gain={asked}" + (f": {gain} over {gate.BASELINE}" if gain else "")
     client.set_tag(run_id, GATE, f"refused: {'; '.join(reasons)}"[:5000] if reasons else passed)
     if reasons:
@@ -257,18 +259,20 @@ def load(uri: str) -> Served:
             place = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
             digest = _digest(Path(place))
             metadata = mlflow.models.Model.load(place).metadata or {}
-            if not registered or registered.tags.get(DIGEST, digest) == digest:
-                model = mlflow.keras.load_model(place)
+            if registered and registered.tags.get(DIGEST, digest) != digest:
+                raise UserError(
+                    f"model '{uri}' is not what was registered: its files in the store were "
+                    f"changed since; rollback to another version, and restore the store from a "
+                    f"backup"
+                )
+            model = mlflow.keras.load_model(place)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
             f"model '{uri}' cannot be loaded ({str(error).splitlines()[0]}); register one with "
             f"mlflow run . -e register, or give the URI of a logged model"
         ) from error
-    if registered and registered.tags.get(DIGEST, digest) != digest:
-        raise UserError(
-            f"model '{uri}' is not what was registered: its files in the store were changed since; "
-            f"rollback to another version, and restore the store from a backup"
-        )
     if not {"crop", "image_size", "positive", "negative"} <= set(metadata):
         raise UserError(f"model '{uri}' was not logged by this project: its crop is not known")
     return Served(
