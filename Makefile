@@ -11,6 +11,8 @@ STORE := $(or $(MLFLOW_TRACKING_URI),sqlite:///mlflow.db)
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 # Trust the certificate authorities that the machine trusts, a hospital's own among them.
 export UV_SYSTEM_CERTS := true
+# Once here, not in every process where PYTHONDONTWRITEBYTECODE is set: 10 s a start of TensorFlow.
+export UV_COMPILE_BYTECODE := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .PHONY: setup study test test-slow screenshots bench lint format ui server lock clean
