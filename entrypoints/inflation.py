@@ -17,7 +17,7 @@ from entrypoints.command import (
     option,
     with_options,
 )
-from entrypoints.study import ARMS, arms_of, folds_of, say_failed, train_all
+from entrypoints.study import ARMS, Trainer, arms_of, folds_of, say_failed, train_all
 from entrypoints.train import gathered
 from leukemia.names import PROTOCOLS
 
@@ -44,6 +44,7 @@ def main(
     test_folds: list[int],
     techniques: list[str],
     again: bool,
+    workers: int,
     metric: str,
     experiment: str | None,
     **shared: Any,
@@ -64,8 +65,10 @@ def main(
         click.echo("The data come with no official split: that protocol is left out.")
     folds = folds_of(chosen, index, subjects, test_folds, shared["folds"])
     arms = arms_of(folds, seeds, techniques)
-    with tracking.started_run("inflation", f"inflation of {len(techniques)} techniques"):
-        failed = train_all(arms, index, shared, experiment_id, again)
+    title = f"inflation of {len(techniques)} techniques"
+    with tracking.started_run("inflation", title) as inflation:
+        train = Trainer(shared, experiment_id, inflation.info.run_id, workers)
+        failed = train_all(arms, index, train, again)
         report(experiment_id, metric)
     say_failed(failed)
 

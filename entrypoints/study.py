@@ -2,13 +2,15 @@
 
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import psutil
 
 from entrypoints.command import (
     DATA,
@@ -29,6 +31,7 @@ from entrypoints.rank import rank
 from entrypoints.register import register
 from entrypoints.train import gathered, planned
 from leukemia import techniques
+from leukemia.names import WORKERS
 from leukemia.provenance import ROOT
 
 if TYPE_CHECKING:
@@ -67,6 +70,13 @@ ARMS = [
     ),
     option("techniques", "names with commas, or all", default="all", callback=_names),
     option("again", "train anew what is there already", default=False, type=bool),
+    option(
+        "workers",
+        "runs at a time: the same figures sooner, but each needs memory of its own, and seconds "
+        "and energy are then of a shared machine",
+        default=1,
+        type=click.IntRange(1),
+    ),
 ]
 
 
@@ -92,6 +102,7 @@ def main(
     test_folds: list[int],
     techniques: list[str],
     again: bool,
+    workers: int,
     metric: str,
     waive: set[str],
     gain: str,
@@ -109,8 +120,9 @@ def main(
     index, _, _, subjects = gathered(shared)
     folds = folds_of([protocol], index, subjects, test_folds, shared["folds"])
     arms = arms_of(folds, seeds, techniques)
-    with tracking.started_run("study", f"study of {len(techniques)} techniques"):
-        failed = train_all(arms, index, shared, experiment_id, again)
+    with tracking.started_run("study", f"study of {len(techniques)} techniques") as study:
+        train = Trainer(shared, experiment_id, study.info.run_id, workers)
+        failed = train_all(arms, index, train, again)
         found, waived = rank(experiment_id, protocol, metric, waive)
         try:
             register(found, model, waived, gain)
@@ -143,25 +155,82 @@ def arms_of(folds: dict[str, list[int]], seeds: list[int], techniques: list[str]
     ]
 
 
-def train_all(
-    arms: list[Arm], index: "Index", shared: dict[str, Any], experiment_id: str, again: bool
-) -> list[Arm]:
+class Trainer:
+    """Trains arms, each as a run of its own project entry point and process below one run.
+
+    shared: the options that all of them have. workers: how many go at a time.
+    """
+
+    def __init__(self, shared: dict[str, Any], experiment_id: str, parent: str, workers: int):
+        self.experiment_id = experiment_id
+        self._shared, self._parent, self._workers = shared, parent, workers
+        self._lock, self._begun, self._ended = threading.Lock(), 0, 0
+
+    def __call__(self, arms: list[Arm]) -> list[Arm]:
+        """Train all of them; those that failed. What is on ends with this process."""
+        # The entry point's `python` must be the one that runs this, activated or not.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        os.environ[WORKERS] = str(self._workers)
+        start = time.monotonic()
+        with ThreadPoolExecutor(self._workers, initializer=self._join) as pool:
+            going = [pool.submit(self._train, arm, len(arms), start) for arm in arms]
+            try:
+                well = [each.result() for each in going]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for child in psutil.Process().children(recursive=True):
+                    child.terminate()
+                raise
+        return [arm for arm, went_well in zip(arms, well, strict=True) if not went_well]
+
+    def options(self, arm: Arm) -> dict[str, Any]:
+        """What its entry point is given."""
+        return self._shared | {"protocol": arm.protocol, "seed": arm.seed, "fold": arm.fold}
+
+    def _join(self) -> None:
+        """A thread has no run of its own: what it starts is to lie below the study's."""
+        import mlflow
+
+        mlflow.start_run(run_id=self._parent, log_system_metrics=False)
+
+    def _train(self, arm: Arm, arms: int, start: float) -> bool:
+        import mlflow
+
+        self._tell(arm, arms, start)
+        try:
+            mlflow.projects.run(
+                str(ROOT),
+                entry_point=arm.technique,
+                parameters=self.options(arm),
+                experiment_id=self.experiment_id,
+                env_manager="local",
+                run_name=str(arm),
+            )
+        except mlflow.exceptions.ExecutionException:
+            return False
+        finally:
+            with self._lock:
+                self._ended += 1
+        return True
+
+    def _tell(self, arm: Arm, arms: int, start: float) -> None:
+        with self._lock:
+            self._begun += 1
+            left = (time.monotonic() - start) / max(self._ended, 1) * (arms - self._ended)
+            said = f", about {left / 60:.0f} min left" if self._ended else ""
+            click.echo(f"=== run {self._begun} of {arms}: {arm}{said}")
+
+
+def train_all(arms: list[Arm], index: "Index", train: "Trainer", again: bool) -> list[Arm]:
     """Train what is not there yet; the arms that failed."""
     from leukemia import tracking
 
-    done = {} if again else tracking.finished(experiment_id)
-    keys = {
-        arm: planned(
-            arm.technique,
-            shared | {"protocol": arm.protocol, "seed": arm.seed, "fold": arm.fold},
-        ).key(index)
-        for arm in arms
-    }
+    done = {} if again else tracking.finished(train.experiment_id)
+    keys = {arm: planned(arm.technique, train.options(arm)).key(index) for arm in arms}
     there = [arm for arm in arms if keys[arm] in done]
     if there:
         click.echo(f"{len(there)} of {len(arms)} runs are there already; again=true repeats them")
-    missing = [arm for arm in arms if keys[arm] not in done]
-    return [arm for arm in _progress(missing) if not _train(arm, shared, experiment_id)]
+    return train([arm for arm in arms if keys[arm] not in done])
 
 
 def say_failed(failed: list[Arm]) -> None:
@@ -170,36 +239,6 @@ def say_failed(failed: list[Arm]) -> None:
         click.echo(f"Failed and not ranked: {arm} (see its run).", err=True)
     if failed:
         sys.exit(1)
-
-
-def _progress(arms: list[Arm]) -> Iterator[Arm]:
-    start = time.monotonic()
-    for done, arm in enumerate(arms):
-        spent = time.monotonic() - start
-        left = f", about {spent / done * (len(arms) - done) / 60:.0f} min left" if done else ""
-        click.echo(f"=== run {done + 1} of {len(arms)}: {arm}{left}")
-        yield arm
-
-
-def _train(arm: Arm, shared: dict[str, Any], experiment_id: str) -> bool:
-    """One arm as a run of its own project entry point and process."""
-    import mlflow
-
-    # The entry point's `python` must be the one that runs this, activated or not.
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    asked = {"protocol": arm.protocol, "seed": arm.seed, "fold": arm.fold}
-    try:
-        mlflow.projects.run(
-            str(ROOT),
-            entry_point=arm.technique,
-            parameters=shared | asked,
-            experiment_id=experiment_id,
-            env_manager="local",
-            run_name=str(arm),
-        )
-    except mlflow.exceptions.ExecutionException:
-        return False
-    return True
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from filelock import FileLock
 
 from leukemia.classifier import Classifier
 from leukemia.classifier import features as below_head
@@ -64,6 +65,11 @@ class Features:
         """
         if not self._path:
             return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._path.with_suffix(".lock")):  # else two runs compute the same
+            self._keep(images, progress)
+
+    def _keep(self, images: np.ndarray, progress: Callable[[float], None] | None) -> None:
         names = _names(images)
         kept = self._read(names)
         missing = np.flatnonzero([name not in kept for name in names])

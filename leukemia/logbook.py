@@ -38,6 +38,7 @@ from leukemia.evaluation.by_subject import by_subject
 from leukemia.evaluation.error_page import page
 from leukemia.evaluation.reading import SHORT
 from leukemia.experiment import Outcome, threads
+from leukemia.names import WORKERS
 from leukemia.plan import Experiment
 from leukemia.tracking import ERRORS, MODEL, PREDICTIONS, SUBJECTS
 
@@ -226,6 +227,7 @@ def _training_tags(experiment: Experiment) -> dict[str, str]:
         "cells": index.describe(),
         "protocol_line": experiment.protocol_line(),
         "synthetic_data": index.synthetic,
+        "workers": os.environ.get(WORKERS, "1"),
         **{name: str(value) for name, value in terms.items()},
     }
 

@@ -8,3 +8,5 @@ FOLDS = 5  # 80 % to learn from and 20 % to test, as in the thesis, section 3.3
 GAINS = ("possible", "sure", "any")
 # Kinds of leak that the audit finds and that a ranking can be told to overlook.
 LEAKS = ("identical", "alike", "subject", "made", "copies", "labels")
+# Environment of a run that a study started: how many runs shared the machine.
+WORKERS = "LEUKEMIA_WORKERS"

@@ -111,7 +111,7 @@ def rank(records: pd.DataFrame, tested: Mapping[str, Scored], metric: str = CHOI
     compared = compare(records, tested, list(table["arm"]), metric)
     table = _with_comparisons(table, compared)
     table.insert(0, "rank", range(1, len(table) + 1))
-    notes = tuple(filter(None, [uneven(records), ties(table)]))
+    notes = tuple(filter(None, [uneven(records), ties(table), shared(records)]))
     return Ranking(table, compared, metric, notes)
 
 
@@ -174,6 +174,17 @@ def ties(table: pd.DataFrame) -> str:
         f"TIE: on these test cells {table['arm'].iloc[0]} cannot be told apart from "
         f"{', '.join(tied)} (paired difference over subjects, p corrected by Holm not below "
         f"{LEVEL:g}); their order may be chance"
+    )
+
+
+def shared(records: pd.DataFrame) -> str:
+    """A warning where runs went side by side, else ""."""
+    at_a_time = sorted(set(records.get("workers", pd.Series(dtype=str)).fillna("1")), key=int)
+    if at_a_time in ([], ["1"]):
+        return ""
+    return (
+        f"COSTS: runs shared the machine ({' or '.join(at_a_time)} at a time): their seconds are "
+        f"longer than alone, and energy is that of all"
     )
 
 

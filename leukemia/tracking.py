@@ -170,6 +170,7 @@ def _begun(kind: str, name: str, unfinished: Path | None, nested: bool) -> Itera
     try:
         yield run
     except KeyboardInterrupt:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a study ends its runs that end already
         mlflow.end_run("KILLED")
         raise
     except BaseException as error:

@@ -95,6 +95,13 @@ def test_techniques_that_the_test_cells_cannot_tell_apart_are_tied() -> None:
     assert "2=" in as_text(found)
 
 
+def test_costs_of_runs_that_shared_the_machine_are_said_to_be() -> None:
+    alone = record("a", 0, 0.9)
+    assert not any("COSTS" in note for note in ranked(alone | {"workers": "1"}, alone).notes)
+    found = ranked(alone, record("b", 0, 0.8) | {"workers": "2"})
+    assert "COSTS: runs shared the machine (1 or 2 at a time)" in found.notes[-1]
+
+
 def test_techniques_that_differ_on_the_same_cells_are_not_tied() -> None:
     found = ranked(record("a", 0, 0.9), record("b", 0, 0.8), a=0.05, b=0.40)
     assert found.table["tie"].tolist() == [False, False]

@@ -5,6 +5,9 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -59,8 +62,9 @@ def sample(server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def study(server: str, sample: Path) -> str:
-    """What a study of all techniques on one seed and fold printed."""
-    return run_project("study", server, data=sample, seeds=0, test_folds=0, **QUICK).stdout
+    """What a study of all techniques on one seed and fold printed, two of them at a time."""
+    asked = {"data": sample, "seeds": 0, "test_folds": 0, "workers": 2}
+    return run_project("study", server, **asked, **QUICK).stdout
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +118,54 @@ def test_the_study_ranks_registers_and_names_what_it_measured(study: str) -> Non
     assert "intervals are over 7 test subjects" in table
     assert "Registered leukemia-classifier version 1, alias champion" in table
     assert "viewStateShareKey=ranking" in table
+
+
+def test_runs_that_went_two_at_a_time_lie_below_the_study_and_say_that_they_shared(
+    runs: dict[str, Run], study: str
+) -> None:
+    (parent,) = find("tags.kind = 'study'")
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
+    times = [(run.info.start_time, run.info.end_time) for run in runs.values()]
+    at_once = [sum(start <= moment < end for start, end in times) for moment, _ in times]
+    assert max(at_once) == 2
+    assert {run.data.tags["workers"] for run in runs.values()} == {"2"}
+    assert "Note: COSTS: runs shared the machine (2 at a time)" in study
+
+
+def test_a_run_alone_finds_what_it_found_beside_another(
+    server: str, sample: Path, runs: dict[str, Run], tmp_path: Path
+) -> None:
+    run_project("weighted", server, data=sample, **QUICK)
+    (alone,) = find("tags.technique = 'weighted' and tags.workers = '1'")
+    files = [
+        read(run, "predictions", tmp_path / run.info.run_id) for run in (alone, runs["weighted"])
+    ]
+    for side in ("train", "validation", "test"):
+        here, there = ((folder / f"{side}.csv").read_bytes() for folder in files)
+        assert here == there
+    mlflow.MlflowClient().set_tag(alone.info.run_id, "kind", "thrown away")
+
+
+def test_a_study_that_is_ended_ends_its_runs(server: str, sample: Path, study: str) -> None:
+    words = [word for key, value in QUICK.items() for word in (f"--{key}", str(value))]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "entrypoints.study", "--data", str(sample), "--seeds", "5,6,7",
+         "--test-folds", "0", "--techniques", "baseline", "--workers", "2", *words],
+        env=os.environ | {"MLFLOW_TRACKING_URI": server}, cwd=ROOT, stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while len(find("attributes.status = 'RUNNING' and tags.technique = 'baseline'")) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.strip().splitlines()[-1] == "interrupted; the run is marked as killed"
+    assert not find("attributes.status = 'RUNNING'")
+    assert len(find("tags.kind = 'train' and tags.technique = 'baseline' and "
+                    "attributes.status = 'KILLED'")) == 2  # fmt: skip
+    assert not find("tags.seed = '7'")  # the third was never begun
 
 
 @pytest.mark.parametrize("name", techniques.names())
@@ -489,9 +541,6 @@ def test_a_killed_run_does_not_stay_running_and_the_same_command_goes_on_with_it
     server: str, sample: Path, study: str
 ) -> None:
     import signal
-    import subprocess
-    import sys
-    import time
 
     given = {**QUICK, "gan_size": 32, "gan_epochs": 60, "gan": "modern"}
     words = [word for key, value in given.items() for word in (f"--{key}", str(value))]
