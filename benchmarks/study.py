@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--techniques", default=TECHNIQUES)
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--weights", default="none", help="of the ResNet-50")
+    parser.add_argument("--workers", type=int, default=1, help="runs of the study at a time")
     parser.add_argument("--who", default="both", choices=["ours", "notebooks", "both"])
     options = parser.parse_args()
     print("| cells | runs | notebooks s | ours s | times as fast |\n|---|---|---|---|---|")
@@ -61,7 +62,7 @@ def _ours(folder: Path, options: argparse.Namespace) -> float:
     _python("entrypoints.study", "--data", folder / "sample", "--techniques", options.techniques,
             "--seeds", options.seeds, "--folds", 3, "--test-folds", 0, "--budget", "quick",
             "--image-size", options.image_size, "--backbone-weights", options.weights,
-            **environment)  # fmt: skip
+            "--workers", options.workers, **environment)  # fmt: skip
     return time.perf_counter() - start
 
 

@@ -88,6 +88,8 @@ class TrainingSet:
 
     def part(self, rows: np.ndarray) -> "TrainingSet":
         """The cells at `rows` ((n,) bool) with their weights: what is left after a split."""
+        if rows.all():
+            return self  # not 2 GiB twice
         loss, draw = self.loss_weights, self.draw_weights
         size = self.epoch_size and round(self.epoch_size * rows.mean())
         return replace(

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -91,11 +92,18 @@ def run(
     )
     clock.note("balance")
     validation = cells.take(rows["validation"])
-    job = Job(balanced.training, validation, plan.batch_size, plan.seed, report, features)
+    final = Final(classifier, validation)
+    job = Job(
+        balanced.training, validation, plan.batch_size, plan.seed, report, features, final.scores
+    )
     history = fit(classifier, job, plan.schedule)
     clock.note("train")
-    judge = measuring(classifier.model, threads())
-    scored = {side: score(judge, cells.take(rows[side])) for side in SIDES}
+    scored = {
+        side: final.validation
+        if side == "validation"
+        else score(final.judge, cells.take(rows[side]))
+        for side in SIDES
+    }
     return Outcome(
         classifier,
         balanced.training,
@@ -103,7 +111,7 @@ def run(
         history,
         scored,
         read(scored, history, plan.sensitivity),
-        thesis_figures(experiment, judge, balanced),
+        thesis_figures(experiment, final.judge, balanced),
         clock.costs | {"peak_gib": peak_gib()},
     )
 
@@ -206,6 +214,28 @@ def thesis_figures(
         return {}
     pooled = {"train": balanced.training.cells, **balanced.held_out}
     return as_the_thesis_counts({side: score(judge, cells) for side, cells in pooled.items()})
+
+
+class Final:
+    """What the trained classifier says; not to be asked before it is trained."""
+
+    def __init__(self, classifier: Classifier, cells: Cells):
+        """cells: those for validation, which the last epoch and the outcome both look at."""
+        self._classifier, self._cells = classifier, cells
+
+    @cached_property
+    def judge(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Images to probabilities, as the figures of a run are measured."""
+        return measuring(self._classifier.model, threads())
+
+    @cached_property
+    def validation(self) -> Scored:
+        """The validation cells, looked at once."""
+        return score(self.judge, self._cells)
+
+    def scores(self) -> np.ndarray:
+        """Their probabilities."""
+        return self.validation.scores
 
 
 class Clock:

@@ -49,6 +49,8 @@ class Job:
     """What stays the same through both stages.
 
     features: gives what the frozen backbone does, and may have kept it; None: it is computed.
+    final: after the last epoch, gives the probabilities of the validation cells, so that who needs
+    them afterwards need not compute them again; None: they are computed as after any epoch.
     """
 
     training: TrainingSet
@@ -57,6 +59,7 @@ class Job:
     seed: int
     report: Report
     features: Callable[..., np.ndarray] | None = None
+    final: Callable[[], np.ndarray] | None = None
 
     @property
     def images(self) -> Inputs:
@@ -82,7 +85,7 @@ def fit(classifier: Classifier, job: Job, schedule: Schedule) -> History:
     model = thawed(classifier)
     if not classifier.pretrained:
         history = train(model, job.images, job, schedule.transfer, 1)
-    history += train(model, job.images, job, schedule.fine_tune, len(history) + 1)
+    history += train(model, job.images, job, schedule.fine_tune, len(history) + 1, job.final)
     return history
 
 
@@ -153,17 +156,35 @@ def thawed(classifier: Classifier) -> keras.Model:
     return model
 
 
-def train(model: keras.Model, inputs: Inputs, job: Job, stage: Stage, first: int) -> History:
+def train(
+    model: keras.Model,
+    inputs: Inputs,
+    job: Job,
+    stage: Stage,
+    first: int,
+    final: Callable[[], np.ndarray] | None = None,
+) -> History:
     """Train a compiled model for a stage's epochs, numbered from `first`; a row an epoch, as
-    `fit`."""
+    `fit`. final: gives the validation cells' probabilities after the last, as in `Job`."""
     model.optimizer.learning_rate = stage.learning_rate
+
+    def usual() -> np.ndarray:
+        return predict(model, inputs.validation)[:, 0]
+
+    last = first + stage.epochs - 1
     return [
-        _epoch(model, inputs, job, stage, epoch) for epoch in range(first, first + stage.epochs)
+        _epoch(model, inputs, job, stage, epoch, final if final and epoch == last else usual)
+        for epoch in range(first, last + 1)
     ]
 
 
 def _epoch(
-    model: keras.Model, inputs: Inputs, job: Job, stage: Stage, epoch: int
+    model: keras.Model,
+    inputs: Inputs,
+    job: Job,
+    stage: Stage,
+    epoch: int,
+    scores_now: Callable[[], np.ndarray],
 ) -> dict[str, float]:
     start = time.perf_counter()
     order = rows_of_epoch(job.training, job.seed, epoch)
@@ -176,7 +197,7 @@ def _epoch(
             f"training loss is {train['loss']} in epoch {epoch}: the weights have diverged; "
             f"use a lower learning rate (another budget) or other backbone weights"
         )
-    held_out = metrics(job.validation.labels, predict(model, inputs.validation)[:, 0])
+    held_out = metrics(job.validation.labels, scores_now())
     row = {
         **{f"train_{name}": value for name, value in train.items()},
         **{f"val_{name}": value for name, value in held_out.items()},

@@ -11,6 +11,7 @@ import tensorflow as tf
 from leukemia.cells import Cells, unchanged
 from leukemia.classifier import Spec, build
 from leukemia.errors import UserError
+from leukemia.evaluation.metrics import metrics
 from leukemia.report import silent
 from leukemia.schedule import Schedule, Stage
 from leukemia.training import Job, batches, fit, predict, rows_of_epoch, scores
@@ -186,6 +187,22 @@ def test_the_miniature_learns_an_easy_task(cells: Cells) -> None:
     assert history[-1]["train_loss"] < history[0]["train_loss"] / 2
     assert history[-1]["train_bal_acc"] > 0.9
     assert scores(classifier.model, easy.images).shape == (90,)
+
+
+def test_who_wants_the_final_answers_gives_the_last_epoch_its_own(cells: Cells) -> None:
+    classifier = build(MINIATURE, 0)
+    asked = []
+
+    def final() -> np.ndarray:
+        asked.append(scores(classifier.model, cells.images))
+        return asked[-1]
+
+    history = fit(classifier, Job(unchanged(cells), cells, 16, 0, silent, final=final), SHORT)
+    usual = trained(cells)[1]
+    assert [row["val_loss"] for row in history] == pytest.approx([row["val_loss"] for row in usual])
+    (last,) = asked  # once, and of the final network
+    assert np.array_equal(last, scores(classifier.model, cells.images))
+    assert history[-1]["val_auroc"] == metrics(cells.labels, last)["auroc"]
 
 
 def test_training_that_diverges_is_stopped_in_one_line(cells: Cells) -> None:
