@@ -21,6 +21,8 @@ REGISTERED = "leukemia-classifier"
 class Command(click.Command):
     """Ends with one line and exit code 1 on a user's mistake, 130 on an interrupt.
 
+    An interrupted run is KILLED; below `mlflow run`, MLflow then calls it FAILED.
+
     `mlflow run -P` passes a parameter on as it was typed, so --image_size is --image-size.
     """
 
@@ -42,7 +44,7 @@ class Command(click.Command):
                 f"the tracking server does not allow this: {said}"
             ) from error
         except KeyboardInterrupt:
-            click.echo("interrupted; the run is marked as killed", err=True)
+            click.echo("interrupted; the run keeps what it had logged", err=True)
             context.exit(130)
 
 
