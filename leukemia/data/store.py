@@ -193,8 +193,11 @@ def _bmp_window(image: Image.Image, file: BinaryIO, geometry: Geometry) -> np.nd
     below = image.height - top - geometry.crop  # its rows go from the bottom to the top
     file.seek(start + stride * below)
     rows = np.frombuffer(file.read(stride * geometry.crop), np.uint8).reshape(-1, stride)
-    pixels = rows[::-1, : 3 * image.width].reshape(geometry.crop, image.width, 3)
-    return np.ascontiguousarray(pixels[:, left : left + geometry.crop, ::-1])
+    blue_green_red = np.ascontiguousarray(rows[::-1, 3 * left : 3 * (left + geometry.crop)])
+    window = np.empty_like(blue_green_red)
+    for colour in range(3):  # a fifth of the time of turning all three round at once
+        window[:, colour::3] = blue_green_red[:, 2 - colour :: 3]
+    return window.reshape(geometry.crop, geometry.crop, 3)
 
 
 def _key(index: Index, geometry: Geometry) -> str:
