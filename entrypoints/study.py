@@ -216,9 +216,12 @@ class Trainer:
     def _tell(self, arm: Arm, arms: int, start: float) -> None:
         with self._lock:
             self._begun += 1
-            left = (time.monotonic() - start) / max(self._ended, 1) * (arms - self._ended)
-            said = f", about {left / 60:.0f} min left" if self._ended else ""
-            click.echo(f"=== run {self._begun} of {arms}: {arm}{said}")
+            done = self._ended + (self._begun - 1 - self._ended) / 2  # those that go on: half done
+            spent = time.monotonic() - start
+            left = (
+                f", about {spent / done * (arms - done) / 60:.0f} min left" if self._ended else ""
+            )
+            click.echo(f"=== run {self._begun} of {arms}: {arm}{left}")
 
 
 def train_all(arms: list[Arm], index: "Index", train: "Trainer", again: bool) -> list[Arm]:
