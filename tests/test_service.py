@@ -132,20 +132,6 @@ def test_runs_that_went_two_at_a_time_lie_below_the_study_and_say_that_they_shar
     assert "Note: COSTS: runs shared the machine (2 at a time)" in study
 
 
-def test_a_run_alone_finds_what_it_found_beside_another(
-    server: str, sample: Path, runs: dict[str, Run], tmp_path: Path
-) -> None:
-    run_project("weighted", server, data=sample, **QUICK)
-    (alone,) = find("tags.technique = 'weighted' and tags.workers = '1'")
-    files = [
-        read(run, "predictions", tmp_path / run.info.run_id) for run in (alone, runs["weighted"])
-    ]
-    for side in ("train", "validation", "test"):
-        here, there = ((folder / f"{side}.csv").read_bytes() for folder in files)
-        assert here == there
-    mlflow.MlflowClient().set_tag(alone.info.run_id, "kind", "thrown away")
-
-
 def test_a_study_that_is_ended_ends_its_runs(server: str, sample: Path, study: str) -> None:
     words = [word for key, value in QUICK.items() for word in (f"--{key}", str(value))]
     process = subprocess.Popen(
@@ -362,14 +348,17 @@ def test_a_trained_generator_is_used_again_on_the_same_split_only(
     mlflow.MlflowClient().set_tag(latest.info.run_id, "kind", "thrown away")
 
 
-def test_the_same_seed_gives_the_same_figures(
-    server: str, sample: Path, runs: dict[str, Run]
+def test_the_same_seed_gives_the_same_figures_alone_or_beside_another_run(
+    server: str, sample: Path, runs: dict[str, Run], tmp_path: Path
 ) -> None:
     run_project("weighted", server, data=sample, seed=0, **QUICK)
-    again = find("tags.technique = 'weighted' and tags.kind = 'train'")[0]
-    assert again.info.run_id != runs["weighted"].info.run_id
+    again, before = find("tags.technique = 'weighted' and tags.kind = 'train'")[0], runs["weighted"]
+    assert again.info.run_id != before.info.run_id
+    assert (again.data.tags["workers"], before.data.tags["workers"]) == ("1", "2")
     for metric in (*(f"test_{name}" for name in NAMES), "val_bal_acc", "train_loss"):
-        assert again.data.metrics[metric] == runs["weighted"].data.metrics[metric]
+        assert again.data.metrics[metric] == before.data.metrics[metric]
+    alone, beside = (predictions(run, tmp_path / run.info.run_id) for run in (again, before))
+    pd.testing.assert_frame_equal(alone, beside)
 
 
 def test_ranking_again_renews_the_summaries(server: str, study: str) -> None:

@@ -244,6 +244,8 @@ def test_the_page_shows_each_cell_with_probability_heat_map_and_card(
 
 
 def test_the_page_is_used_with_the_keyboard_alone(page, store: Path) -> None:
+    choosers: list[Any] = []
+    page.on("filechooser", choosers.append)  # now: Chromium takes a moment to hand them over
     reached = []
     for _ in range(3):
         page.keyboard.press("Tab")
@@ -255,9 +257,12 @@ def test_the_page_is_used_with_the_keyboard_alone(page, store: Path) -> None:
     page.keyboard.press("Space")
     assert not page.locator("#heat").is_checked()
     page.keyboard.press("Shift+Tab")
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
-    chooser.value.set_files(sorted((store / "cells").glob("*.png"))[:2])
+    assert page.evaluate("document.activeElement.id") == "files"
+    page.keyboard.press("Enter")
+    deadline = time.monotonic() + 30
+    while not choosers and time.monotonic() < deadline:
+        page.wait_for_timeout(100)
+    choosers[0].set_files(sorted((store / "cells").glob("*.png"))[:2])
     page.locator("#answers li").nth(1).wait_for(timeout=60_000)
     assert page.locator("#answers img").evaluate_all(LOADED) == 2  # without heat maps
 
