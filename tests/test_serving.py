@@ -247,7 +247,8 @@ def test_the_page_shows_each_cell_with_probability_heat_map_and_card(
 
 def test_the_page_is_used_with_the_keyboard_alone(page, store: Path) -> None:
     choosers: list[Any] = []
-    page.on("filechooser", choosers.append)  # now: Chromium takes a moment to hand them over
+    # Asked for now, since Chromium takes a moment to hand them over.
+    page.on("filechooser", lambda chooser: choosers.append(chooser))
     reached = []
     for _ in range(3):
         page.keyboard.press("Tab")
