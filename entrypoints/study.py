@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,7 +180,8 @@ class Trainer:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for child in psutil.Process().children(recursive=True):
-                    child.terminate()
+                    with suppress(psutil.NoSuchProcess):  # Ctrl-C reaches them too
+                        child.terminate()
                 raise
         return [arm for arm, went_well in zip(arms, well, strict=True) if not went_well]
 
