@@ -152,7 +152,8 @@ def started_run(
     Raises:
         UserError: another process is at the same run.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _interrupt)
     with _sole(unfinished):
         with _begun(kind, name, unfinished, nested) as run:
             yield run
@@ -170,7 +171,6 @@ def _begun(kind: str, name: str, unfinished: Path | None, nested: bool) -> Itera
     try:
         yield run
     except KeyboardInterrupt:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a study ends its runs that end already
         mlflow.end_run("KILLED")
         raise
     except BaseException as error:
@@ -367,6 +367,8 @@ def _files(listing: Callable[[str], list[FileInfo]], folder: str = "") -> dict[s
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    # A study ends its runs, which Ctrl-C may have reached already: what ends is not ended twice.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
