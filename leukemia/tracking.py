@@ -368,7 +368,8 @@ def _files(listing: Callable[[str], list[FileInfo]], folder: str = "") -> dict[s
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     # A study ends its runs, which Ctrl-C may have reached already: what ends is not ended twice.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Not SIG_IGN: of a signal that came at the same time Python would print an error.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
     raise KeyboardInterrupt
 
 
