@@ -21,7 +21,7 @@ from leukemia.provenance import processor
 
 JOBS = ["stage_one", "fine_tune", "fine_tune_fixed", "inference", "adasyn", "adasyn_thesis",
         "augmentation", "gan_step", "decoding", "tracking", "one_cell", "memory",
-        "startup"]  # fmt: skip
+        "startup", "study"]  # fmt: skip
 TOLD = ["tensorflow", "keras", "openvino", "mlflow", "imbalanced-learn", "numpy"]
 OF_PEERS = ["torch", "torchvision"]
 

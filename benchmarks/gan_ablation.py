@@ -105,7 +105,7 @@ def reviewer_of(options: argparse.Namespace) -> tuple[Reviewer, np.ndarray]:
     cells = replace(cells, subjects=subjects)
     rows = split(index, subjects, "subject", 0, 0, 3).rows
     of_class = {side: rows[side][cells.labels[rows[side]] == cells.minority()] for side in rows}
-    learned, unseen = (cells.take(of_class[side]) for side in ("train", "validation"))
+    learned, unseen = (cells.take(of_class[side]).loaded() for side in ("train", "validation"))
     classifier = build(Spec(weights=options.weights, size=options.image_size), 0)
     below_head = features(classifier)
     others = cells.take(rows["train"][cells.labels[rows["train"]] != cells.minority()])
@@ -117,7 +117,7 @@ def reviewer_of(options: argparse.Namespace) -> tuple[Reviewer, np.ndarray]:
         f"{len(unseen)} unseen cells of {len(set(unseen.subjects))} subjects; {index.describe()}; "
         f"{classifier.note}.",
     )
-    return reviewer, others.images
+    return reviewer, np.asarray(others.images)
 
 
 def row(

@@ -49,7 +49,8 @@ def main() -> None:
         called = model.predict(images[rows["test"]], batch_size=BATCH, verbose=0)[:, 0] >= 0.5
         right = called == labels[rows["test"]]
         of_class = [right[labels[rows["test"]] == label].mean() for label in (0, 1)]
-        print(json.dumps({"seed": seed, "trained_on": len(x), "bal_acc": float(np.mean(of_class))}))
+        told = {side: len(rows[side]) for side in ("train", "test")}
+        print(json.dumps({"seed": seed, **told, "bal_acc": float(np.mean(of_class))}), flush=True)
 
 
 def load(path: Path, size: int) -> np.ndarray:

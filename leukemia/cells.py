@@ -1,11 +1,13 @@
 """The two values that flow through every experiment: cells, and what a technique makes of them."""
 
 import hashlib
-import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
+
+from leukemia.images import LazyImages, lazy
 
 POSITIVE = 1  # the sought class: ALL in C-NMC 2019
 NEGATIVE = 0
@@ -15,7 +17,8 @@ NEGATIVE = 0
 class Cells:
     """Images of single cells with what is known of each.
 
-    images: (n, H, W, 3) uint8, RGB.
+    images: (n, H, W, 3) uint8, RGB; of cells that were taken from others a stand-in for such an
+        array, which is to be indexed, gone through, or made an array by `np.asarray`.
     labels: (n,) int8, 1 for the positive (sought) class, 0 for the other.
     subjects: (n,) str, the person (or smear) that the cell was taken from.
     origin: (n,) str, the file that the cell was read from, or `made:TECHNIQUE`.
@@ -30,10 +33,13 @@ class Cells:
         return len(self.labels)
 
     def take(self, rows: np.ndarray) -> "Cells":
-        """The cells at `rows` ((m,) int, or (n,) bool), in that order; images are copied."""
-        images = self.images[rows]
-        _let_go(self.images)
+        """The cells at `rows` ((m,) int, or (n,) bool), in that order; images are not copied."""
+        images = _as_array(lazy(self.images).chosen(rows))
         return Cells(images, self.labels[rows], self.subjects[rows], self.origin[rows])
+
+    def loaded(self) -> "Cells":
+        """The same cells, their images in an array in memory."""
+        return replace(self, images=np.asarray(self.images))
 
     def counts(self) -> tuple[int, int]:
         """Number of (negative, positive) cells."""
@@ -88,8 +94,6 @@ class TrainingSet:
 
     def part(self, rows: np.ndarray) -> "TrainingSet":
         """The cells at `rows` ((n,) bool) with their weights: what is left after a split."""
-        if rows.all():
-            return self  # not 2 GiB twice
         loss, draw = self.loss_weights, self.draw_weights
         size = self.epoch_size and round(self.epoch_size * rows.mean())
         return replace(
@@ -125,7 +129,7 @@ def with_made(
     """
     made = np.full(len(images), f"made:{maker}")
     cells = Cells(
-        np.concatenate([train.images, images]),
+        _as_array(lazy(train.images).followed_by(lazy(images))),
         np.concatenate([train.labels, np.full(len(images), train.minority(), train.labels.dtype)]),
         np.concatenate([train.subjects, made]),
         np.concatenate([train.origin, made]),
@@ -141,7 +145,6 @@ def with_made(
     )
 
 
-def _let_go(images: np.ndarray) -> None:
-    """Let the system have the pages of a mapped file that were read into this process."""
-    if isinstance(images, np.memmap) and images.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
-        images._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+def _as_array(images: LazyImages) -> np.ndarray:
+    """Whoever is given cells uses their images as an array."""
+    return cast(np.ndarray, images)

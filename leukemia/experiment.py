@@ -143,7 +143,7 @@ def features_of(
     features = Features(classifier, threads(), cache)
     for side in SIDES[:2]:
         features.keep(
-            cells.images[experiment.split.rows[side]],
+            cells.take(experiment.split.rows[side]).images,
             lambda done: report(1, {"epoch_done": done}),
         )
     return features

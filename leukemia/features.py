@@ -9,6 +9,7 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from filelock import FileLock
 from leukemia.classifier import Classifier
 from leukemia.classifier import features as below_head
 from leukemia.errors import UserError
-from leukemia.training import predict
+from leukemia.inference import engine, exact
+from leukemia.training import in_batches
 
 AT_ONCE = 512  # cells between two writes: what a kill loses at most
 WAIT_S = 60.0  # for another run that is writing
@@ -28,14 +30,15 @@ WAIT_S = 60.0  # for another run that is writing
 class Features:
     """Images (n, S, S, 3) uint8 to pooled features (n, c) float32.
 
-    The same numbers as the network gives, whether they were kept or are computed now: it is
-    always given whole batches, and what another run has kept came from as many threads.
+    The same numbers as the network gives in float32, to 1e-5, and the very same whether they were
+    kept or are computed now: it is always given whole batches, and what another run has kept came
+    from as many threads.
     """
 
     def __init__(self, classifier: Classifier, threads: int, cache: Path | None = None):
         """cache: the folder where features are kept; None, or a network from scratch, which is
         another one each time: they are not."""
-        self._model = below_head(classifier)
+        self._model, self._threads = below_head(classifier), threads
         self._path = None
         if cache and classifier.pretrained:
             self._path = cache / "features" / f"{_mark(classifier, threads)}.sqlite"
@@ -48,14 +51,18 @@ class Features:
         kept = self._read(names) if names else {}
         missing = np.flatnonzero([name not in kept for name in names]) if names else None
         if missing is None or len(missing) == len(images):
-            return predict(self._model, images, progress)
+            return in_batches(self._network, images, progress)
         found = np.empty((len(images), self._model.output_shape[-1]), np.float32)
         for row, name in enumerate(names):
             if name in kept:
                 found[row] = np.frombuffer(kept[name], np.float32)
         if len(missing):
-            found[missing] = predict(self._model, images[missing], progress)
+            found[missing] = in_batches(self._network, images[missing], progress)
         return found
+
+    @cached_property
+    def _network(self) -> Callable[[np.ndarray], np.ndarray]:
+        return exact(self._model, self._threads)
 
     def keep(self, images: np.ndarray, progress: Callable[[float], None] | None = None) -> None:
         """Compute and keep what is not there yet; killed, it goes on where it was.
@@ -75,7 +82,7 @@ class Features:
         missing = np.flatnonzero([name not in kept for name in names])
         for start in range(0, len(missing), AT_ONCE):
             rows = missing[start : start + AT_ONCE]
-            found = predict(self._model, images[rows])
+            found = in_batches(self._network, images[rows])
             with self._opened() as base:
                 base.executemany(
                     "INSERT OR IGNORE INTO features VALUES (?, ?)",
@@ -121,6 +128,7 @@ def _mark(classifier: Classifier, threads: int) -> str:
     told = [
         version("tensorflow"),
         keras.__version__,
+        engine(),
         threads,
         spec.backbone,
         spec.scaling,

@@ -1,16 +1,14 @@
-"""A trained classifier compiled for this machine's processor: several times as fast as Keras.
-
-OpenVINO converts it when it is needed, so nothing but the Keras model is stored.
-"""
+"""A network compiled for this machine's processor: several times as fast as Keras."""
 
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from leukemia.compiled import HINTS, openvino
+from leukemia.compiled import Network
 from leukemia.precision import settled
 from leukemia.training import scores
 
@@ -26,17 +24,8 @@ class Compiled:
     """
 
     def __init__(self, model: keras.Model, precision: str, threads: int = 0):
-        """Takes seconds: worth it from some hundred cells on, or in a server.
-
-        threads: to compute with, 0 for as many as there are cores.
-        """
-        package = openvino()
-        converted = package.convert_model(keras.Model(model.inputs, model.outputs))
-        self._model = package.Core().compile_model(
-            converted,
-            "CPU",
-            {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": threads},
-        )
+        """As of `Network`."""
+        self._network = Network(model, precision, threads)
 
     def __call__(
         self, images: np.ndarray, progress: Callable[[float], None] | None = None
@@ -44,14 +33,24 @@ class Compiled:
         """Batch by batch; `progress` is told the fraction done."""
         found = np.empty(len(images), np.float32)
         for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
-            found[start : start + BATCH] = self._model(np.ascontiguousarray(batch))[0][:, 0]
+            found[start : start + BATCH] = self._network(images[start : start + BATCH])[:, 0]
             if progress:
                 progress(min(1.0, (start + BATCH) / len(images)))
         return found
 
 
 Judge = Callable[[np.ndarray], np.ndarray]
+
+
+def exact(model: keras.Model, threads: int = 0) -> Callable[[np.ndarray], np.ndarray]:
+    """A batch (n, ...) to the model's answers (n, ...) in float32; on a GPU by Keras."""
+    return model.predict_on_batch if _gpu() else Network(model, "float32", threads)
+
+
+def engine() -> str:
+    """What computes them, and its version."""
+    name = "keras" if _gpu() else "openvino"
+    return f"{name} {version(name)}"
 
 
 def measuring(model: keras.Model, threads: int = 0) -> Judge:
@@ -67,13 +66,13 @@ def serving(model: keras.Model, threshold: float) -> Judge:
     """
     if _gpu() or settled("auto") == "float32":
         return measuring(model)
-    quick, exact = Compiled(model, "bfloat16"), Compiled(model, "float32")
+    quick, slow = Compiled(model, "bfloat16"), Compiled(model, "float32")
 
     def judge(images: np.ndarray) -> np.ndarray:
         found = quick(images)
         near = np.abs(found - threshold) < UNSURE
         if near.any():
-            found[near] = exact(images[near])
+            found[near] = slow(images[near])
         return found
 
     return judge

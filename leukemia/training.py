@@ -93,11 +93,20 @@ def predict(
     model: keras.Model, images: np.ndarray, progress: Callable[[float], None] | None = None
 ) -> np.ndarray:
     """The model's outputs for (n, S, S, 3) uint8, in order: (n, ...) float32."""
+    return in_batches(model.predict_on_batch, images, progress)
+
+
+def in_batches(
+    answer: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    progress: Callable[[float], None] | None = None,
+) -> np.ndarray:
+    """The answers (n, ...) to images (n, S, S, 3) uint8, asked for in batches of equal size:
+    another size would build a graph anew (seconds for ResNet-50), and round otherwise."""
     outputs = []
     for start in range(0, len(images), PREDICT_BATCH):
-        # A last batch of another size would build the graph anew: seconds for ResNet-50.
         rows = np.arange(start, start + PREDICT_BATCH).clip(max=len(images) - 1)
-        outputs.append(model.predict_on_batch(images[rows]))
+        outputs.append(answer(images[rows]))
         if progress:
             progress(min(1.0, (start + PREDICT_BATCH) / len(images)))
     return np.concatenate(outputs)[: len(images)]

@@ -199,7 +199,9 @@ def test_who_wants_the_final_answers_gives_the_last_epoch_its_own(cells: Cells) 
 
     history = fit(classifier, Job(unchanged(cells), cells, 16, 0, silent, final=final), SHORT)
     usual = trained(cells)[1]
-    assert [row["val_loss"] for row in history] == pytest.approx([row["val_loss"] for row in usual])
+    lost, expected = ([row["val_loss"] for row in rows] for rows in (history, usual))
+    assert lost[:-1] == pytest.approx(expected[:-1])
+    assert lost[-1] == pytest.approx(expected[-1], abs=0.02)  # in float32, where those are bfloat16
     (last,) = asked  # once, and of the final network
     assert np.array_equal(last, scores(classifier.model, cells.images))
     assert history[-1]["val_auroc"] == metrics(cells.labels, last)["auroc"]

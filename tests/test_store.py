@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 
@@ -154,16 +153,3 @@ def test_a_bmp_cut_anywhere_is_refused(tmp_path: Path, missing: int) -> None:
     (tmp_path / "a.bmp").write_bytes(whole[:-missing])
     with pytest.raises(UserError, match="not a whole image"):
         read_image(tmp_path / "a.bmp", Geometry(33))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux which pages a process holds")
-def test_cells_that_were_taken_out_of_a_file_are_held_once(tmp_path: Path) -> None:
-    drawn = np.random.default_rng(0).integers(0, 256, (400, 100, 100, 3), np.uint8)
-    np.save(tmp_path / "cells.npy", drawn)
-    images = np.load(tmp_path / "cells.npy", mmap_mode="r")
-    names = np.full(len(images), "x")
-    taken = Cells(images, np.zeros(len(images), np.int8), names, names).take(np.arange(400))
-    (file,) = (m for m in psutil.Process().memory_maps() if m.path.endswith("cells.npy"))
-    assert file.rss < drawn.nbytes / 10
-    assert (taken.images == drawn).all()
-    assert (images[7] == drawn[7]).all()

@@ -61,7 +61,7 @@ def latent(n: int, length: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, length), np.float32)
 
 
-def paint(generator: keras.Model, vectors: np.ndarray, batch_size: int = 64) -> np.ndarray:
+def paint(generator: keras.Model, vectors: np.ndarray, batch_size: int = 32) -> np.ndarray:
     """Images (n, S, S, 3) uint8 from latent vectors (n, length)."""
     made = np.empty((len(vectors), *generator.output_shape[1:]), np.uint8)
     for start in range(0, len(vectors), batch_size):

@@ -16,7 +16,7 @@ METRICS = ("gan_g_loss", "gan_d_loss", "gan_d_real", "gan_d_fake")
 STEEPEST = 30.0  # where the discriminator is surer than exp(-30), the generator is told less
 
 # step(images, rows, number) -> (4,) float32, in the order of METRICS
-Step = Callable[[tf.Tensor, np.ndarray, np.int64], tf.Tensor]
+Step = Callable[[np.ndarray, np.ndarray, np.int64], tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,20 @@ def players(plan: Plan, seed: int) -> Players:
     )
 
 
-def compiled(of: Players, plan: Plan, batch_size: int, seed: int, wanted: int = 0) -> Step:
+def compiled(of: Players, plan: Plan, batch_size: int, seed: int) -> Step:
     """The step as one graph: every draw in it is a function of `seed` and the step's number.
 
-    Its images are (n, size, size, 3) uint8 on the device, `rows` (batch_size,) of them are used.
-    Of a conditional plan the first `wanted` images are of the first kind.
+    It is given images (batch_size, size, size, 3) uint8, which of them are of the second kind
+    (batch_size,) bool (to a plan that is not conditional: nothing), and its number.
     """
     turn = _shared if plan.shared else _together if plan.merged else _apart
     loss = _Loss(plan)
 
     # Not jit_compile: XLA makes these convolutions 3 to 4 times slower on a CPU.
     @tf.function
-    def step(images: tf.Tensor, rows: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-        kinds = tf.cast(rows >= wanted, tf.int32)
-        draw = _Draws(plan, batch_size, seed, number, kinds)
-        real = tf.cast(tf.gather(images, rows), tf.float32) / 127.5 - 1
+    def step(images: tf.Tensor, second: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        draw = _Draws(plan, batch_size, seed, number, tf.cast(second, tf.int32))
+        real = tf.cast(images, tf.float32) / 127.5 - 1
         values = turn(of, loss, real, draw)
         if plan.ema:
             _follow(of, plan.ema, number)

@@ -156,10 +156,9 @@ class _Course:
 
     def run(self) -> Trained:
         """Go on to the last epoch."""
-        step = compiled(self._players, self._plan, self._batch_size, self._seed, self._wanted)
-        on_device = tf.constant(self._images)
+        step = compiled(self._players, self._plan, self._batch_size, self._seed)
         for epoch in range(self._progress.epoch + 1, self._plan.epochs + 1):
-            self._train_epoch(step, on_device, epoch)
+            self._train_epoch(step, epoch)
             if epoch in self._looks:
                 self._look(epoch)
             self._progress.epoch = epoch
@@ -181,14 +180,15 @@ class _Course:
             self._report(epoch, {**values, **shown})
         return progress
 
-    def _train_epoch(self, step: Step, images: tf.Tensor, epoch: int) -> None:
+    def _train_epoch(self, step: Step, epoch: int) -> None:
         start = time.perf_counter()
         order = self._order(epoch)
         steps = len(order) // self._batch_size
         losses: list[np.ndarray] = []
         waiting: list[tf.Tensor] = []
         for number, rows in enumerate(np.split(order[: steps * self._batch_size], steps)):
-            waiting.append(step(images, rows, np.int64((epoch - 1) * steps + number)))
+            place = np.int64((epoch - 1) * steps + number)
+            waiting.append(step(self._images[rows], rows >= self._wanted, place))
             if len(waiting) == STEPS_A_READ or number == steps - 1:
                 losses.append(tf.stack(waiting).numpy())
                 waiting = []

@@ -58,7 +58,7 @@ def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet
     if train.shortage() == 0:
         return unchanged(train)
     made, parents = adasyn_samples(
-        train.images, train.labels, train.minority(), settings.n_neighbors, seed, done
+        np.asarray(train.images), train.labels, train.minority(), settings.n_neighbors, seed, done
     )
     return with_made(train, made, "adasyn", parents)
 

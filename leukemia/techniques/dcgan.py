@@ -24,7 +24,9 @@ from leukemia.schedule import Schedule, Stage
 from leukemia.techniques import Workshop, setting
 
 if TYPE_CHECKING:
-    from leukemia.gan.review import Reviewer
+    import numpy as np
+
+    from leukemia.gan.review import Review, Reviewer
     from leukemia.gan.training import Trained
 
 AS_THESIS = {"gan": "thesis"}
@@ -118,10 +120,26 @@ def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet
     """
     if train.shortage() == 0:
         return unchanged(train)
+    made, review, files = _made(train, settings, workshop)
+    return with_made(
+        train,
+        made,
+        "dcgan",
+        figures=review.figures,
+        copied=review.refusal,
+        files=files | review.files,
+    )
+
+
+def _made(
+    train: Cells, settings: Settings, workshop: Workshop
+) -> "tuple[np.ndarray, Review, dict[str, bytes]]":
+    """Images (m, H, W, 3) uint8 of new cells without the copies, what was found of them and of
+    the copies, and the generator's files."""
     from leukemia.gan import kept, pictures
 
     rarer = train.minority()
-    cells = train.take(train.labels == rarer)
+    cells = train.take(train.labels == rarer).loaded()
     reviewer = _reviewer(cells, rarer, settings, workshop)
     training_seed, making_seed = workshop.rng.integers(2**31, size=2).tolist()
     discriminator = None
@@ -134,21 +152,14 @@ def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet
         kept.generator(files), train.shortage(), making_seed, train.images.shape[1:3]
     )
     review = reviewer.review(made, discriminator, making_seed)
-    return with_made(
-        train,
-        made[~review.copies],
-        "dcgan",
-        figures=review.figures,
-        copied=review.refusal,
-        files=files | review.files,
-    )
+    return made[~review.copies] if review.copies.any() else made, review, files
 
 
 def _reviewer(cells: Cells, rarer: int, settings: Settings, workshop: Workshop) -> "Reviewer":
     """Measures made cells against the validation cells of the rarer class."""
     from leukemia.gan.review import Images, Reviewer, pixels
 
-    unseen = workshop.unseen and workshop.unseen.take(workshop.unseen.labels == rarer)
+    unseen = workshop.unseen and workshop.unseen.take(workshop.unseen.labels == rarer).loaded()
     apart = unseen is not None and len(unseen) > 1
     real = (
         f"{len(unseen)} validation cells of the rarer class, which did not train the GAN"
