@@ -140,6 +140,6 @@ JOB = Job(
         "features from disk": Contender("later"),
     },
     (Goal("features once", "Keras fit, trainable=False", 0.7 * EPOCHS),),
-    3,
+    5,
     check,
 )

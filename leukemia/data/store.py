@@ -10,7 +10,6 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +19,7 @@ from filelock import FileLock
 from PIL import Image, ImageFile
 
 from leukemia.cells import Cells
+from leukemia.data.files import in_threads
 from leukemia.data.index import Index
 from leukemia.errors import UserError
 
@@ -213,9 +213,9 @@ def _build(
     folder = Path(tempfile.mkdtemp(dir=target.parent, prefix="building-"))
     try:
         head = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        with ThreadPoolExecutor(os.cpu_count()) as pool, (folder / "pixels.npy").open("wb") as file:
+        read = in_threads(lambda path: read_image(path, geometry, index.size), index.paths)
+        with (folder / "pixels.npy").open("wb") as file:
             np.lib.format.write_array_header_1_0(file, head)
-            read = pool.map(lambda path: read_image(path, geometry, index.size), index.paths)
             for row, image in enumerate(read, 1):
                 file.write(image.data)  # a map would cost a page fault for each 4 KB
                 progress(row, len(index.frame))
