@@ -77,23 +77,32 @@ def _rows(record: dict[str, Any]) -> list[str]:
     peer = next(iter(record["seconds"]))
     for name, seconds in record["seconds"].items():
         median = statistics.median(seconds)
-        goals = [
-            f"{goal['times']:g} of {goal['peer']}: "
-            f"{goal['reached']:.2f}{'' if goal['reached'] >= goal['times'] else ', FALLS SHORT'}"
-            for goal in record["goals"]
-            if goal["ours"] == name
-        ]
+        goals = [_goal(goal, peer) for goal in record["goals"] if goal["ours"] == name]
         precision = record["precision"].get(name)
         share = "-"
         if precision:
             share = f"{record['work'][name] / median / record['ceilings'][precision]:.0%}"
+        times = f"{harness.ratio(record['seconds'], name, peer):.2f}" if record["goals"] else "-"
         rows.append(
-            f"| {title} | {name} | {median:.3g} | {min(seconds):.3g} to {max(seconds):.3g} | "
-            f"{harness.ratio(record['seconds'], name, peer):.2f} | {'; '.join(goals) or '-'} | "
+            f"| {title} | {name} | {_digits(median)} | {_digits(min(seconds))} to "
+            f"{_digits(max(seconds))} | {times} | {'; '.join(goals) or '-'} | "
             f"{share} | {record['peak_gib'][name]:.2f} |"
         )
         title = ""
     return rows
+
+
+def _goal(goal: dict[str, Any], peer: str) -> str:
+    """The goal, beside the times as fast as `peer`; what was reached against another is said."""
+    told = f"{goal['times']:g}"
+    if goal["peer"] != peer:
+        told += f" times {goal['peer']}: {goal['reached']:.2f}"
+    return told if goal["reached"] >= goal["times"] else f"{told}, **falls short**"
+
+
+def _digits(seconds: float) -> str:
+    """Three, or all that stand before the point."""
+    return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.3g}"
 
 
 def machine() -> str:

@@ -8,6 +8,7 @@ same, the times say what they say.
 """
 
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -19,6 +20,8 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from leukemia.memory import peak_gib
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / ".venv-bench" / "bin" / "python"  # peers that the product does not depend on
@@ -120,6 +123,7 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},  # else its news bury the times
         )
         self._answer()
 
@@ -172,11 +176,8 @@ def _work(module: str, prepare: str, folder: Path) -> None:
         if isinstance(plain, dict) and "seconds" in plain:  # a part of it, or many at once
             seconds = plain["seconds"]
         print("@" + json.dumps({"seconds": seconds, "came": plain}), flush=True)
-    peak = max(
-        resource.getrusage(who).ru_maxrss
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    print("@" + json.dumps({"peak_gib": peak / 2**20}), flush=True)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    print("@" + json.dumps({"peak_gib": max(peak_gib(), children)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """One experiment: cells -> technique -> audit -> classifier -> evaluation -> Outcome."""
 
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from leukemia.evaluation.reading import Reading, read
 from leukemia.evaluation.scored import Scored
 from leukemia.features import Features
 from leukemia.inference import measuring
+from leukemia.memory import peak_gib
 from leukemia.plan import Experiment, Plan
 from leukemia.protocol import SIDES, sides_of_made
 from leukemia.report import Report
@@ -251,12 +250,6 @@ class Clock:
         self.costs[f"{step}_s"] = now[0] - self._then[0]
         self.costs[f"{step}_wh"] = energy.watt_hours(self._then[1], now[1])
         self._then = now
-
-
-def peak_gib() -> float:
-    """The largest resident memory of this process so far, GiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
 
 
 def threads() -> int:

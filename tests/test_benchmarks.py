@@ -20,12 +20,21 @@ def record(**changed: object) -> dict:
 def test_a_row_has_median_range_ratio_share_of_the_ceiling_and_memory() -> None:
     rows = [line for line in table([record()]).splitlines() if line.startswith("| ")]
     assert "| Toy | peer | 4 | 3 to 5 | 1.00 | - | - | 1.00 |" in rows
-    assert "|  | ours | 2 | 1 to 3 | 2.00 | 3 of peer: 2.00, FALLS SHORT | 50% | 0.50 |" in rows
+    assert "|  | ours | 2 | 1 to 3 | 2.00 | 3, **falls short** | 50% | 0.50 |" in rows
 
 
 def test_a_goal_that_is_reached_does_not_fall_short() -> None:
     goal = {"ours": "ours", "peer": "peer", "times": 1.5, "reached": 2.0}
-    assert "FALLS SHORT" not in table([record(goals=[goal])])
+    assert "falls short" not in table([record(goals=[goal])])
+
+
+def test_against_a_second_peer_it_is_said_what_was_reached() -> None:
+    goal = {"ours": "ours", "peer": "another", "times": 1.5, "reached": 1.25}
+    assert "| 1.5 times another: 1.25, **falls short** |" in table([record(goals=[goal])])
+
+
+def test_without_a_goal_nothing_is_compared() -> None:
+    assert "|  | ours | 2 | 1 to 3 | - | - | 50% | 0.50 |" in table([record(goals=[])])
 
 
 def test_other_work_is_named_and_not_compared() -> None:
