@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import click
 
@@ -16,6 +16,9 @@ from leukemia.schedule import BUDGETS
 
 CHAMPION = "models:/leukemia-classifier@champion"
 REGISTERED = "leukemia-classifier"
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 class Command(click.Command):
@@ -198,26 +201,32 @@ def cache() -> Path:
     return Path(os.environ.get("LEUKEMIA_CACHE") or ROOT / ".cache")
 
 
-def quietly(function: Callable) -> Callable:
-    """Keep what TensorFlow says of its build and of missing GPUs off the user's screen.
+def quietly(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Load TensorFlow first, and keep what it says of its build and of missing GPUs off the
+    user's screen.
 
     It writes that before its own log level counts, so only closing the stream helps.
     """
 
     @wraps(function)
-    def quiet(*words: Any, **options: Any) -> Any:
+    def quiet(*words: Given.args, **options: Given.kwargs) -> Result:
         """Load TensorFlow unheard, then go on."""
-        sys.stderr.flush()
-        kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, 2)
-        try:
-            import tensorflow as tf
-
-            tf.config.list_logical_devices()
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nothing)
+        if "tensorflow" not in sys.modules:
+            _load_tensorflow()
         return function(*words, **options)
 
     return quiet
+
+
+def _load_tensorflow() -> None:
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from entrypoints.command import EXPERIMENT, GAIN, METRIC, MODEL, WAIVE, Command
+from entrypoints.command import EXPERIMENT, GAIN, METRIC, MODEL, WAIVE, Command, quietly
 from entrypoints.rank import OF_PROTOCOL, ranked
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def main(
         register(found, model, waived, gain)
 
 
+@quietly
 def register(found: "Ranking", model: str, waived: str, gain: str) -> None:
     """Register the leader's model, move the alias, and say so; waived: what the audit found."""
     from leukemia import registry, tracking, views

@@ -123,6 +123,7 @@ def opened(options: dict[str, Any]) -> "Index":
     )
 
 
+@quietly
 def planned(name: str, options: dict[str, Any]) -> "Plan":
     """The plan of a technique from its options; those left open follow protocol and budget."""
     from leukemia.classifier import Spec

@@ -61,10 +61,16 @@ def sample(server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def study(server: str, sample: Path) -> str:
-    """What a study of all techniques on one seed and fold printed, two of them at a time."""
+def study_done(server: str, sample: Path) -> subprocess.CompletedProcess:
+    """A study of all techniques on one seed and fold, two of them at a time."""
     asked = {"data": sample, "seeds": 0, "test_folds": 0, "workers": 2}
-    return run_project("study", server, **asked, **QUICK).stdout
+    return run_project("study", server, **asked, **QUICK)
+
+
+@pytest.fixture(scope="module")
+def study(study_done: subprocess.CompletedProcess) -> str:
+    """What it printed."""
+    return study_done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +124,12 @@ def test_the_study_ranks_registers_and_names_what_it_measured(study: str) -> Non
     assert "intervals are over 7 test subjects" in table
     assert "Registered leukemia-classifier version 1, alias champion" in table
     assert "viewStateShareKey=ranking" in table
+
+
+def test_a_study_says_nothing_of_a_gpu_that_is_missing(
+    study_done: subprocess.CompletedProcess,
+) -> None:
+    assert "cuda" not in (study_done.stdout + study_done.stderr).lower()
 
 
 def test_runs_that_went_two_at_a_time_lie_below_the_study_and_say_that_they_shared(
