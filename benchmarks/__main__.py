@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
-from leukemia.provenance import processor
+from leukemia.experiment.provenance import processor
 
 JOBS = ["stage_one", "fine_tune", "fine_tune_fixed", "inference", "adasyn", "adasyn_thesis",
         "augmentation", "gan_step", "decoding", "tracking", "one_cell", "memory",

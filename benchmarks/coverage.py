@@ -22,8 +22,8 @@ from scipy.special import ndtr, ndtri
 
 from leukemia.evaluation.comparison import delong, difference, mcnemar
 from leukemia.evaluation.intervals import TAIL, Interval, interval
-from leukemia.evaluation.jackknife import Repeats, Tally, from_rates, tally
-from leukemia.evaluation.scored import Scored
+from leukemia.evaluation.jackknife import Repeats, SubjectCounts, from_rates, subject_counts
+from leukemia.evaluation.predictions import Predictions
 
 METRICS = ("bal_acc", "wf1", "auroc")
 COLUMNS = (*METRICS, "boot", "same", "apart", "mcnemar", "delong")
@@ -118,7 +118,7 @@ def draw_arms(
     its classes are further from right); a fifth of it differs between networks.
     """
     sign = 2.0 * cases.labels - 1
-    origin = np.char.mod("%05d", np.arange(len(sign)))
+    cell_id = np.char.mod("%05d", np.arange(len(sign)))
     common = _effects(design, cases, rng)
     arms = []
     for accuracy in accuracies:
@@ -129,7 +129,16 @@ def draw_arms(
             quality, threshold = design.luck * rng.normal(size=2)
             noise = np.sqrt(0.8) * steady + np.sqrt(0.2) * _effects(design, cases, rng)
             latent = sign * (design.middle(accuracy) + quality) + threshold + noise
-            runs.append([Scored(cases.labels, ndtr(latent), cases.names, origin)])
+            runs.append(
+                [
+                    Predictions(
+                        labels=cases.labels,
+                        scores=ndtr(latent),
+                        subjects=cases.names,
+                        cell_id=cell_id,
+                    )
+                ]
+            )
         arms.append(runs)
     return arms
 
@@ -168,7 +177,7 @@ def replicate(design: Design, true: dict[str, float], rng: np.random.Generator) 
     return np.array(
         [
             *(holds(interval(a, metric), true[metric]) for metric in METRICS),
-            holds(bootstrap(tally(a), rng), design.accuracy),
+            holds(bootstrap(subject_counts(a), rng), design.accuracy),
             equal.low <= 0 <= equal.high,
             unequal.low <= GAP <= unequal.high,
             mcnemar(a, same).p < 0.05,
@@ -183,7 +192,7 @@ def holds(found: Interval, true: float) -> bool:
     return found.low <= true <= found.high
 
 
-def bootstrap(summed: Tally, rng: np.random.Generator) -> Interval:
+def bootstrap(summed: SubjectCounts, rng: np.random.Generator) -> Interval:
     """Percentiles of balanced accuracy over resampled subjects (of each kind), for comparison."""
     cells, right = summed.sums[:2].sum(axis=1)
     draws = np.zeros((RESAMPLES, len(cells)))
@@ -193,7 +202,13 @@ def bootstrap(summed: Tally, rng: np.random.Generator) -> Interval:
         draws[:, of_kind] = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES)
     values = ((draws @ right) / (draws @ cells)).mean(axis=1)
     low, high = np.quantile(values, [TAIL, 1 - TAIL])
-    return Interval(float(values.mean()), float(low), float(high), len(cells), "bootstrap")
+    return Interval(
+        value=float(values.mean()),
+        low=float(low),
+        high=float(high),
+        subjects=len(cells),
+        method="bootstrap",
+    )
 
 
 def main() -> None:

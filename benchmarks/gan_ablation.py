@@ -19,13 +19,13 @@ import numpy as np
 import tensorflow as tf
 
 from entrypoints.train import gathered
-from leukemia.classifier import Spec, build, features
 from leukemia.gan import pictures, training
-from leukemia.gan.plan import MODERN, THESIS, Plan, canvas
+from leukemia.gan.config import MODERN, THESIS, GanConfig, canvas
 from leukemia.gan.review import Images, Reviewer
-from leukemia.protocol import split
+from leukemia.model.classifier import ModelConfig, build, features
+from leukemia.model.inference import predict
 from leukemia.report import silent
-from leukemia.training import predict
+from leukemia.splits.protocol import split
 
 LEFT_OUT = {
     "spectral": False,
@@ -53,7 +53,7 @@ def main() -> None:
     """Train every variant and print a row for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="as of a training run")
-    parser.add_argument("--positive", default="auto", help="name of the sought class")
+    parser.add_argument("--positive", default="auto", help="name of the positive class")
     parser.add_argument("--image-size", type=int, default=64, help="side in pixels")
     parser.add_argument("--epochs", type=int, default=200, help="epochs of each variant")
     parser.add_argument("--batch", type=int, default=32, help="cells in a step")
@@ -80,7 +80,7 @@ def main() -> None:
             row(name, chosen[name], seed, (images, others), reviewer, options)
 
 
-def variants(size: int, options: argparse.Namespace) -> dict[str, Plan]:
+def variants(size: int, options: argparse.Namespace) -> dict[str, GanConfig]:
     """The plans by name."""
     same = {
         "size": size,
@@ -106,39 +106,41 @@ def reviewer_of(options: argparse.Namespace) -> tuple[Reviewer, np.ndarray]:
     rows = split(index, subjects, "subject", 0, 0, 3).rows
     of_class = {side: rows[side][cells.labels[rows[side]] == cells.minority()] for side in rows}
     learned, unseen = (cells.take(of_class[side]).loaded() for side in ("train", "validation"))
-    classifier = build(Spec(weights=options.weights, size=options.image_size), 0)
+    classifier = build(ModelConfig(weights=options.weights, size=options.image_size), 0)
     below_head = features(classifier)
     others = cells.take(rows["train"][cells.labels[rows["train"]] != cells.minority()])
     reviewer = Reviewer(
-        Images(learned.images, learned.subjects),
-        Images(unseen.images, unseen.subjects),
-        lambda images: predict(below_head, images),
-        0.05,
-        f"{len(unseen)} unseen cells of {len(set(unseen.subjects))} subjects; {index.describe()}; "
+        training=Images(images=learned.images, groups=learned.subjects),
+        unseen=Images(images=unseen.images, groups=unseen.subjects),
+        features=lambda images: predict(below_head, images),
+        limit=0.05,
+        about=f"{len(unseen)} unseen cells of {len(set(unseen.subjects))} subjects; "
+        f"{index.describe()}; "
         f"{classifier.note}.",
     )
     return reviewer, np.asarray(others.images)
 
 
 def row(
-    name: str, plan: Plan, seed: int, cells: tuple[np.ndarray, np.ndarray], reviewer: Reviewer,
+    name: str, config: GanConfig, seed: int, cells: tuple[np.ndarray, np.ndarray],
+    reviewer: Reviewer,
     options: argparse.Namespace,
 ) -> None:  # fmt: skip
     """Train one, review it, print it."""
     start, (images, others) = time.perf_counter(), cells
     trained = training.train(
-        images, plan, seed, silent, training.Terms(reviewer.judge()),
-        others if plan.conditional else None,
+        images, config, seed, silent, training.Terms(scorer=reviewer.scorer()),
+        others if config.conditional else None,
     )  # fmt: skip
     seconds = time.perf_counter() - start
     made = pictures.generate(trained.generator, 200, 1, options.image_size)
     review = reviewer.review(made, trained.discriminator, 1)
-    f = review.figures
+    f = review.metrics
     print(
-        f"| {name} | {seed} | {f['made_kid']:.3f} | {f['made_kid_low']:.3f} to "
-        f"{f['made_kid_high']:.3f} | {f['made_coverage']:.2f} | {f['made_density']:.2f} | "
-        f"{f['made_probe_raw']:.2f} | {f['made_probe_low']:.2f} | {f['made_probe_high']:.2f} | "
-        f"{f['made_trace_power']:.2f} | {f['made_copies']:.0f} | {seconds:.0f} |",
+        f"| {name} | {seed} | {f['synth_kid']:.3f} | {f['made_kid_low']:.3f} to "
+        f"{f['made_kid_high']:.3f} | {f['synth_coverage']:.2f} | {f['synth_density']:.2f} | "
+        f"{f['synth_probe_raw']:.2f} | {f['synth_probe_low']:.2f} | {f['synth_probe_high']:.2f} | "
+        f"{f['made_trace_power']:.2f} | {f['synth_copies']:.0f} | {seconds:.0f} |",
         flush=True,
     )
     if options.out:

@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from leukemia.memory import peak_gib
+from leukemia.experiment.memory import peak_gib
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / ".venv-bench" / "bin" / "python"  # peers that the product does not depend on
@@ -32,7 +32,7 @@ Run = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Goal:
-    """`ours` is to be `times` as fast as `peer`, or `most` GiB or seconds are borne."""
+    """`ours` is to be `times` as fast as `peer`, or `most` GiB or seconds are allowed."""
 
     ours: str
     peer: str

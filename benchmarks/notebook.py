@@ -18,9 +18,9 @@ import tensorflow as tf
 
 from leukemia.data.index import open_index
 from leukemia.gan import networks
-from leukemia.gan.plan import THESIS as GAN
-from leukemia.protocol import split
-from leukemia.schedule import QUICK
+from leukemia.gan.config import THESIS as GAN
+from leukemia.model.schedule import QUICK
+from leukemia.splits.protocol import split
 
 GAN_SIZE, GAN_EPOCHS, GAN_BATCH, GAN_RATE = 32, 150, 32, 2e-4  # of `dcgan` under budget quick
 CROP, BATCH = 210, 32

@@ -23,8 +23,8 @@ import pandas as pd
 from mlflow.entities import Metric, Param, RunTag
 
 from leukemia.evaluation.metrics import NAMES, metrics
-from leukemia.ranking import TERMS
-from leukemia.tracking import PREDICTIONS, connect
+from leukemia.ranking.rank import TERMS
+from leukemia.tracking.runs import PREDICTIONS, connect
 
 ARMS = {"adasyn": 0.1, "augmentation": 0.0, "baseline": 0.0, "dcgan": 0.05, "weighted": 0.3}
 FOLDS = 5
@@ -92,7 +92,7 @@ def drawn(arm: str, seed: int, fold: int, cells: int) -> pd.DataFrame:
             "labels": label,
             "scores": (1 / (1 + np.exp(-logit))).astype(np.float32),
             "subjects": [f"{'H' if each % 2 == 0 else ''}{each}" for each in subject],
-            "origin": [f"fold_{fold}/UID_{each}_1_1.bmp" for each in rows],
+            "cell_id": [f"fold_{fold}/UID_{each}_1_1.bmp" for each in rows],
         }
     )
 
@@ -109,7 +109,7 @@ def log(
         "kind": "train", "technique": arm, "arm": arm, "seed": str(seed), "fold": str(fold),
         "key": f"{arm}-{seed}-{fold}", "leaks": "", "protocol": "subject", "positive": "all",
         "cells": f"{len(test)} drawn numbers a fold", "protocol_line": "Protocol subject.",
-        "synthetic_data": "drawn numbers", "note": "no network", "image_size": "210",
+        "simulated_data": "drawn numbers", "note": "no network", "image_size": "210",
         "budget": "none",
     }  # fmt: skip
     now = int(time.time() * 1000)

@@ -24,7 +24,7 @@ from entrypoints.command import (
     option,
     with_options,
 )
-from leukemia.names import PROTOCOLS
+from leukemia.splits import PROTOCOLS
 
 LARGE = 210  # pixels a side at which whole images are compared
 SOURCE = "source"
@@ -39,8 +39,8 @@ BETWEEN = option(
 if TYPE_CHECKING:
     import numpy as np
 
-    from leukemia.audit import Audit
     from leukemia.data.index import Index
+    from leukemia.splits.audit import Audit
 
 
 @click.command(cls=Command, help=__doc__)
@@ -60,10 +60,10 @@ if TYPE_CHECKING:
 @EXPERIMENT
 def main(experiment: str | None, out: Path | None, **options: Any) -> None:
     """Audit, print, and keep what was found."""
-    from leukemia import tracking
-    from leukemia.audit import as_text
-    from leukemia.audit_figure import audit_files
     from leukemia.data import manifest
+    from leukemia.splits.audit import as_text
+    from leukemia.splits.audit_plot import audit_files
+    from leukemia.tracking import runs as tracking
 
     audit_of = _of_manifest if manifest.is_manifest(options["data"]) else _of_cells
     found, picture = audit_of(options)
@@ -83,8 +83,8 @@ def main(experiment: str | None, out: Path | None, **options: Any) -> None:
 def _of_cells(options: dict[str, Any]) -> "tuple[Audit, np.ndarray]":
     """The audit of a data set, split as was asked, and its picture."""
     from entrypoints.train import gathered
-    from leukemia.audit import examine
-    from leukemia.audit_figure import figure
+    from leukemia.splits.audit import examine
+    from leukemia.splits.audit_plot import figure
 
     size = 0 if options["crop"] else LARGE  # a whole image may be of any size
     index, cells, pairs, subjects = gathered(options | {"image_size": size})
@@ -94,7 +94,7 @@ def _of_cells(options: dict[str, Any]) -> "tuple[Audit, np.ndarray]":
         side, line = _sides(index, subjects, options)
     found = examine(index.frame, subjects, side, pairs, protocol=options["protocol"])
     about = f"{index.describe()}. {line}. Research use only; not for diagnosis."
-    return found, figure(found, about, cells.origin, cells.images)
+    return found, figure(found, about, cells.cell_id, cells.images)
 
 
 def _sides(
@@ -103,8 +103,8 @@ def _sides(
     """The side of each cell under a protocol, and the protocol in a line."""
     import numpy as np
 
-    from leukemia.audit import LEFT_OUT
-    from leukemia.protocol import split
+    from leukemia.splits.audit import LEFT_OUT
+    from leukemia.splits.protocol import split
 
     sides = split(index, subjects, *(options[k] for k in ("protocol", "seed", "fold", "folds")))
     side = np.full(len(subjects), LEFT_OUT, dtype="<U10")
@@ -115,10 +115,10 @@ def _sides(
 
 def _of_manifest(options: dict[str, Any]) -> "tuple[Audit, np.ndarray]":
     """The audit of listed files, between the parts that their paths name, and its picture."""
-    from leukemia.audit import examine
-    from leukemia.audit_figure import figure
     from leukemia.data import manifest
-    from leukemia.data.likeness import joined_subjects
+    from leukemia.data.near_duplicates import joined_subjects
+    from leukemia.splits.audit import examine
+    from leukemia.splits.audit_plot import figure
 
     frame = manifest.read(options["data"], options["labels"])
     subject, digest = (frame[name].to_numpy(str) for name in ("subject", "sha256"))

@@ -10,9 +10,11 @@ from typing import Any, ParamSpec, TypeVar
 import click
 
 from leukemia.errors import UserError
-from leukemia.names import FOLDS, GAINS, LEAKS, PRIMARY, PROTOCOLS
-from leukemia.provenance import ROOT
-from leukemia.schedule import BUDGETS
+from leukemia.evaluation import PRIMARY
+from leukemia.experiment.provenance import ROOT
+from leukemia.model.schedule import BUDGETS
+from leukemia.registry import GAINS
+from leukemia.splits import FOLDS, LEAKS, PROTOCOLS
 
 CHAMPION = "models:/leukemia-classifier@champion"
 REGISTERED = "leukemia-classifier"
@@ -75,7 +77,7 @@ DATA = [
         type=click.Path(path_type=Path),
         required=True,
     ),
-    option("positive", "name of the sought class; auto: 'all' in a C-NMC tree", default="auto"),
+    option("positive", "name of the positive class; auto: 'all' in a C-NMC tree", default="auto"),
 ]
 SEED = option(
     "seed",

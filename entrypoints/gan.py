@@ -28,12 +28,13 @@ from entrypoints.command import (
 from entrypoints.study import numbers
 from entrypoints.train import prepare, setting_option
 from leukemia.errors import UserError
-from leukemia.gan.plan import RECIPES
+from leukemia.gan.config import RECIPES
 from leukemia.techniques import dcgan
 
 if TYPE_CHECKING:
-    from leukemia.cells import Cells, TrainingSet
-    from leukemia.plan import Experiment
+    from leukemia.cells import Cells
+    from leukemia.contract import TrainingSet
+    from leukemia.experiment.config import Experiment
 
 OWN = [
     setting_option(each, dcgan)
@@ -55,8 +56,8 @@ OWN = [
 @quietly
 def main(seeds: list[int], **options: Any) -> None:
     """Train, measure, compare."""
-    from leukemia import tracking
-    from leukemia.gan import runs
+    from leukemia.gan import seeds as runs
+    from leukemia.tracking import runs as tracking
 
     options["data"] = str(Path(options["data"]).absolute())
     experiment, cells = prepare("dcgan", options | {"gan_run": None})
@@ -65,7 +66,7 @@ def main(seeds: list[int], **options: Any) -> None:
     experiment_id = tracking.connect(options["experiment"])
     with tracking.started_run("gans", f"{options['gan']} GAN on {len(seeds)} seeds"):
         made = {seed: _trained(_at(experiment, seed), cells, experiment_id) for seed in seeds}
-        found = runs.table({seed: each.figures for seed, each in made.items()})
+        found = runs.table({seed: each.metrics for seed, each in made.items()})
         tracking.log_texts({"gan/seeds.csv": found.to_csv()})
         click.echo()
         about = next(iter(made.values())).files["gan/review.txt"].decode().splitlines()[-1]
@@ -74,26 +75,26 @@ def main(seeds: list[int], **options: Any) -> None:
 
 def _at(experiment: "Experiment", seed: int) -> "Experiment":
     """The same split, and another seed for the GAN."""
-    return replace(experiment, plan=replace(experiment.plan, seed=seed))
+    return replace(experiment, config=replace(experiment.config, seed=seed))
 
 
 def _trained(experiment: "Experiment", cells: "Cells", experiment_id: str) -> "TrainingSet":
     """One GAN as a run of its own; what the technique made with it."""
-    from leukemia import experiment as experiments
-    from leukemia import tracking
-    from leukemia.logbook import Logbook
+    from leukemia.experiment import run as experiments
+    from leukemia.tracking import runs as tracking
+    from leukemia.tracking.logbook import Logbook
 
-    plan = experiment.plan
+    config = experiment.config
     of = cells.take(experiment.split.rows["train"]).digest()[:16]
-    name = f"{experiment_id}-gan-{plan.key(experiment.index)}-{of}"
+    name = f"{experiment_id}-gan-{config.key(experiment.index)}-{of}"
     unfinished = cache() / "unfinished" / name
-    title = f"{plan.title}, GAN alone"
+    title = f"{config.title}, GAN alone"
     with (
         tracking.started_run("gan", title, unfinished, nested=True) as run,
         Logbook(run) as logbook,
     ):
         logbook.start(experiment)
-        listener = console.both(console.training(title, plan.schedule.epochs), logbook)
+        listener = console.both(console.training(title, config.schedule.epochs), logbook)
         made = experiments.only_balanced(experiment, cells, listener, unfinished, cache())
         logbook.finish_made(made)
     click.echo(f"{title}  {made.files['gan/review.txt'].decode().splitlines()[0]}")

@@ -9,7 +9,8 @@ from entrypoints.command import MODEL, Command
 @MODEL
 def main(model: str) -> None:
     """Print a line for each move."""
-    from leukemia import registry, tracking
+    from leukemia.registry import champion as registry
+    from leukemia.tracking import runs as tracking
 
     tracking.connect()
     with tracking.project_run("history"):

@@ -19,7 +19,7 @@ from entrypoints.command import (
 )
 from entrypoints.study import ARMS, Trainer, arms_of, folds_of, say_failed, train_all
 from entrypoints.train import gathered
-from leukemia.names import PROTOCOLS
+from leukemia.splits import PROTOCOLS
 
 
 def _protocols(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
@@ -50,8 +50,8 @@ def main(
     **shared: Any,
 ) -> None:
     """Train under each protocol, then measure the differences."""
-    from leukemia import tracking
-    from leukemia.protocol import has_official
+    from leukemia.splits.protocol import has_official
+    from leukemia.tracking import runs as tracking
 
     shared["data"] = str(Path(shared["data"]).absolute())
     # Only the protocol may differ: thesis would otherwise bring its own epochs and scaling.
@@ -75,10 +75,13 @@ def main(
 
 def report(experiment_id: str, metric: str) -> None:
     """Measure from the runs that are there, print, and publish in MLflow."""
-    from leukemia import board, inflation, tracking, views
+    from leukemia.ranking import inflation
+    from leukemia.tracking import leaderboard as board
+    from leukemia.tracking import records, views
+    from leukemia.tracking import runs as tracking
 
-    kept = inflation.comparable(tracking.records(experiment_id))
-    found = inflation.measure(kept, tracking.test_cells(kept["run_id"], cache()), metric)
+    kept = inflation.comparable(records.training_runs(experiment_id))
+    found = inflation.measure(kept, records.test_predictions(kept["run_id"], cache()), metric)
     board.publish_inflation(experiment_id, found)
     click.echo()
     click.echo(inflation.as_text(found))

@@ -24,16 +24,17 @@ def main(images: tuple[Path, ...], model: str, csv: Path | None) -> None:
     import numpy as np
     import pandas as pd
 
-    from leukemia import registry, tracking
     from leukemia.data.files import write_atomically
     from leukemia.data.store import read_image
+    from leukemia.registry.served import load, probabilities
+    from leukemia.tracking import runs as tracking
 
     paths = found(images)
     tracking.connect()
     with tracking.project_run("predict"):
-        served = registry.load(model)
+        served = load(model)
         cells = np.stack([read_image(path, served.geometry) for path in paths])
-        scores = registry.probabilities(served, cells)
+        scores = probabilities(served, cells)
         labels = np.where(scores >= served.threshold, served.positive, served.negative)
         rows = pd.DataFrame({"path": map(str, paths), "probability": scores, "label": labels})
         click.echo(

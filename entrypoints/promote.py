@@ -11,7 +11,8 @@ from entrypoints.command import MODEL, WHY, Command, option
 @MODEL
 def main(version: str, why: str, model: str) -> None:
     """Promote."""
-    from leukemia import registry, tracking
+    from leukemia.registry import champion as registry
+    from leukemia.tracking import runs as tracking
 
     tracking.connect()
     with tracking.project_run("promote"):

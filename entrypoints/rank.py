@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from entrypoints.command import EXPERIMENT, METRIC, WAIVE, Command, cache, option
-from leukemia.names import PROTOCOLS
+from leukemia.splits import PROTOCOLS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from leukemia.ranking import Ranking
+    from leukemia.ranking.rank import Ranking
 
 OF_PROTOCOL = option(
     "protocol",
@@ -27,7 +27,7 @@ OF_PROTOCOL = option(
 @EXPERIMENT
 def main(protocol: str, metric: str, waive: set[str], experiment: str | None) -> None:
     """Rank and publish."""
-    from leukemia import tracking
+    from leukemia.tracking import runs as tracking
 
     experiment_id = tracking.connect(experiment)
     with tracking.project_run("rank"):
@@ -36,8 +36,10 @@ def main(protocol: str, metric: str, waive: set[str], experiment: str | None) ->
 
 def rank(experiment_id: str, protocol: str, metric: str, waive: set[str]) -> "tuple[Ranking, str]":
     """Print the ranking and publish it in MLflow; also what was waived."""
-    from leukemia import board, tracking, views
-    from leukemia.ranking_text import as_text
+    from leukemia.ranking.text import as_text
+    from leukemia.tracking import leaderboard as board
+    from leukemia.tracking import runs as tracking
+    from leukemia.tracking import views
 
     tracking.reap(experiment_id)
     found, kept, left_out, waived = ranked(experiment_id, protocol, metric, waive)
@@ -62,18 +64,19 @@ def ranked(
     experiment_id: str, protocol: str, metric: str, waive: set[str]
 ) -> "tuple[Ranking, pd.DataFrame, int, str]":
     """The ranking, the records it was made from, how many were left out, what was waived."""
-    from leukemia import ranking, tracking
+    from leukemia.ranking import rank as ranking
+    from leukemia.tracking import records
 
     asked = None if protocol == "auto" else protocol
-    kept, left_out = ranking.comparable(tracking.records(experiment_id), asked)
+    kept, left_out = ranking.comparable(records.training_runs(experiment_id), asked)
     waived = ranking.refuse_leaks(kept, waive)
-    tested = tracking.test_cells(kept["run_id"], cache())
+    tested = records.test_predictions(kept["run_id"], cache())
     return ranking.rank(kept, tested, metric), kept, len(left_out), waived
 
 
 def _terms(found: "Ranking", run: Any, left_out: int) -> list[str]:
     """What the table was measured on, for a reader who sees nothing else."""
-    from leukemia.protocol import over_folds
+    from leukemia.splits.protocol import over_folds
 
     subjects = found.table["subjects"].max()
     several = (found.table["runs"] > found.table["seeds"]).any()
@@ -81,7 +84,7 @@ def _terms(found: "Ranking", run: Any, left_out: int) -> list[str]:
         *(f"Note: {note}." for note in found.notes),
         f"Ordered by validation {found.metric}, mean ± standard deviation over seeds; intervals "
         f"are over {subjects} test subjects (and seeds, where there are several), since cells of "
-        f"one subject are not independent. Sought class: {run.positive}.",
+        f"one subject are not independent. Positive class: {run.positive}.",
         over_folds(run.protocol_line) if several else run.protocol_line,
         f"Cells: {run.cells}. Budget {run.budget}, {run.image_size} px, {run.note}.",
         "Research use only; not for diagnosis.",

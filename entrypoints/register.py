@@ -8,7 +8,7 @@ from entrypoints.command import EXPERIMENT, GAIN, METRIC, MODEL, WAIVE, Command,
 from entrypoints.rank import OF_PROTOCOL, ranked
 
 if TYPE_CHECKING:
-    from leukemia.ranking import Ranking
+    from leukemia.ranking.rank import Ranking
 
 
 @click.command(cls=Command, help=__doc__)
@@ -22,7 +22,7 @@ def main(
     protocol: str, metric: str, waive: set[str], gain: str, experiment: str | None, model: str
 ) -> None:
     """Register the leader of the ranking."""
-    from leukemia import tracking
+    from leukemia.tracking import runs as tracking
 
     experiment_id = tracking.connect(experiment)
     with tracking.project_run("register"):
@@ -33,7 +33,9 @@ def main(
 @quietly
 def register(found: "Ranking", model: str, waived: str, gain: str) -> None:
     """Register the leader's model, move the alias, and say so; waived: what the audit found."""
-    from leukemia import registry, tracking, views
+    from leukemia.registry import champion as registry
+    from leukemia.tracking import runs as tracking
+    from leukemia.tracking import views
 
     version = registry.register(found, model, waived, gain)
     click.echo(

@@ -10,7 +10,8 @@ from entrypoints.command import MODEL, WHY, Command
 @MODEL
 def main(why: str, model: str) -> None:
     """Roll back."""
-    from leukemia import registry, tracking
+    from leukemia.registry import champion as registry
+    from leukemia.tracking import runs as tracking
 
     tracking.connect()
     with tracking.project_run("rollback"):

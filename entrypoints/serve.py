@@ -17,12 +17,13 @@ def main(model: str, host: str, port: int) -> None:
     """Serve."""
     import uvicorn
 
-    from leukemia import registry, tracking
-    from leukemia.server import app
-    from leukemia.serving import Following
+    from leukemia.registry import served
+    from leukemia.serving.answers import Following
+    from leukemia.serving.server import app
+    from leukemia.tracking import runs as tracking
 
     tracking.connect()
-    following = Following(lambda: registry.version_of(model), lambda version: registry.load(model))
+    following = Following(lambda: served.version_of(model), lambda version: served.load(model))
     ready = app(following)
     click.echo(f"# {following.current().served.about}")
     click.echo(f"Listening at http://{host}:{port} (POST /cells, /invocations); Ctrl-C ends it.")

@@ -32,8 +32,8 @@ from entrypoints.rank import rank
 from entrypoints.register import register
 from entrypoints.train import gathered, planned
 from leukemia import techniques
-from leukemia.names import WORKERS
-from leukemia.provenance import ROOT
+from leukemia.experiment.provenance import ROOT
+from leukemia.tracking import WORKERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +81,7 @@ ARMS = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Arm:
     """A run to be: a technique on a seed and a fold under a protocol."""
 
@@ -112,8 +112,8 @@ def main(
     **shared: Any,
 ) -> None:
     """Train, rank, register."""
-    from leukemia import tracking
-    from leukemia.registry import Refused
+    from leukemia.registry.champion import Refused
+    from leukemia.tracking import runs as tracking
 
     shared["data"] = str(Path(shared["data"]).absolute())
     experiment_id = tracking.connect(experiment)
@@ -136,7 +136,7 @@ def folds_of(
     protocols: list[str], index: "Index", subjects: "np.ndarray", wanted: list[int], asked: int
 ) -> dict[str, list[int]]:
     """The folds to test on under each protocol; `wanted`: these of them, none: all."""
-    from leukemia.protocol import number_of_folds
+    from leukemia.splits.protocol import number_of_folds
 
     there = {name: range(number_of_folds(index, subjects, name, asked)) for name in protocols}
     return {
@@ -148,7 +148,7 @@ def folds_of(
 def arms_of(folds: dict[str, list[int]], seeds: list[int], techniques: list[str]) -> list[Arm]:
     """Every run of a study, the folds of a seed one after another, techniques side by side."""
     return [
-        Arm(technique, protocol, seed, fold)
+        Arm(technique=technique, protocol=protocol, seed=seed, fold=fold)
         for protocol, of_protocol in folds.items()
         for seed in seeds
         for fold in of_protocol
@@ -228,9 +228,9 @@ class Trainer:
 
 def train_all(arms: list[Arm], index: "Index", train: "Trainer", again: bool) -> list[Arm]:
     """Train what is not there yet; the arms that failed."""
-    from leukemia import tracking
+    from leukemia.tracking import records
 
-    done = {} if again else tracking.finished(train.experiment_id)
+    done = {} if again else records.finished(train.experiment_id)
     keys = {arm: planned(arm.technique, train.options(arm)).key(index) for arm in arms}
     there = [arm for arm in arms if keys[arm] in done]
     if there:

@@ -30,7 +30,7 @@ def main(out: Path, experiment: str | None) -> None:
     if not has_store(experiment):
         click.echo(f"Report: {write(build(), out)[0]}")
         return
-    from leukemia import tracking
+    from leukemia.tracking import runs as tracking
 
     experiment_id = tracking.connect(experiment)
     with tracking.started_run("thesis-report", "thesis-report"):
@@ -46,12 +46,13 @@ def has_store(experiment: str | None) -> bool:
 
 def own_runs(experiment_id: str) -> "pd.DataFrame | None":
     """The experiment's runs by technique and protocol, or None if none have finished."""
-    from leukemia import inflation, tracking
     from leukemia.errors import UserError
+    from leukemia.ranking import inflation
+    from leukemia.tracking import records
 
     try:
-        kept = inflation.comparable(tracking.records(experiment_id))
-        return inflation.by_protocol(kept, tracking.test_cells(list(kept["run_id"]), cache()))
+        kept = inflation.comparable(records.training_runs(experiment_id))
+        return inflation.by_protocol(kept, records.test_predictions(list(kept["run_id"]), cache()))
     except UserError as error:
         click.echo(f"No own runs in the report: {error}")
         return None

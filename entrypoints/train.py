@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from leukemia.cells import Cells
     from leukemia.data.index import Index
-    from leukemia.data.likeness import Pair
-    from leukemia.plan import Experiment, Plan
+    from leukemia.data.near_duplicates import Pair
+    from leukemia.experiment.config import Experiment, ExperimentConfig
 
 
 class Techniques(click.Group):
@@ -55,58 +55,60 @@ def command_of(name: str) -> click.Command:
 
 def train(name: str, options: dict[str, Any]) -> None:
     """Run one experiment as a run of MLflow."""
-    from leukemia import experiment as experiments
-    from leukemia import tracking
-    from leukemia.audit import as_text
-    from leukemia.logbook import Logbook
+    from leukemia.experiment import run as experiments
+    from leukemia.splits.audit import as_text
+    from leukemia.tracking import runs as tracking
+    from leukemia.tracking.logbook import Logbook
 
     experiment, cells = prepare(name, options)
-    plan = experiment.plan
-    click.echo(f"{plan.title}  {experiment.index.describe()}")
-    click.echo(f"{plan.title}  {experiment.protocol_line()}")
+    config = experiment.config
+    click.echo(f"{config.title}  {experiment.index.describe()}")
+    click.echo(f"{config.title}  {experiment.protocol_line()}")
     experiment_id = tracking.connect(options["experiment"])
-    unfinished = cache() / "unfinished" / f"{experiment_id}-{plan.key(experiment.index)}"
+    unfinished = cache() / "unfinished" / f"{experiment_id}-{config.key(experiment.index)}"
     with (
         TemporaryDirectory() as folder,
-        tracking.started_run("train", plan.title, unfinished) as run,
+        tracking.started_run("train", config.title, unfinished) as run,
         Logbook(run) as logbook,
     ):
         logbook.start(experiment)
-        settings = _fetched(plan.settings, Path(folder))
-        able = replace(experiment, plan=replace(plan, settings=settings))
-        listener = console.both(console.training(plan.title, plan.schedule.epochs), logbook)
+        settings = _fetched(config.settings, Path(folder))
+        able = replace(experiment, config=replace(config, settings=settings))
+        listener = console.both(console.training(config.title, config.schedule.epochs), logbook)
         outcome = experiments.run(able, cells, listener, unfinished, cache())
         logbook.finish(experiment, outcome, cells)
-    click.echo(f"{plan.title}  {outcome.classifier.note}")
+    click.echo(f"{config.title}  {outcome.classifier.note}")
     if outcome.audit.blocking:
         click.echo(as_text(outcome.audit))
-    for line in outcome.reading.lines():
-        click.echo(f"{plan.title}  {line}")
+    for line in outcome.evaluation.lines():
+        click.echo(f"{config.title}  {line}")
 
 
 def prepare(name: str, options: dict[str, Any]) -> "tuple[Experiment, Cells]":
     """All that can be checked before a run starts: cells, split, settings."""
-    from leukemia.classifier import check
-    from leukemia.plan import Experiment
-    from leukemia.protocol import split
+    from leukemia.experiment.config import Experiment
+    from leukemia.model.classifier import check
+    from leukemia.splits.protocol import split
 
-    plan = planned(name, options)
-    check(plan.spec)
+    config = planned(name, options)
+    check(config.model)
     index, cells, pairs, subjects = gathered(options)
-    sides = split(index, subjects, plan.protocol, plan.seed, plan.fold, plan.folds)
-    return Experiment(index, subjects, pairs, sides, plan), replace(cells, subjects=subjects)
+    sides = split(index, subjects, config.protocol, config.seed, config.fold, config.folds)
+    return Experiment(
+        index=index, subjects=subjects, pairs=pairs, split=sides, config=config
+    ), replace(cells, subjects=subjects)
 
 
 def gathered(options: dict[str, Any]) -> "tuple[Index, Cells, tuple[Pair, ...], np.ndarray]":
     """The index, its cells, the near-identical pairs, and the subjects with linked ones joined."""
-    from leukemia.data import likeness
+    from leukemia.data import near_duplicates as likeness
     from leukemia.data.store import Geometry, decode, load_cells
 
-    index, geometry = opened(options), Geometry(options["crop"], options["image_size"])
+    index, geometry = opened(options), Geometry(crop=options["crop"], size=options["image_size"])
     cells = load_cells(index, geometry, cache(), console.bar("decoding cells"))
     # Compared as large as they are: made small, different cells come near each other, and who
     # is linked with whom must not depend on what the classifier sees.
-    whole = Geometry(geometry.crop) if geometry.crop else geometry
+    whole = Geometry(crop=geometry.crop) if geometry.crop else geometry
     images = decode(index, whole, cache(), console.bar("decoding cells to compare"))
     key = f"{index.digest[:32]}-{whole.crop}-{whole.size}"
     pairs = likeness.remembered(images, key, cache(), console.bar("comparing cells"))
@@ -124,43 +126,43 @@ def opened(options: dict[str, Any]) -> "Index":
 
 
 @quietly
-def planned(name: str, options: dict[str, Any]) -> "Plan":
-    """The plan of a technique from its options; those left open follow protocol and budget."""
-    from leukemia.classifier import Spec
+def planned(name: str, options: dict[str, Any]) -> "ExperimentConfig":
+    """The config of a technique from its options; those left open follow protocol and budget."""
     from leukemia.data.store import Geometry
-    from leukemia.plan import Plan
-    from leukemia.precision import settled
-    from leukemia.schedule import schedule_for
+    from leukemia.experiment.config import ExperimentConfig
+    from leukemia.model.classifier import ModelConfig
+    from leukemia.model.precision import resolved
+    from leukemia.model.schedule import schedule_for
 
     technique, as_thesis = techniques.load(name), options["protocol"] == "thesis"
     budget = _unless_auto(options["budget"], "thesis" if as_thesis else "equal")
     scaling = _unless_auto(options["scaling"], "unit" if as_thesis else "imagenet")
-    geometry = Geometry(options["crop"], options["image_size"])
+    geometry = Geometry(crop=options["crop"], size=options["image_size"])
     given = {
         f.name: options[f.name]
         for f in fields(technique.Settings)
         if options.get(f.name) is not None
     }
-    return Plan(
-        name,
-        technique,
-        replace(techniques.defaults(technique, budget), **given),
-        options["protocol"],
-        options["fold"],
-        options["folds"],
-        budget,
-        schedule_for(budget, technique),
-        geometry,
-        Spec(
-            options["backbone"],
-            options["backbone_weights"],
-            scaling,
-            geometry.side,
-            settled(options["precision"]),
+    return ExperimentConfig(
+        name=name,
+        technique=technique,
+        settings=replace(techniques.defaults(technique, budget), **given),
+        protocol=options["protocol"],
+        fold=options["fold"],
+        folds=options["folds"],
+        budget=budget,
+        schedule=schedule_for(budget, technique),
+        geometry=geometry,
+        model=ModelConfig(
+            backbone=options["backbone"],
+            weights=options["backbone_weights"],
+            scaling=scaling,
+            size=geometry.side,
+            precision=resolved(options["precision"]),
         ),
-        options["seed"],
-        options["batch_size"],
-        options["sensitivity"],
+        seed=options["seed"],
+        batch_size=options["batch_size"],
+        sensitivity=options["sensitivity"],
     )
 
 
@@ -184,13 +186,13 @@ def setting_option(each: Any, technique: ModuleType) -> Any:
 
 def _fetched(settings: Any, folder: Path) -> Any:
     """The settings with run IDs replaced by local copies of the artifacts they stand for."""
-    from leukemia import tracking
+    from leukemia.tracking import records
 
     fetched = {}
     for each in fields(settings):
         run_id = getattr(settings, each.name)
         if "artifact" in each.metadata and run_id:
-            fetched[each.name] = str(tracking.download(run_id, each.metadata["artifact"], folder))
+            fetched[each.name] = str(records.download(run_id, each.metadata["artifact"], folder))
     return replace(settings, **fetched)
 
 

@@ -71,7 +71,12 @@ def cells() -> Cells:
     negative = np.flatnonzero(drawn.labels == 0)[:30]
     chosen = drawn.take(np.sort(np.concatenate([positive, negative])))
     small = [np.asarray(Image.fromarray(image).resize((32, 32))) for image in chosen.images]
-    return Cells(np.stack(small), chosen.labels, chosen.subjects, chosen.origin)
+    return Cells(
+        images=np.stack(small),
+        labels=chosen.labels,
+        subjects=chosen.subjects,
+        cell_id=chosen.cell_id,
+    )
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from imblearn.over_sampling import ADASYN
 
 from leukemia.cells import Cells
+from leukemia.contract import TechniqueContext
 from leukemia.errors import UserError
-from leukemia.techniques import Workshop
 from leukemia.techniques.adasyn import (
     Settings,
     adasyn_samples,
@@ -33,7 +33,7 @@ def blobs(n: int, size: int, seed: int = 0, rarer: float = 0.3) -> tuple[np.ndar
 
 def cells(images: np.ndarray, labels: np.ndarray) -> Cells:
     names = np.array([f"{row}.bmp" for row in range(len(labels))])
-    return Cells(images, labels, names, names)
+    return Cells(images=images, labels=labels, subjects=names, cell_id=names)
 
 
 def imblearn_samples(
@@ -120,7 +120,9 @@ def test_made_pixels_stay_within_their_parents_range() -> None:
 def test_the_rarer_class_may_be_either() -> None:
     images, labels = blobs(200, 8)
     labels = (1 - labels).astype(np.int8)
-    balanced = balance(cells(images, labels), Settings(), Workshop(np.random.default_rng(0)))
+    balanced = balance(
+        cells(images, labels), Settings(), TechniqueContext(rng=np.random.default_rng(0))
+    )
     seed = int(np.random.default_rng(0).integers(2**31))
     expected = imblearn_samples(images, labels, 5, seed)
     np.testing.assert_array_equal(balanced.cells.images[200:], expected)
@@ -131,13 +133,15 @@ def test_made_cells_follow_untouched_training_cells() -> None:
     images, labels = blobs(200, 8)
     train = cells(images, labels)
     before, told = train.digest(), []
-    workshop = Workshop(np.random.default_rng(1), lambda step, values: told.append(values))
-    balanced = balance(train, Settings(3), workshop)
+    context = TechniqueContext(
+        rng=np.random.default_rng(1), report=lambda step, values: told.append(values)
+    )
+    balanced = balance(train, Settings(n_neighbors=3), context)
     made = len(balanced.cells) - 200
     assert train.digest() == before == balanced.cells.take(np.arange(200)).digest()
     assert abs(made - train.shortage()) < 20
     assert balanced.synthetic.tolist() == [False] * 200 + [True] * made
-    assert set(balanced.cells.origin[200:]) == {"made:adasyn"}
+    assert set(balanced.cells.cell_id[200:]) == {"synthetic:adasyn"}
     assert told[-1] == {"adasyn_done": 1.0}
     assert len(told) <= 6
 
@@ -145,7 +149,7 @@ def test_made_cells_follow_untouched_training_cells() -> None:
 def test_same_generator_gives_same_cells() -> None:
     train = cells(*blobs(150, 8))
     first, again, other = (
-        balance(train, Settings(), Workshop(np.random.default_rng(seed))).cells.digest()
+        balance(train, Settings(), TechniqueContext(rng=np.random.default_rng(seed))).cells.digest()
         for seed in (5, 5, 6)
     )
     assert first == again != other
@@ -153,7 +157,7 @@ def test_same_generator_gives_same_cells() -> None:
 
 def test_balanced_cells_come_back_unchanged() -> None:
     train = cells(*blobs(40, 8, rarer=0.5))
-    balanced = balance(train, Settings(), Workshop(np.random.default_rng(0)))
+    balanced = balance(train, Settings(), TechniqueContext(rng=np.random.default_rng(0)))
     assert balanced.cells is train
     assert not balanced.synthetic.any()
 
@@ -162,7 +166,9 @@ def test_balanced_cells_come_back_unchanged() -> None:
 def test_needs_a_neighbour(n_neighbors: int) -> None:
     train = cells(*blobs(40, 8))
     with pytest.raises(UserError, match=f"n_neighbors is {n_neighbors}, at least 1"):
-        balance(train, Settings(n_neighbors), Workshop(np.random.default_rng(0)))
+        balance(
+            train, Settings(n_neighbors=n_neighbors), TechniqueContext(rng=np.random.default_rng(0))
+        )
 
 
 def test_needs_more_cells_than_neighbours() -> None:
@@ -171,8 +177,15 @@ def test_needs_more_cells_than_neighbours() -> None:
         "the rarer class has 5 training cells, n_neighbors=5 needs at least 6; lower n_neighbors"
     )
     with pytest.raises(UserError, match=message):
-        balance(train, Settings(5), Workshop(np.random.default_rng(0)))
-    assert len(balance(train, Settings(4), Workshop(np.random.default_rng(0))).cells) > 50
+        balance(train, Settings(n_neighbors=5), TechniqueContext(rng=np.random.default_rng(0)))
+    assert (
+        len(
+            balance(
+                train, Settings(n_neighbors=4), TechniqueContext(rng=np.random.default_rng(0))
+            ).cells
+        )
+        > 50
+    )
 
 
 def test_needs_cells_near_the_other_class() -> None:
@@ -180,7 +193,7 @@ def test_needs_cells_near_the_other_class() -> None:
     images[labels == 1] //= 64
     images[labels == 0] |= 192
     with pytest.raises(UserError, match=r"among its nearest.* raise n_neighbors or take another"):
-        balance(cells(images, labels), Settings(), Workshop(np.random.default_rng(0)))
+        balance(cells(images, labels), Settings(), TechniqueContext(rng=np.random.default_rng(0)))
 
 
 def test_needs_a_share_that_does_not_round_to_none() -> None:

@@ -10,15 +10,15 @@ from click.testing import CliRunner
 from PIL import Image
 
 from entrypoints.audit import main
-from leukemia.audit import as_json, as_table, as_text, examine
-from leukemia.audit_figure import figure
-from leukemia.data.likeness import alike, joined_subjects
+from leukemia.data.near_duplicates import alike, joined_subjects
 from leukemia.data.sample import draw_cells
-from leukemia.leaks import MadeCells
+from leukemia.splits.audit import as_json, as_table, as_text, examine
+from leukemia.splits.audit_plot import figure
+from leukemia.splits.leaks import SyntheticCells
 from tests.test_likeness import COPIES
 
 LABEL = {1: "blast", 0: "normal"}
-SIDES = {1: "train", 2: "validation", 3: "test", 4: "train", 5: "train", 6: "test"}
+SPLITS = {1: "train", 2: "validation", 3: "test", 4: "train", 5: "train", 6: "test"}
 
 
 class Data:
@@ -28,9 +28,9 @@ class Data:
         drawn = draw_cells(72, seed=21, size=210, subjects=12)
         self.images, self.subjects = list(drawn.images), drawn.subjects.tolist()
         self.labels = [LABEL[label] for label in drawn.labels]
-        self.sides = [SIDES[int(name.removeprefix("H"))] for name in self.subjects]
+        self.sides = [SPLITS[int(name.removeprefix("H"))] for name in self.subjects]
         self.files = [f"file {number}" for number in range(len(drawn))]
-        self.made: MadeCells | None = None
+        self.made: SyntheticCells | None = None
 
     def row(self, side: str, after: int = 0) -> int:
         """A cell of a side: the first, or one after it."""
@@ -101,7 +101,7 @@ def contradicting_labels(data: Data) -> None:
 
 def made_before_the_split(data: Data) -> None:
     parents = np.array([[data.row("test"), data.row("test", 1)]])
-    data.made = MadeCells(np.array(["train"]), parents)
+    data.made = SyntheticCells(sides=np.array(["train"]), parents=parents)
 
 
 # What is planted, and the kinds of finding that must come of it; nothing else may.
@@ -167,7 +167,9 @@ def test_a_finding_says_which_cells_on_which_sides() -> None:
 def test_made_cells_that_were_learned_from_all_are_counted() -> None:
     data = Data()
     sides = np.array(["train"] * 5 + ["test"] * 2)
-    data.made = MadeCells(sides, None, np.array([data.row("train"), data.row("test")]))
+    data.made = SyntheticCells(
+        sides=sides, parents=None, learned_from=np.array([data.row("train"), data.row("test")])
+    )
     texts = [finding.text for finding in data.audit().findings]
     assert [text.split(":")[0] for text in texts] == [
         "2 made cells in test come of 1 cells in train",
@@ -220,7 +222,7 @@ def test_a_generator_that_hands_out_copies_blocks() -> None:
     )
     side, sides = np.array(["train", "test"]), np.array(["train"])
     for text in ("", "9 of 10 made cells are copies"):
-        made = MadeCells(sides, None, np.array([0]), text)
+        made = SyntheticCells(sides=sides, parents=None, learned_from=np.array([0]), copied=text)
         found = examine(frame, frame["subject"].to_numpy(str), side, (), made)
         assert [each.text for each in found.blocking] == [text] * bool(text)
     assert found.counts == {"copies": 1}
@@ -231,7 +233,7 @@ def test_a_table_of_cells_is_audited_as_its_own_split_says(tmp_path: Path) -> No
     rows = []
     for number, (image, subject) in enumerate(zip(drawn.images, drawn.subjects, strict=True)):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
-        side = SIDES[int(subject.removeprefix("H"))]
+        side = SPLITS[int(subject.removeprefix("H"))]
         rows.append((f"{number}.png", LABEL[drawn.labels[number]], subject, side))
     Image.fromarray(np.ascontiguousarray(drawn.images[0][:, ::-1])).save(tmp_path / "copy.png")
     other = "test" if rows[0][3] == "train" else "train"

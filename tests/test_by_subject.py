@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from leukemia.evaluation.by_subject import by_class, by_subject, subject_metrics, worst
-from leukemia.evaluation.scored import Scored
+from leukemia.evaluation.predictions import Predictions
 
 # subject: label and score of each cell
 HAND_MADE = {
@@ -18,18 +18,23 @@ HAND_MADE = {
 }
 
 
-def scored(subjects: dict[str, list[tuple[int, float]]]) -> Scored:
+def predictions(subjects: dict[str, list[tuple[int, float]]]) -> Predictions:
     rows = [(name, *cell) for name, cells in subjects.items() for cell in cells]
     names, labels, scores = (np.array(column) for column in zip(*rows, strict=True))
-    return Scored(labels.astype(np.int8), scores.astype(np.float32), names, names)
+    return Predictions(
+        labels=labels.astype(np.int8),
+        scores=scores.astype(np.float32),
+        subjects=names,
+        cell_id=names,
+    )
 
 
 @pytest.fixture
-def hand_made() -> Scored:
-    return scored(HAND_MADE)
+def hand_made() -> Predictions:
+    return predictions(HAND_MADE)
 
 
-def test_every_column_of_hand_made_subjects(hand_made: Scored) -> None:
+def test_every_column_of_hand_made_subjects(hand_made: Predictions) -> None:
     expected = pd.DataFrame(
         {
             "subject": list("ABCDE"),
@@ -47,13 +52,13 @@ def test_every_column_of_hand_made_subjects(hand_made: Scored) -> None:
     pd.testing.assert_frame_equal(by_subject(hand_made), expected, check_exact=False)
 
 
-def test_the_order_of_the_cells_does_not_matter(hand_made: Scored) -> None:
+def test_the_order_of_the_cells_does_not_matter(hand_made: Predictions) -> None:
     rows = np.random.default_rng(0).permutation(len(hand_made))
-    shuffled = Scored(*(column[rows] for column in vars(hand_made).values()))
+    shuffled = Predictions(**{name: column[rows] for name, column in vars(hand_made).items()})
     pd.testing.assert_frame_equal(by_subject(shuffled), by_subject(hand_made))
 
 
-def test_errors_sum_to_those_of_the_cells_at_any_threshold(hand_made: Scored) -> None:
+def test_errors_sum_to_those_of_the_cells_at_any_threshold(hand_made: Predictions) -> None:
     for threshold in (0.05, 0.5, 0.85):
         wrong = (hand_made.scores >= threshold) != (hand_made.labels == 1)
         table = by_subject(hand_made, threshold)
@@ -61,7 +66,7 @@ def test_errors_sum_to_those_of_the_cells_at_any_threshold(hand_made: Scored) ->
         assert table["cells"].sum() == len(hand_made)
 
 
-def test_subject_metrics_count_each_subject_once(hand_made: Scored) -> None:
+def test_subject_metrics_count_each_subject_once(hand_made: Predictions) -> None:
     found = subject_metrics(hand_made)  # A found, B missed; C left alone, D called; E left out
     auroc = roc_auc_score([1, 1, 0, 0], [0.6, 0.15, 1.3 / 3, 0.5])
     assert found == pytest.approx(
@@ -71,23 +76,23 @@ def test_subject_metrics_count_each_subject_once(hand_made: Scored) -> None:
 
 
 def test_a_class_without_subjects_has_no_figure() -> None:
-    found = subject_metrics(scored({"A": HAND_MADE["A"], "E": HAND_MADE["E"]}))
+    found = subject_metrics(predictions({"A": HAND_MADE["A"], "E": HAND_MADE["E"]}))
     assert (found["sens"], found["count"]) == (1, 1)
     assert np.isnan([found[name] for name in ("spec", "bal_acc", "auroc")]).all()
-    only_both = subject_metrics(scored({"E": HAND_MADE["E"]}))
+    only_both = subject_metrics(predictions({"E": HAND_MADE["E"]}))
     assert only_both["count"] == 0
     assert np.isnan(only_both["sens"])
 
 
-def test_the_worst_are_by_rate_then_errors_then_name(hand_made: Scored) -> None:
+def test_the_worst_are_by_rate_then_errors_then_name(hand_made: Predictions) -> None:
     table = by_subject(hand_made)
     assert worst(table, 3)["subject"].tolist() == ["B", "D", "C"]
     assert worst(table, 99)["subject"].tolist() == ["B", "D", "C", "E", "A"]
-    alike = by_subject(scored({name: [(1, 0.1)] for name in "ZXY"}))
+    alike = by_subject(predictions({name: [(1, 0.1)] for name in "ZXY"}))
     assert worst(alike.iloc[::-1], 2)["subject"].tolist() == ["X", "Y"]
 
 
-def test_classes_say_how_many_subjects_are_mostly_wrong(hand_made: Scored) -> None:
+def test_classes_say_how_many_subjects_are_mostly_wrong(hand_made: Predictions) -> None:
     expected = pd.DataFrame(
         {
             "class": ["blast", "normal", "both"],
@@ -100,11 +105,11 @@ def test_classes_say_how_many_subjects_are_mostly_wrong(hand_made: Scored) -> No
     )
     found = by_class(by_subject(hand_made), {1: "blast", 0: "normal"})
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)
-    only = by_class(by_subject(scored({"A": HAND_MADE["A"]})), {1: "blast", 0: "normal"})
+    only = by_class(by_subject(predictions({"A": HAND_MADE["A"]})), {1: "blast", 0: "normal"})
     assert only["class"].tolist() == ["blast"]
 
 
-def test_a_table_read_back_from_csv_serves_as_well(hand_made: Scored, tmp_path) -> None:
+def test_a_table_read_back_from_csv_serves_as_well(hand_made: Predictions, tmp_path) -> None:
     table = by_subject(hand_made)
     table.to_csv(tmp_path / "subjects.csv", index=False)
     read = pd.read_csv(tmp_path / "subjects.csv")

@@ -121,10 +121,10 @@ def test_a_temperature_keeps_the_order_and_every_call(temperature: float) -> Non
     half = np.float32(0.5)
     edge = [0, 1, half, np.nextafter(half, half - 1), np.nextafter(half, half + 1)]
     scores = np.concatenate([np.array(edge, np.float32), rng.random(500, np.float32)])
-    mended = rescale(scores, temperature)
-    assert np.all(np.diff(mended[np.argsort(scores)]) >= 0)
-    np.testing.assert_array_equal(mended >= 0.5, scores >= 0.5)
-    assert np.isfinite(mended).all()
+    corrected = rescale(scores, temperature)
+    assert np.all(np.diff(corrected[np.argsort(scores)]) >= 0)
+    np.testing.assert_array_equal(corrected >= 0.5, scores >= 0.5)
+    assert np.isfinite(corrected).all()
 
 
 def test_temperature_1_changes_nothing_and_2_halves_the_logit() -> None:

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from leukemia.card import Logged, as_description, card
 from leukemia.evaluation.by_subject import by_subject
-from leukemia.evaluation.scored import Scored
+from leukemia.evaluation.predictions import Predictions
+from leukemia.registry.card import Logged, as_description, card
 
 TAGS = {
     "positive": "blast", "negative": "normal", "arm": "adasyn", "seed": "1", "fold": "2",
     "budget": "quick", "note": "resnet50 starts from imagenet", "cells": "90 cells of 12 subjects",
     "data_digest": "0123456789abcdef", "crop": "210", "image_size": "64", "audit": "no leak found",
-    "protocol_line": "Protocol subject: no subject on two sides", "synthetic_data": "",
+    "protocol_line": "Protocol subject: no subject on two sides", "simulated_data": "",
     "interval_method": "bootstrap over subjects", "verdict": "does not overfit",
     "calibration": "temperature 1.2", "operating": "threshold 0.31", "git_commit": "abc123",
 }  # fmt: skip
@@ -23,8 +23,10 @@ def logged(waived: str = "", **tags: str) -> Logged:
     scores = np.array([0.9, 0.2, 0.8, 0.1, 0.7, 0.6], np.float32)
     labels = np.array([1, 1, 1, 0, 0, 0], np.int8)
     subjects = np.array(["7", "7", "9", "H1", "H2", "H2"])
-    table = by_subject(Scored(labels, scores, subjects, subjects))
-    return Logged("run1", TAGS | tags, METRICS, table, waived)
+    table = by_subject(
+        Predictions(labels=labels, scores=scores, subjects=subjects, cell_id=subjects)
+    )
+    return Logged(run_id="run1", tags=TAGS | tags, metrics=METRICS, subjects=table, waived=waived)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +54,9 @@ def test_the_card_says(said: str) -> None:
 
 
 def test_drawn_cells_and_waived_findings_stand_at_the_top() -> None:
-    text = card(logged(waived="WAIVED findings of the audit: made", synthetic_data="drawn, seed 7"))
+    text = card(logged(waived="WAIVED findings of the audit: made", simulated_data="drawn, seed 7"))
     head = text[: text.index("## What it is")]
-    assert "SYNTHETIC DATA: drawn, seed 7" in head
+    assert "SIMULATED DATA: drawn, seed 7" in head
     assert "WAIVED findings of the audit: made" in head
 
 

@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from leukemia.cells import Cells, unchanged
-from leukemia.classifier import Spec, build
+from leukemia.cells import Cells
+from leukemia.contract import Schedule, Stage, unchanged
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import metrics
+from leukemia.model.classifier import ModelConfig, build
+from leukemia.model.inference import predict, scores
+from leukemia.model.training import Job, batches, fit, rows_of_epoch
 from leukemia.report import silent
-from leukemia.schedule import Schedule, Stage
-from leukemia.training import Job, batches, fit, predict, rows_of_epoch, scores
 
-MINIATURE = Spec("miniature", "none", size=32)
-SHORT = Schedule(Stage(1e-3, 1), Stage(1e-3, 2))
+MINIATURE = ModelConfig(backbone="miniature", weights="none", size=32)
+SHORT = Schedule(
+    transfer=Stage(learning_rate=1e-3, epochs=1), fine_tune=Stage(learning_rate=1e-3, epochs=2)
+)
 
 
 def weights_of(model: keras.Model) -> bytes:
@@ -27,7 +30,13 @@ def weights_of(model: keras.Model) -> bytes:
 def trained(cells: Cells, seed: int = 0, schedule: Schedule = SHORT, **settings: object):
     tf.config.experimental.enable_op_determinism()
     classifier = build(MINIATURE, seed)
-    job = Job(replace(unchanged(cells), **settings), cells, 16, seed, silent)
+    job = Job(
+        training=replace(unchanged(cells), **settings),
+        validation=cells,
+        batch_size=16,
+        seed=seed,
+        report=silent,
+    )
     return classifier, fit(classifier, job, schedule)
 
 
@@ -40,7 +49,7 @@ def miniature_weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_resnet_50_has_the_parameters_of_the_thesis() -> None:
-    model = build(Spec(weights="none", size=64), 0).model
+    model = build(ModelConfig(weights="none", size=64), 0).model
     assert model.get_layer("backbone").count_params() == 23_587_712
     assert model.input_shape == (None, 64, 64, 3)
     assert model.output_shape == (None, 1)
@@ -55,7 +64,9 @@ def test_resnet_50_has_the_parameters_of_the_thesis() -> None:
     ],
 )
 def test_scaling_inside_the_model_is_the_named_one(scaling: str, expected, cells: Cells) -> None:
-    model = build(Spec("miniature", "none", scaling, 32), 0).model
+    model = build(
+        ModelConfig(backbone="miniature", weights="none", scaling=scaling, size=32), 0
+    ).model
     x = model.get_layer("backbone")(expected(cells.images[:4]), training=False)
     for name in ("features", "probability"):
         x = model.get_layer(name)(x)
@@ -64,7 +75,7 @@ def test_scaling_inside_the_model_is_the_named_one(scaling: str, expected, cells
 
 def test_genuine_imagenet_weights_load(shared: Path) -> None:
     path = shared / "weights/resnet50_imagenet_notop.weights.h5"
-    classifier = build(Spec(weights=str(path), size=64), 0)
+    classifier = build(ModelConfig(weights=str(path), size=64), 0)
     assert classifier.pretrained
     assert classifier.weights == path.name
     kernel = classifier.model.get_layer("backbone").get_layer("conv1_conv").kernel
@@ -72,23 +83,26 @@ def test_genuine_imagenet_weights_load(shared: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"),
+    ("model_config", "message"),
     [
-        (Spec("vgg16"), "no backbone 'vgg16'"),
-        (Spec(scaling="log"), "no scaling 'log'"),
-        (Spec(precision="half"), "no precision 'half'"),
-        (Spec(weights="gone.h5"), "'gone.h5': no such file"),
-        (Spec("miniature", "imagenet"), "no ImageNet weights of backbone 'miniature'"),
+        (ModelConfig(backbone="vgg16"), "no backbone 'vgg16'"),
+        (ModelConfig(scaling="log"), "no scaling 'log'"),
+        (ModelConfig(precision="half"), "no precision 'half'"),
+        (ModelConfig(weights="gone.h5"), "'gone.h5': no such file"),
+        (
+            ModelConfig(backbone="miniature", weights="imagenet"),
+            "no ImageNet weights of backbone 'miniature'",
+        ),
     ],
 )
-def test_what_cannot_be_built_is_said(spec: Spec, message: str) -> None:
+def test_what_cannot_be_built_is_said(model_config: ModelConfig, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        build(spec, 0)
+        build(model_config, 0)
 
 
 def test_weights_of_another_network_are_refused(miniature_weights: str) -> None:
     with pytest.raises(UserError, match=r"do not fit"):
-        build(Spec("resnet50", miniature_weights, size=32), 0)
+        build(ModelConfig(backbone="resnet50", weights=miniature_weights, size=32), 0)
 
 
 def test_auto_without_the_file_says_from_scratch_aloud(
@@ -96,11 +110,11 @@ def test_auto_without_the_file_says_from_scratch_aloud(
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(keras.utils, "get_file", _out_of_reach)
-    classifier = build(Spec(size=32), 0)
+    classifier = build(ModelConfig(size=32), 0)
     assert (classifier.pretrained, classifier.weights) == (False, "none")
     assert "FROM SCRATCH" in classifier.note
     with pytest.raises(UserError, match=r"neither in .* nor to be downloaded"):
-        build(Spec(weights="imagenet", size=32), 0)
+        build(ModelConfig(weights="imagenet", size=32), 0)
 
 
 def _out_of_reach(*words: object, **settings: object) -> str:
@@ -136,12 +150,19 @@ def test_stage_1_on_stored_features_is_keras_own_frozen_training(
     cells: Cells, miniature_weights: str
 ) -> None:
     tf.config.experimental.enable_op_determinism()
-    spec = replace(MINIATURE, weights=miniature_weights)
-    job = Job(unchanged(cells), cells, 16, 0, silent)
-    fast = build(spec, 0)
-    fit(fast, job, Schedule(Stage(1e-2, 3), Stage(1e-2, 0)))
+    model_config = replace(MINIATURE, weights=miniature_weights)
+    job = Job(training=unchanged(cells), validation=cells, batch_size=16, seed=0, report=silent)
+    fast = build(model_config, 0)
+    fit(
+        fast,
+        job,
+        Schedule(
+            transfer=Stage(learning_rate=1e-2, epochs=3),
+            fine_tune=Stage(learning_rate=1e-2, epochs=0),
+        ),
+    )
 
-    plain = build(spec, 0).model
+    plain = build(model_config, 0).model
     plain.get_layer("backbone").trainable = False
     plain.compile(keras.optimizers.Adam(1e-2), "binary_crossentropy", jit_compile=False)
     for epoch in (1, 2, 3):
@@ -167,7 +188,11 @@ def test_pretrained_statistics_stay_and_fine_tuning_moves_the_rest(
     classifier = build(replace(MINIATURE, weights=miniature_weights), 0)
     before = statistics(classifier.model)
     kernels = classifier.model.get_layer("backbone").get_weights()[0].copy()
-    fit(classifier, Job(unchanged(cells), cells, 16, 0, silent), SHORT)
+    fit(
+        classifier,
+        Job(training=unchanged(cells), validation=cells, batch_size=16, seed=0, report=silent),
+        SHORT,
+    )
     for old, new in zip(before, statistics(classifier.model), strict=True):
         np.testing.assert_array_equal(old, new)
     assert np.abs(classifier.model.get_layer("backbone").get_weights()[0] - kernels).max() > 0
@@ -175,14 +200,26 @@ def test_pretrained_statistics_stay_and_fine_tuning_moves_the_rest(
 
 def test_from_scratch_the_statistics_are_learned_in_both_stages(cells: Cells) -> None:
     start = statistics(build(MINIATURE, 0).model)
-    only_stage_1 = trained(cells, schedule=Schedule(Stage(1e-3, 1), Stage(1e-3, 0)))[0]
+    only_stage_1 = trained(
+        cells,
+        schedule=Schedule(
+            transfer=Stage(learning_rate=1e-3, epochs=1),
+            fine_tune=Stage(learning_rate=1e-3, epochs=0),
+        ),
+    )[0]
     assert np.abs(start[0] - statistics(only_stage_1.model)[0]).max() > 0.1
 
 
 def test_the_miniature_learns_an_easy_task(cells: Cells) -> None:
     bright = cells.images // 2 + 100 * cells.labels[:, None, None, None].astype(np.uint8)
     easy = replace(cells, images=bright)
-    classifier, history = trained(easy, schedule=Schedule(Stage(1e-2, 2), Stage(1e-2, 10)))
+    classifier, history = trained(
+        easy,
+        schedule=Schedule(
+            transfer=Stage(learning_rate=1e-2, epochs=2),
+            fine_tune=Stage(learning_rate=1e-2, epochs=10),
+        ),
+    )
     assert [row["epoch"] for row in history] == list(range(1, 13))
     assert history[-1]["train_loss"] < history[0]["train_loss"] / 2
     assert history[-1]["train_bal_acc"] > 0.9
@@ -197,7 +234,18 @@ def test_who_wants_the_final_answers_gives_the_last_epoch_its_own(cells: Cells) 
         asked.append(scores(classifier.model, cells.images))
         return asked[-1]
 
-    history = fit(classifier, Job(unchanged(cells), cells, 16, 0, silent, final=final), SHORT)
+    history = fit(
+        classifier,
+        Job(
+            training=unchanged(cells),
+            validation=cells,
+            batch_size=16,
+            seed=0,
+            report=silent,
+            final=final,
+        ),
+        SHORT,
+    )
     usual = trained(cells)[1]
     lost, expected = ([row["val_loss"] for row in rows] for rows in (history, usual))
     assert lost[:-1] == pytest.approx(expected[:-1])
@@ -214,7 +262,9 @@ def test_training_that_diverges_is_stopped_in_one_line(cells: Cells) -> None:
 
 
 def test_a_saved_model_takes_raw_cells_and_loads_in_safe_mode(cells: Cells, tmp_path: Path) -> None:
-    model = build(Spec("miniature", "none", "imagenet", 32), 0).model
+    model = build(
+        ModelConfig(backbone="miniature", weights="none", scaling="imagenet", size=32), 0
+    ).model
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     np.testing.assert_array_equal(predict(loaded, cells.images), predict(model, cells.images))

@@ -11,8 +11,8 @@ from leukemia.errors import UserError
 from leukemia.evaluation.comparison import delong, difference, holm, mcnemar
 from leukemia.evaluation.intervals import interval
 from leukemia.evaluation.jackknife import METRICS
-from leukemia.evaluation.scored import Scored
-from tests.test_intervals import scored, take, with_scores
+from leukemia.evaluation.predictions import Predictions
+from tests.test_intervals import predictions, take, with_scores
 
 # Donner & Petryshen 1989: 29 psychiatrists, of each the patients with whom only the patient,
 # and only the psychiatrist, named a concern. Chi-square of Obuchowski 1998 as Durkalski et al.
@@ -51,18 +51,22 @@ ONLY_DOCTOR = [
 ]
 
 
-def arms(subjects: int = 24, cells: int = 20, mixed: bool = False, seed: int = 0) -> list[Scored]:
+def arms(
+    subjects: int = 24, cells: int = 20, mixed: bool = False, seed: int = 0
+) -> list[Predictions]:
     """Two networks on the same cells, the second a little worse."""
-    first = scored(subjects, cells, mixed, seed)
+    first = predictions(subjects, cells, mixed, seed)
     rng = np.random.default_rng(seed + 100)
     worse = np.clip(first.scores - 0.04 * (2 * first.labels - 1), 0, 1)
     second = np.clip(worse + rng.normal(0, 0.08, len(first)), 0, 1).round(2)
     return [first, with_scores(first, second.astype(np.float32))]
 
 
-def alone(cells: Scored) -> Scored:
+def alone(cells: Predictions) -> Predictions:
     """Every cell a subject of its own."""
-    return Scored(cells.labels, cells.scores, cells.origin, cells.origin)
+    return Predictions(
+        labels=cells.labels, scores=cells.scores, subjects=cells.cell_id, cell_id=cells.cell_id
+    )
 
 
 def test_equal_techniques_differ_by_nothing() -> None:
@@ -107,7 +111,12 @@ def test_of_independent_cells_it_is_the_paired_large_sample_interval() -> None:
 
 def test_subjects_that_both_tested_make_the_interval_narrower() -> None:
     a, b = arms()
-    others = Scored(b.labels, b.scores, np.char.add("other ", b.subjects), b.origin)
+    others = Predictions(
+        labels=b.labels,
+        scores=b.scores,
+        subjects=np.char.add("other ", b.subjects),
+        cell_id=b.cell_id,
+    )
     paired, unpaired = difference([[a]], [[b]]), difference([[a]], [[others]])
     assert unpaired.value == pytest.approx(paired.value)
     assert unpaired.high - unpaired.low > 1.5 * (paired.high - paired.low)
@@ -143,7 +152,7 @@ def test_the_luck_of_seeds_widens_the_difference() -> None:
 
 
 def test_where_all_subjects_differ_alike_it_is_the_sign_test() -> None:
-    cells = scored(20)
+    cells = predictions(20)
     right, wrong = (with_scores(cells, np.abs(cells.labels - flip)) for flip in (0.1, 0.9))
     found = difference([[right]], [[wrong]])
     assert (found.value, found.high) == (1, 1)
@@ -184,9 +193,12 @@ def test_clustered_mcnemar_gives_the_published_figure() -> None:
     counts = np.array([ONLY_PATIENT, ONLY_DOCTOR])
     subjects = np.concatenate([np.repeat(np.arange(29), each) for each in counts])
     first = np.repeat([1.0, 0.0], counts.sum(axis=1))
-    origin = np.arange(len(first)).astype(str)
+    cell_id = np.arange(len(first)).astype(str)
     labels = np.ones(len(first), np.int8)
-    a, b = (Scored(labels, scores, subjects.astype(str), origin) for scores in (first, 1 - first))
+    a, b = (
+        Predictions(labels=labels, scores=scores, subjects=subjects.astype(str), cell_id=cell_id)
+        for scores in (first, 1 - first)
+    )
     found = mcnemar([[a]], [[b]])
     assert (found.only_a, found.only_b) == (21, 50)
     # Without discordant patients a psychiatrist adds nothing to either sum, but counts in K.
@@ -211,7 +223,7 @@ def test_other_cells_are_refused() -> None:
             test([[a], [a]], [[b]])
 
 
-def plain_delong(a: Scored, b: Scored) -> tuple[float, float]:
+def plain_delong(a: Predictions, b: Predictions) -> tuple[float, float]:
     """Difference and standard error by DeLong's equations, pair by pair."""
     positive = a.labels == 1
     areas, of_positive, of_negative = [], [], []
@@ -235,7 +247,7 @@ def test_delong_of_one_cell_a_subject_is_delong() -> None:
     assert (found.low, found.high) == pytest.approx(expected)
 
 
-def obuchowski(a: Scored, b: Scored) -> float:
+def obuchowski(a: Predictions, b: Predictions) -> float:
     """Standard error of the difference by Obuchowski's equations, subject by subject."""
     positive, names = a.labels == 1, np.unique(a.subjects)
     moved = []

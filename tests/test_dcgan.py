@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from leukemia import techniques
-from leukemia.cells import Cells, TrainingSet
+from leukemia.cells import Cells
+from leukemia.contract import TechniqueContext, TrainingSet
 from leukemia.errors import UserError
-from leukemia.gan.plan import MODERN, THESIS, Plan
-from leukemia.techniques import Workshop, dcgan
+from leukemia.gan.config import MODERN, THESIS, GanConfig
+from leukemia.techniques import dcgan
 
 # Saving a model has NumPy copy TensorFlow's variables, whose __array__ knows no `copy` yet.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -31,13 +32,15 @@ def cells(rare: int = 9, frequent: int = 18, seed: int = 0) -> Cells:
     n = rare + frequent
     names = np.array([f"s{row}" for row in range(n)])
     labels = (np.arange(n) >= rare).astype(np.int8)
-    return Cells(coloured(n, seed=seed), labels, names, names)
+    return Cells(images=coloured(n, seed=seed), labels=labels, subjects=names, cell_id=names)
 
 
 def balanced(
-    train: Cells, settings: dcgan.Settings = SETTINGS, seed: int = 1, **workshop: object
+    train: Cells, settings: dcgan.Settings = SETTINGS, seed: int = 1, **context: object
 ) -> TrainingSet:
-    return dcgan.balance(train, settings, Workshop(np.random.default_rng(seed), **workshop))
+    return dcgan.balance(
+        train, settings, TechniqueContext(rng=np.random.default_rng(seed), **context)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +66,9 @@ def test_reading_the_settings_does_not_load_tensorflow():
 
 
 def test_without_settings_a_recipe_is_what_its_source_says():
-    assert dcgan.planned(techniques.defaults(dcgan, "thesis"), 210) == THESIS
-    assert dcgan.planned(dcgan.Settings(), 210) == replace(MODERN, size=224)
-    assert dcgan.planned(dcgan.Settings(), 48).size == 48
+    assert dcgan.config_of(techniques.defaults(dcgan, "thesis"), 210) == THESIS
+    assert dcgan.config_of(dcgan.Settings(), 210) == replace(MODERN, size=224)
+    assert dcgan.config_of(dcgan.Settings(), 48).size == 48
 
 
 def test_every_setting_of_a_recipe_can_be_given():
@@ -76,9 +79,9 @@ def test_every_setting_of_a_recipe_can_be_given():
         gan_ema=0.9, gan_norm=True, gan_eight_bit=True, gan_merged=True, gan_precision="bfloat16",
         gan_loss="hinge", gan_conditional=True,
     )  # fmt: skip
-    usual, planned = vars(THESIS), vars(dcgan.planned(given, 48))
-    assert {name for name in usual if usual[name] == planned[name]} == {"shared"}
-    assert dcgan.planned(dcgan.Settings(gan="thesis", gan_shared=True), 48).shared
+    usual, config_of = vars(THESIS), vars(dcgan.config_of(given, 48))
+    assert {name for name in usual if usual[name] == config_of[name]} == {"shared"}
+    assert dcgan.config_of(dcgan.Settings(gan="thesis", gan_shared=True), 48).shared
     with pytest.raises(UserError, match="loss is hinge: give binary, or shared=false"):
         dcgan.Settings(gan_shared=True)
 
@@ -90,7 +93,7 @@ def test_classes_are_equal_and_the_made_cells_flagged(result):
     assert np.array_equal(result.cells.images[:27], train.images)
     assert result.cells.images.shape == (36, 24, 24, 3)
     assert result.cells.images.dtype == np.uint8
-    assert set(result.cells.origin[27:]) == {"made:dcgan"}
+    assert set(result.cells.cell_id[27:]) == {"synthetic:dcgan"}
 
 
 def test_the_run_keeps_what_the_generator_was_trained_on(result):
@@ -108,19 +111,19 @@ def test_the_run_keeps_the_course_and_the_review(result):
         "gan/epochs.csv", "gan/course.png", "gan/samples.gif", "gan/copies.png",
         "gan/shortcut.png", "gan/review.txt",
     }  # fmt: skip
-    plan = json.loads(result.files["gan/plan.json"])
-    assert Plan(**plan) == dcgan.planned(SETTINGS, 24)
+    config = json.loads(result.files["gan/plan.json"])
+    assert GanConfig(**config) == dcgan.config_of(SETTINGS, 24)
     assert len(result.files["gan/losses.csv"].splitlines()) == 1 + 2 * 2
     assert result.files["gan/samples.gif"].startswith(b"GIF89a")
-    for name in ("made_kid", "floor_kid", "made_fid", "made_copy_rate", "made_probe_raw"):
-        assert np.isfinite(result.figures[name]), name
+    for name in ("synth_kid", "floor_kid", "synth_fid", "synth_copy_rate", "synth_probe_raw"):
+        assert np.isfinite(result.metrics[name]), name
 
 
 def test_the_review_says_what_it_measured_against(result):
     assert b"9 validation cells of the rarer class" in result.files["gan/review.txt"]
     alone = balanced(cells(), replace(SETTINGS, gan_epochs=1))
     assert b"the very cells that train the GAN" in alone.files["gan/review.txt"]
-    assert "floor_kid" not in alone.figures
+    assert "floor_kid" not in alone.metrics
 
 
 def test_a_generator_used_again_makes_the_same_cells(result, folder):
@@ -150,8 +153,8 @@ def test_a_damaged_generator_is_refused(folder):
 
 def test_a_single_made_cell_is_searched_for_copies_too():
     made = balanced(cells(8, 9), replace(SETTINGS, gan_epochs=1), unseen=cells(seed=5))
-    assert "made_kid" not in made.figures
-    assert made.figures["made_copy_rate"] in (0, 1)
+    assert "synth_kid" not in made.metrics
+    assert made.metrics["synth_copy_rate"] in (0, 1)
 
 
 def test_balanced_cells_are_left_alone():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from leukemia.energy import read, watt_hours
+from leukemia.experiment.energy import read, watt_hours
 
 
 def counter(folder: Path, zone: str, name: str, microjoules: int, largest: int = 10**12) -> None:

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from leukemia import explain
 from leukemia.cells import Cells
-from leukemia.classifier import Spec, build
-from leukemia.evaluation.scored import Scored
-from leukemia.training import PREDICT_BATCH, predict
+from leukemia.evaluation.predictions import Predictions
+from leukemia.model import grad_cam as explain
+from leukemia.model.classifier import ModelConfig, build
+from leukemia.model.inference import PREDICT_BATCH, predict
 
 SIZE = 32
 
@@ -17,7 +17,7 @@ SIZE = 32
 @pytest.fixture(scope="module")
 def model(cells: Cells) -> keras.Model:
     """The miniature with a head that calls half of the drawn cells positive, none for sure."""
-    model = build(Spec("miniature", "none", size=SIZE), 3).model
+    model = build(ModelConfig(backbone="miniature", weights="none", size=SIZE), 3).model
     features = predict(keras.Model(model.inputs, model.get_layer("features").output), cells.images)
     head = model.get_layer("probability")
     logits = features @ head.get_weights()[0]
@@ -44,23 +44,23 @@ def by_tape(model: keras.Model, images: np.ndarray) -> np.ndarray:
 def test_heat_is_grad_cam_by_a_gradient_tape(model: keras.Model, cells: Cells) -> None:
     called = predict(model, cells.images)[:, 0] >= 0.5
     assert 40 <= called.sum() <= 50  # both signs are tried
-    found = explain.heat(model, cells.images)
+    found = explain.grad_cam(model, cells.images)
     np.testing.assert_allclose(found, by_tape(model, cells.images), atol=1e-4)
 
 
 def test_heat_has_a_cell_s_size_and_lies_in_0_to_1(model: keras.Model, cells: Cells) -> None:
-    found = explain.heat(model, cells.images)
+    found = explain.grad_cam(model, cells.images)
     assert len(cells) > PREDICT_BATCH
     assert found.shape == (90, SIZE, SIZE)
     assert found.dtype == np.float32
     assert found.min() >= 0
     assert found.max() <= 1
-    np.testing.assert_allclose(explain.heat(model, cells.images[:5]), found[:5], atol=1e-5)
+    np.testing.assert_allclose(explain.grad_cam(model, cells.images[:5]), found[:5], atol=1e-5)
 
 
 def test_the_map_s_resolution_is_that_of_the_backbone(model: keras.Model) -> None:
     assert explain.resolution(model) == (2, 2)
-    assert explain.resolution(build(Spec(weights="none", size=64), 0).model) == (2, 2)
+    assert explain.resolution(build(ModelConfig(weights="none", size=64), 0).model) == (2, 2)
 
 
 def colours() -> keras.Model:
@@ -82,7 +82,7 @@ def test_heat_is_where_the_called_colour_is(more: str, corner: int) -> None:
     image = np.zeros((1, 8, 8, 3), np.uint8)
     image[0, :4, :4, 0] = 255 if more == "red" else 100  # top left speaks for positive
     image[0, 4:, 4:, 2] = 100 if more == "red" else 255  # bottom right against it
-    heat = explain.heat(colours(), image)[0]
+    heat = explain.grad_cam(colours(), image)[0]
     assert heat[corner, corner] == 1
     assert heat[-1 - corner, -1 - corner] == 0
     assert heat[0, -1] == heat[-1, 0] == 0
@@ -96,30 +96,35 @@ def test_where_no_place_speaks_for_the_call_there_is_no_heat() -> None:
     model.get_layer("probability").set_weights([np.array([[1.0], [0.0], [-1.0]]), -np.ones(1) * 9])
     red = np.zeros((1, 8, 8, 3), np.uint8)
     red[..., 0] = 255
-    assert not explain.heat(model, red).any()
+    assert not explain.grad_cam(model, red).any()
 
 
-def scored(labels: list[int], scores: list[float]) -> Scored:
+def predictions(labels: list[int], scores: list[float]) -> Predictions:
     names = np.array([f"cell {row}" for row in range(len(labels))])
-    return Scored(np.array(labels, np.int8), np.array(scores, np.float32), names, names)
+    return Predictions(
+        labels=np.array(labels, np.int8),
+        scores=np.array(scores, np.float32),
+        subjects=names,
+        cell_id=names,
+    )
 
 
 def test_chosen_are_the_most_confident_of_each_class_and_outcome() -> None:
     labels = [1, 1, 1, 1, 0, 0, 0, 0, 1, 0]
     scores = [0.1, 0.3, 0.9, 0.8, 0.9, 0.6, 0.2, 0.05, 0.7, 0.4]
     # wrong: 0 and 4 first, then 1 and 5; right: 2 and 7, then 3 and 6
-    assert explain.choose(scored(labels, scores), 4).tolist() == [0, 4, 2, 7]
-    assert explain.choose(scored(labels, scores), 8).tolist() == [0, 4, 1, 5, 2, 7, 3, 6]
+    assert explain.choose(predictions(labels, scores), 4).tolist() == [0, 4, 2, 7]
+    assert explain.choose(predictions(labels, scores), 8).tolist() == [0, 4, 1, 5, 2, 7, 3, 6]
 
 
 def test_where_a_kind_runs_short_the_others_stand_in() -> None:
-    few_errors = scored([1, 1, 1, 0, 0, 0], [0.9, 0.8, 0.7, 0.1, 0.2, 0.6])
+    few_errors = predictions([1, 1, 1, 0, 0, 0], [0.9, 0.8, 0.7, 0.1, 0.2, 0.6])
     assert explain.choose(few_errors, 5).tolist() == [5, 0, 3, 1, 4]
     assert sorted(explain.choose(few_errors, 99)) == list(range(6))
-    one_class = scored([1, 1, 1], [0.2, 0.9, 0.6])
+    one_class = predictions([1, 1, 1], [0.2, 0.9, 0.6])
     assert explain.choose(one_class, 8).tolist() == [0, 1, 2]
 
 
 def test_equal_scores_are_chosen_by_row() -> None:
-    alike = scored([1, 0] * 4, [0.5] * 8)
+    alike = predictions([1, 0] * 4, [0.5] * 8)
     assert explain.choose(alike, 4).tolist() == explain.choose(alike, 4).tolist() == [1, 3, 0, 2]

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leukemia.classifier import Spec, build
-from leukemia.classifier import features as below_head
 from leukemia.errors import UserError
-from leukemia.features import Features
-from leukemia.training import in_batches, predict
+from leukemia.model.classifier import ModelConfig, build
+from leukemia.model.classifier import features as below_head
+from leukemia.model.features import Features
+from leukemia.model.inference import in_batches, predict
 
 # Keras and OpenVINO add up in different orders; features are about 10.
 NEAR = {"rtol": 1e-4, "atol": 1e-4}
@@ -24,13 +24,15 @@ def noise(n: int = 40, side: int = 32, seed: int = 0) -> np.ndarray:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "backbone.weights.h5"
-    model = build(Spec("miniature", "none", size=32), 3).model
+    model = build(ModelConfig(backbone="miniature", weights="none", size=32), 3).model
     model.get_layer("backbone").save_weights(path)
     return path
 
 
 def pretrained(weights: Path, scaling: str = "imagenet"):
-    return build(Spec("miniature", str(weights), scaling, 32), 0)
+    return build(
+        ModelConfig(backbone="miniature", weights=str(weights), scaling=scaling, size=32), 0
+    )
 
 
 def plainly(weights: Path, images: np.ndarray) -> np.ndarray:
@@ -45,7 +47,7 @@ def counting(features: Features, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         given.append(len(images))
         return in_batches(answer, images, progress)
 
-    monkeypatch.setattr("leukemia.features.in_batches", spied)
+    monkeypatch.setattr("leukemia.model.features.in_batches", spied)
     return given
 
 
@@ -87,12 +89,16 @@ def test_another_network_scaling_or_number_of_threads_has_features_of_its_own(we
 
 def test_the_head_plays_no_part(weights, tmp_path):
     for seed in (0, 1):
-        Features(build(Spec("miniature", str(weights), size=32), seed), 1, tmp_path).keep(noise())
+        Features(
+            build(ModelConfig(backbone="miniature", weights=str(weights), size=32), seed),
+            1,
+            tmp_path,
+        ).keep(noise())
     assert len(list((tmp_path / "features").glob("*.sqlite"))) == 1
 
 
 def test_a_network_from_scratch_is_not_kept(tmp_path):
-    classifier = build(Spec("miniature", "none", size=32), 0)
+    classifier = build(ModelConfig(backbone="miniature", weights="none", size=32), 0)
     features = Features(classifier, 1, tmp_path)
     features.keep(noise())
     assert list(tmp_path.iterdir()) == []
@@ -100,7 +106,7 @@ def test_a_network_from_scratch_is_not_kept(tmp_path):
 
 
 def test_what_a_killed_run_has_kept_is_not_computed_again(weights, tmp_path, monkeypatch):
-    monkeypatch.setattr("leukemia.features.AT_ONCE", 8)
+    monkeypatch.setattr("leukemia.model.features.AT_ONCE", 8)
 
     def stop(done: float) -> None:
         if done > 0.5:
@@ -128,7 +134,7 @@ def test_two_runs_that_keep_the_same_at_once_lose_nothing_and_compute_nothing_tw
 ):
     first, second = (Features(pretrained(weights), 1, tmp_path) for _ in range(2))
     given = counting(first, monkeypatch)
-    monkeypatch.setattr("leukemia.features.AT_ONCE", 8)
+    monkeypatch.setattr("leukemia.model.features.AT_ONCE", 8)
     with ThreadPoolExecutor(1) as other:
         asked = []
 

@@ -6,39 +6,39 @@ import numpy as np
 import pytest
 
 from leukemia.cells import Cells
-from leukemia.evaluation import figures
+from leukemia.evaluation import plots as figures
 from leukemia.evaluation.by_subject import by_subject, worst
 from leukemia.evaluation.calibration import reliability, rescale
 from leukemia.evaluation.metrics import confusion
-from leukemia.evaluation.scored import Scored
+from leukemia.evaluation.predictions import Predictions
 
 POSITIVE, NEGATIVE = "lymphoblast (ALL)", "normal precursor (HEM)"  # longer than C-NMC's
 TITLE = "dcgan-g1000-r: the most confidently wrong and right test cells"
 FOOTNOTE = (
     "dcgan-g1000-r, seed 0. Protocol official: no subject on two sides; test: preliminary set; "
-    "validation: official fold_0; train: the other folds. SYNTHETIC DATA: drawn cells, seed 7. "
+    "validation: official fold_0; train: the other folds. SIMULATED DATA: drawn cells, seed 7. "
     "Research use only; not for diagnosis."
 )
 
 
-def scored(subjects: int = 60) -> Scored:
+def predictions(subjects: int = 60) -> Predictions:
     rng = np.random.default_rng(0)
     of_cell = rng.integers(0, subjects, 1500)
     labels = (of_cell % 2).astype(np.int8)
     scores = np.clip(rng.normal(0.4 + 0.2 * labels, 0.3), 0, 1).astype(np.float32)
     names = np.array([f"a hospital's long name/{number:03d}" for number in of_cell])
-    return Scored(labels, scores, names, names)
+    return Predictions(labels=labels, scores=scores, subjects=names, cell_id=names)
 
 
 def reliability_picture(cells: Cells) -> np.ndarray:
-    test = scored()
+    test = predictions()
     before = reliability(test.labels, test.scores)
     after = reliability(test.labels, rescale(test.scores, 2.5))
     return figures.reliability_figure(before, after, 2.5, POSITIVE, TITLE, FOOTNOTE)
 
 
 def subjects_picture(cells: Cells) -> np.ndarray:
-    table = worst(by_subject(scored()), 60)
+    table = worst(by_subject(predictions()), 60)
     return figures.subjects_figure(table, POSITIVE, NEGATIVE, TITLE, FOOTNOTE)
 
 
@@ -56,12 +56,12 @@ def gradcam_picture(cells: Cells, heat: float = 0.5, scores: float = 0.5) -> np.
 
 
 def confusion_picture(cells: Cells) -> np.ndarray:
-    test = scored()
+    test = predictions()
     counts = confusion(test.labels, test.scores)
     return figures.confusion_figure(counts, "all", "hem", TITLE[:40], FOOTNOTE)
 
 
-def made_picture(cells: Cells) -> np.ndarray:
+def synth_picture(cells: Cells) -> np.ndarray:
     return figures.real_and_made_figure(cells.images, cells.images, "dcgan", POSITIVE, FOOTNOTE)
 
 
@@ -70,7 +70,7 @@ PICTURES = [
     subjects_picture,
     gradcam_picture,
     confusion_picture,
-    made_picture,
+    synth_picture,
 ]
 
 
@@ -98,7 +98,7 @@ def test_the_same_values_give_the_same_picture(
 
 
 def test_at_most_40_subjects_are_drawn_and_the_footnote_says_of_how_many() -> None:
-    table = worst(by_subject(scored()), 60)
+    table = worst(by_subject(predictions()), 60)
     all_60, said, least_39 = (
         figures.subjects_figure(rows, POSITIVE, NEGATIVE, TITLE, footnote)
         for rows, footnote in (
@@ -113,7 +113,12 @@ def test_at_most_40_subjects_are_drawn_and_the_footnote_says_of_how_many() -> No
 
 def test_a_subject_of_both_classes_is_drawn_in_grey() -> None:
     names = np.array(["A", "A", "B"])
-    cells = Scored(np.array([1, 0, 1], np.int8), np.full(3, 0.9, np.float32), names, names)
+    cells = Predictions(
+        labels=np.array([1, 0, 1], np.int8),
+        scores=np.full(3, 0.9, np.float32),
+        subjects=names,
+        cell_id=names,
+    )
     table = by_subject(cells)
     grey, red = (
         (figures.subjects_figure(rows, "all", "hem", "", "") == 128).all(axis=2).sum()
@@ -124,7 +129,7 @@ def test_a_subject_of_both_classes_is_drawn_in_grey() -> None:
 
 def test_a_file_s_name_is_never_read_as_a_formula(cells: Cells) -> None:
     odd = np.array([r"scan$\frac{$.png"])
-    shown = Cells(cells.images[:1], cells.labels[:1], odd, odd)
+    shown = Cells(images=cells.images[:1], labels=cells.labels[:1], subjects=odd, cell_id=odd)
     picture = figures.gradcam_figure(
         shown, np.ones(1), np.ones((1, 32, 32)), (2, 2), ("all", "hem"), TITLE, FOOTNOTE
     )

@@ -10,9 +10,9 @@ from keras import layers
 from leukemia.errors import UserError
 from leukemia.gan import networks, pictures
 from leukemia.gan.augment import augmented
-from leukemia.gan.plan import THESIS, Plan, canvas
+from leukemia.gan.config import THESIS, GanConfig, canvas
 
-SMALL = Plan(size=32, latent=8)
+SMALL = GanConfig(size=32, latent=8)
 
 
 def convolutions(model) -> list:
@@ -24,7 +24,7 @@ def noise(n: int = 6, side: int = 32, seed: int = 0) -> np.ndarray:
 
 
 def test_the_thesis_recipe_is_the_thesis():
-    thesis = Plan(
+    thesis = GanConfig(
         size=128, latent=100, epochs=1000, batch_size=128, learning_rate=1e-4, beta_1=0.5,
         discriminator_rate=1.0, loss="binary", smoothing=0.0, spectral=False, r1=0.0,
         augment="none", ema=0.0, norm=False, eight_bit=False, merged=False, shared=False,
@@ -130,7 +130,7 @@ def test_a_plan_out_of_range_is_refused(change, message):
 )
 def test_a_canvas_holds_its_images_unchanged(side, size):
     assert canvas(side) == size
-    assert Plan(size=size).size == size
+    assert GanConfig(size=size).size == size
     images = noise(2, side)
     on = pictures.put_on(images, size)
     assert on.shape == (2, size, size, 3)

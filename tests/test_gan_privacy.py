@@ -8,7 +8,8 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from leukemia.data.sample import draw_cells
-from leukemia.gan import privacy, privacy_figure
+from leukemia.gan import privacy
+from leukemia.gan import privacy_plot as privacy_figure
 from leukemia.gan.privacy import TURNS, attack, examine, nearest, turned
 
 LIMIT = 0.05
@@ -133,11 +134,11 @@ def test_the_figures_are_named_and_those_not_measured_are_left_out(drawn):
     training, fresh = drawn
     found = examine(fresh[:30], training, features)
     assert set(privacy.metrics(found)) == {
-        "made_copies", "made_copy_rate", "made_copy_rate_low", "made_copy_rate_high",
+        "synth_copies", "synth_copy_rate", "synth_copy_rate_low", "synth_copy_rate_high",
     }  # fmt: skip
     told = attack(np.ones(4), np.zeros(4), np.arange(4), np.arange(4, 8))
     both = examine(fresh[:30], training, features, {"distance": told, "discriminator": told})
-    assert privacy.metrics(both)["made_attack_discriminator"] == 1
+    assert privacy.metrics(both)["synth_attack_discriminator"] == 1
 
 
 def test_the_picture_shows_pairs(drawn):

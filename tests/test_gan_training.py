@@ -14,19 +14,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from leukemia import precision
 from leukemia.errors import UserError
-from leukemia.gan import checkpoint, networks, pictures, training, watch
-from leukemia.gan.plan import MODERN, Plan
+from leukemia.gan import checkpoint, networks, pictures, training
+from leukemia.gan import collapse as watch
+from leukemia.gan.config import MODERN, GanConfig
 from leukemia.gan.step import compiled, players
-from leukemia.gan.training import Judge, Terms
+from leukemia.gan.training import SampleScorer, Terms
+from leukemia.model import precision
 from leukemia.report import silent
 
 # Saving a model has NumPy copy TensorFlow's variables, whose __array__ knows no `copy` yet.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 COLOUR = (200, 60, 120)
-PLAN = Plan(size=32, latent=8, epochs=2, batch_size=4, learning_rate=1e-3)
+PLAN = GanConfig(size=32, latent=8, epochs=2, batch_size=4, learning_rate=1e-3)
 ALL = replace(
     MODERN, size=32, latent=8, epochs=2, batch_size=4, smoothing=0.1, r1=1.0, augment="all",
     conditional=True,
@@ -38,9 +39,9 @@ def coloured(n: int, side: int = 32, seed: int = 0) -> np.ndarray:
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def others_for(plan: Plan) -> np.ndarray | None:
-    """Green images of another kind, where the plan asks for them."""
-    return coloured(12, seed=4)[..., ::-1] // 2 if plan.conditional else None
+def others_for(config: GanConfig) -> np.ndarray | None:
+    """Green images of another kind, where the config asks for them."""
+    return coloured(12, seed=4)[..., ::-1] // 2 if config.conditional else None
 
 
 class Heard(list):
@@ -128,8 +129,8 @@ def test_another_seed_gives_other_weights(one_run):
     ids=lambda change: "_".join(map(str, next(iter(change.items())))),
 )
 def test_each_ingredient_changes_the_course(one_run, change):
-    plan = replace(PLAN, **change)
-    other = training.train(coloured(9), plan, 7, silent, others=others_for(plan))
+    config = replace(PLAN, **change)
+    other = training.train(coloured(9), config, 7, silent, others=others_for(config))
     assert np.isfinite(other.progress.steps).all()
     assert pictures.generate(other.generator, 2, 0).shape == (2, 32, 32, 3)
     assert weights(other) != weights(one_run[0])
@@ -138,9 +139,9 @@ def test_each_ingredient_changes_the_course(one_run, change):
 @pytest.mark.parametrize("merged", [False, True])
 def test_one_shared_pass_gives_the_generator_its_very_gradient(merged):
     """Against the gradient of its loss taken directly, with plain descent in place of Adam."""
-    plan = replace(PLAN, shared=True, merged=merged)
+    config = replace(PLAN, shared=True, merged=merged)
     images = coloured(4)
-    of = players(plan, 0)
+    of = players(config, 0)
     still = keras.optimizers.SGD(0.0)
     still.build(of.discriminator.trainable_variables)
     descent = keras.optimizers.SGD(1.0)
@@ -156,7 +157,7 @@ def test_one_shared_pass_gives_the_generator_its_very_gradient(merged):
         logits = of.discriminator(seen, training=True)[-4:]
         loss = tf.reduce_mean(tf.nn.softplus(-logits))
     expected = tape.gradient(loss, of.generator.trainable_variables)
-    values = compiled(of, plan, 4, 0)(images, np.zeros(4, bool), np.int64(3))
+    values = compiled(of, config, 4, 0)(images, np.zeros(4, bool), np.int64(3))
     assert float(values[0]) == pytest.approx(float(loss), rel=1e-4)
     for one, other, gradient in zip(
         before, of.generator.trainable_variables, expected, strict=True
@@ -167,7 +168,7 @@ def test_one_shared_pass_gives_the_generator_its_very_gradient(merged):
 class TestOfBothKinds:
     """A conditional GAN: red images are wanted, green ones teach as well."""
 
-    plan = replace(PLAN, conditional=True, epochs=30, batch_size=8)
+    config = replace(PLAN, conditional=True, epochs=30, batch_size=8)
 
     def test_the_wanted_kind_is_made_and_not_the_other(self):
         images, others = coloured(16), coloured(40)[..., ::-1]
@@ -179,10 +180,10 @@ class TestOfBothKinds:
         assert blue > red + 40
 
     def test_an_epoch_shows_every_wanted_image_and_as_many_others(self):
-        plan = replace(self.plan, epochs=1, batch_size=4)
-        trained = training.train(coloured(8), plan, 3, silent, others=coloured(100))
+        config = replace(self.plan, epochs=1, batch_size=4)
+        trained = training.train(coloured(8), config, 3, silent, others=coloured(100))
         assert len(trained.progress.steps) == 4
-        few = training.train(coloured(8), plan, 3, silent, others=coloured(4))
+        few = training.train(coloured(8), config, 3, silent, others=coloured(4))
         assert len(few.progress.steps) == 3
 
     def test_the_kept_generator_makes_what_the_trained_one_makes_of_the_wanted_kind(self):
@@ -196,14 +197,14 @@ class TestOfBothKinds:
         np.testing.assert_allclose(alone(latent), generator(told), atol=1e-6)
 
     def test_the_discriminator_that_comes_back_judges_the_wanted_kind(self):
-        plan = replace(self.plan, epochs=1)
-        trained = training.train(coloured(8), plan, 3, silent, others=coloured(8))
+        config = replace(self.plan, epochs=1)
+        trained = training.train(coloured(8), config, 3, silent, others=coloured(8))
         assert trained.discriminator.output_shape == (None, 1)
 
     def test_others_without_a_conditional_plan_are_a_mistake(self):
-        for plan, others in ((PLAN, coloured(9)), (self.plan, None)):
+        for config, others in ((PLAN, coloured(9)), (self.plan, None)):
             with pytest.raises(ValueError, match="others go with a conditional plan"):
-                training.train(coloured(9), plan, 0, silent, others=others)
+                training.train(coloured(9), config, 0, silent, others=others)
 
 
 def test_the_precision_left_to_the_machine_follows_what_its_processor_says(tmp_path, monkeypatch):
@@ -213,23 +214,23 @@ def test_the_precision_left_to_the_machine_follows_what_its_processor_says(tmp_p
         monkeypatch.setattr(precision, "PROCESSOR", tmp_path / "cpuinfo")
         precision.PROCESSOR.write_text(f"processor: 0\nflags: {flags}\n")
         precision.faster.cache_clear()
-        assert training.settled(replace(PLAN, precision="auto")).precision == expected
+        assert training.resolved(replace(PLAN, precision="auto")).precision == expected
     precision.faster.cache_clear()
-    assert training.settled(PLAN) == PLAN
+    assert training.resolved(PLAN) == PLAN
 
 
 def test_categorical_cross_entropy_over_one_output_teaches_nothing():
-    plan = replace(PLAN, loss="categorical")
-    trained = training.train(coloured(9), plan, 7, silent)
+    config = replace(PLAN, loss="categorical")
+    trained = training.train(coloured(9), config, 7, silent)
     assert (trained.progress.steps[:, :2] == 0).all()
-    fresh = networks.generator(plan, 7)
+    fresh = networks.generator(config, 7)
     for one, other in zip(trained.generator.weights, fresh.weights, strict=True):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
 
 
 def test_training_moves_the_made_images_towards_the_colour_of_the_real_ones():
-    plan = replace(PLAN, epochs=30, batch_size=8)
-    trained = training.train(coloured(16), plan, 3, silent)
+    config = replace(PLAN, epochs=30, batch_size=8)
+    trained = training.train(coloured(16), config, 3, silent)
     colour = pictures.generate(trained.generator, 32, 0).mean((0, 1, 2))
     grey = np.abs(np.array(COLOUR) - 127.5).mean()
     assert np.abs(colour - COLOUR).mean() < grey / 2
@@ -241,15 +242,17 @@ def test_fewer_images_than_a_batch_are_one_batch():
 
 
 def test_the_generator_that_measures_best_is_kept():
-    """A judge that likes the second of three epochs best."""
-    plan, kid = replace(PLAN, epochs=3), iter([0.3, 0.1, 0.2])
-    judge = Judge(5, lambda made: {"gan_kid": next(kid), "gan_seen": float(len(made))})
+    """A scorer that likes the second of three epochs best."""
+    config, kid = replace(PLAN, epochs=3), iter([0.3, 0.1, 0.2])
+    scorer = SampleScorer(
+        count=5, measure=lambda made: {"gan_kid": next(kid), "gan_seen": float(len(made))}
+    )
     heard = Heard()
-    best = training.train(coloured(9), plan, 7, heard, Terms(judge))
+    best = training.train(coloured(9), config, 7, heard, Terms(scorer=scorer))
     assert best.chosen_epoch == 2
     assert heard.named("gan_kid") == {1: 0.3, 2: 0.1, 3: 0.2}
     assert set(heard.named("gan_seen").values()) == {5.0}
-    last = training.train(coloured(9), replace(plan, epochs=2), 7, silent)
+    last = training.train(coloured(9), replace(config, epochs=2), 7, silent)
     made, expected = (pictures.generate(each.generator, 9, 0) for each in (best, last))
     np.testing.assert_array_equal(made, expected)
 
@@ -284,9 +287,9 @@ class TestDetectors:
 
     def collapsing(self, terms: Terms, heard: Heard) -> training.Trained:
         """A generator that cannot learn beside a discriminator that can: pinned."""
-        plan = replace(PLAN, epochs=40, learning_rate=1e-7, discriminator_rate=1e5)
+        config = replace(PLAN, epochs=40, learning_rate=1e-7, discriminator_rate=1e5)
         equal = np.full((8, 32, 32, 3), COLOUR, np.uint8)
-        return training.train(equal, plan, 0, heard, terms)
+        return training.train(equal, config, 0, heard, terms)
 
     def test_a_collapse_stops_the_training_if_asked_to(self):
         with pytest.raises(UserError, match="over 99% of real and made images for 10 epochs, up"):
@@ -309,7 +312,7 @@ class TestDetectors:
 class TestCheckpoints:
     images = coloured(9)
 
-    def interrupted(self, folder: Path, plan: Plan, after: int) -> None:
+    def interrupted(self, folder: Path, config: GanConfig, after: int) -> None:
         """Stop right after an epoch's checkpoint, as a kill between two epochs would."""
 
         def stop(epoch, values) -> None:
@@ -317,7 +320,7 @@ class TestCheckpoints:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            training.train(self.images, plan, 7, stop, Terms(folder=folder), others_for(plan))
+            training.train(self.images, config, 7, stop, Terms(folder=folder), others_for(config))
 
     @pytest.fixture(autouse=True)
     def often(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,11 +330,11 @@ class TestCheckpoints:
     def test_an_interrupted_training_reaches_the_state_of_an_uninterrupted_one(
         self, tmp_path, recipe
     ):
-        plan, heard = replace(recipe, epochs=4), Heard()
-        others = others_for(plan)
-        whole = training.train(self.images, plan, 7, silent, others=others)
-        self.interrupted(tmp_path, plan, after=2)
-        resumed = training.train(self.images, plan, 7, heard, Terms(folder=tmp_path), others)
+        config, heard = replace(recipe, epochs=4), Heard()
+        others = others_for(config)
+        whole = training.train(self.images, config, 7, silent, others=others)
+        self.interrupted(tmp_path, config, after=2)
+        resumed = training.train(self.images, config, 7, heard, Terms(folder=tmp_path), others)
         assert weights(resumed) == weights(whole)
         np.testing.assert_array_equal(resumed.progress.steps, whole.progress.steps)
         assert list(heard.named("gan_g_loss")) == [1, 2, 3, 4]
@@ -366,12 +369,12 @@ import resource, signal
 from tests.test_gan_training import *
 training.CHECKPOINT_S = 0
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-plan, folder = replace(PLAN, epochs=3), Path({str(tmp_path)!r})
+config, folder = replace(PLAN, epochs=3), Path({str(tmp_path)!r})
 def fill(epoch, values):
     if epoch == 2 and "gan_g_loss" in values:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    training.train(TestCheckpoints.images, plan, 7, fill, Terms(folder=folder))
+    training.train(TestCheckpoints.images, config, 7, fill, Terms(folder=folder))
 except UserError as error:
     print(error)
 """
@@ -379,9 +382,9 @@ except UserError as error:
         assert "checkpoint cannot be written" in said
         assert "File too large" in said
         assert [path.name for path in (tmp_path / "attempt_0").iterdir()] == [checkpoint.FILE]
-        plan = replace(PLAN, epochs=3)
-        resumed = training.train(self.images, plan, 7, silent, Terms(folder=tmp_path))
-        assert weights(resumed) == weights(training.train(self.images, plan, 7, silent))
+        config = replace(PLAN, epochs=3)
+        resumed = training.train(self.images, config, 7, silent, Terms(folder=tmp_path))
+        assert weights(resumed) == weights(training.train(self.images, config, 7, silent))
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -398,9 +401,9 @@ def killed_and_resumed(folder: Path, moments: Iterator[float]) -> str:
 from hashlib import sha256
 from tests.test_gan_training import *
 training.CHECKPOINT_S = 0.2
-plan = replace(ALL, epochs=20)
-trained = training.train(coloured(24), plan, 7, lambda *said: print("on", flush=True),
-                         Terms(folder=Path({str(folder)!r})), others_for(plan))
+config = replace(ALL, epochs=20)
+trained = training.train(coloured(24), config, 7, lambda *said: print("on", flush=True),
+                         Terms(folder=Path({str(folder)!r})), others_for(config))
 print("hash", sha256(b"".join(weights(trained)) + trained.progress.steps.tobytes()).hexdigest())
 """
     root = Path(__file__).parents[1]

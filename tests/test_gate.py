@@ -14,22 +14,33 @@ from click.testing import CliRunner
 
 from entrypoints import history, promote, rollback
 from entrypoints import register as register_entry
-from leukemia import gate, golden, registry, tracking
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import NAMES
-from leukemia.gate import Candidate, Gain, refusals
+from leukemia.experiment import GOLDEN
+from leukemia.registry import champion as registry
+from leukemia.registry import gate, served
+from leukemia.registry.gate import Candidate, Gain, refusals
+from leukemia.tracking import records
+from leukemia.tracking import runs as tracking
 from tests.test_ranking import ranked, record
 
 COMMANDS = {"register": register_entry.main, "promote": promote.main,
             "rollback": rollback.main, "history": history.main}  # fmt: skip
 FIGURES = {f"{side}_{name}": 0.8 for side in ("val", "test") for name in NAMES}
 FILES = {"predictions/test.csv": 900, "models/model/data/model.keras": 90_000}
-GOOD = Candidate("adasyn", FIGURES, FILES, FILES, 1e-6, Gain(0.03, -0.01, 0.07))
+GOOD = Candidate(
+    arm="adasyn",
+    metrics=FIGURES,
+    expected=FILES,
+    there=FILES,
+    difference=1e-6,
+    gain=Gain(value=0.03, low=-0.01, high=0.07),
+)
 
 
 def test_one_that_shows_all_of_it_passes() -> None:
     assert refusals(GOOD, "possible") == []
-    assert refusals(replace(GOOD, gain=Gain(0.03, 0.01, 0.05)), "sure") == []
+    assert refusals(replace(GOOD, gain=Gain(value=0.03, low=0.01, high=0.05)), "sure") == []
     assert refusals(replace(GOOD, arm="baseline", gain=None), "possible") == []
     assert refusals(replace(GOOD, gain=None), "any") == []
 
@@ -44,7 +55,7 @@ BROKEN = {
         r"not finite \(train_loss\)",
     ),
     "surely worse than nothing": (
-        {"gain": Gain(-0.05, -0.09, -0.01)}, "possible",
+        {"gain": Gain(value=-0.05, low=-0.09, high=-0.01)}, "possible",
         r"its gain over baseline, -0.050 \[-0.090, -0.010\], is surely none",
     ),
     "not surely better": ({}, "sure", r"\+0.030 \[-0.010, \+0.070\], is not surely above 0"),
@@ -179,9 +190,9 @@ def test_an_artifact_that_is_gone_from_the_store_is_noticed(store: Path) -> None
 
 
 def test_a_model_that_answers_otherwise_than_it_was_measured_is_noticed(store: Path) -> None:
-    file = Path(run_of(0).info.artifact_uri.removeprefix("file://")) / golden.FILE
+    file = Path(run_of(0).info.artifact_uri.removeprefix("file://")) / GOLDEN
     kept, there = file.read_bytes(), np.load(file)
-    golden.write(file.parent, there["images"], np.abs(there["scores"] - 0.5))
+    np.savez_compressed(file, images=there["images"], scores=np.abs(there["scores"] - 0.5))
     damaged("golden cells")
     file.write_bytes(kept)
 
@@ -198,9 +209,9 @@ def test_a_model_that_was_changed_after_it_was_registered_is_not_loaded(store: P
     kept = file.read_bytes()
     file.write_bytes(kept + b" ")
     with pytest.raises(UserError, match="changed since; rollback"):
-        registry.load(uri)
+        served.load(uri)
     file.write_bytes(kept)
-    assert registry.load(uri).version == str(version.version)
+    assert served.load(uri).version == str(version.version)
 
 
 def test_a_model_of_foreign_code_is_not_loaded(store: Path, tmp_path: Path) -> None:
@@ -220,13 +231,13 @@ def test_a_model_of_foreign_code_is_not_loaded(store: Path, tmp_path: Path) -> N
     mlflow.MlflowClient().log_model_artifacts(logged.model_id, str(source))
     mlflow.MlflowClient().finalize_logged_model(logged.model_id, "READY")
     with pytest.raises(UserError, match="cannot be loaded"):
-        registry.load(f"models:/{logged.model_id}")
+        served.load(f"models:/{logged.model_id}")
 
 
 def test_the_inventory_names_every_file_of_the_run_and_its_model(store: Path) -> None:
     run = run_of(1)
     kept = json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/inventory.json"))
-    now = tracking.contents(run.info.run_id)
+    now = records.contents(run.info.run_id)
     later = {"model_card.md", "models/model/registered_model_meta"}  # written by `register`
     assert kept == {path: size for path, size in now.items() if path not in later}
     assert {"golden.npz", "test_subjects.csv", "predictions/test.csv"} <= set(kept)

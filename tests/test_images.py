@@ -7,7 +7,8 @@ import numpy as np
 import psutil
 import pytest
 
-from leukemia.cells import Cells, with_made
+from leukemia.cells import Cells
+from leukemia.contract import with_synthetic
 
 RNG = np.random.default_rng(0)
 SHAPE = (90, 6, 7, 3)
@@ -16,7 +17,7 @@ SHAPE = (90, 6, 7, 3)
 def cells_of(images: np.ndarray) -> Cells:
     labels = (np.arange(len(images)) % 3 == 0).astype(np.int8)
     names = np.array([f"c{row}" for row in range(len(images))])
-    return Cells(images, labels, names, names)
+    return Cells(images=images, labels=labels, subjects=names, cell_id=names)
 
 
 @pytest.fixture(params=["in memory", "in a mapped file"])
@@ -45,7 +46,9 @@ KEYS = {
 @pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
 def test_what_is_taken_and_added_is_indexed_as_an_array(pixels: np.ndarray, key: object) -> None:
     made = RNG.integers(0, 256, (4, *SHAPE[1:]), np.uint8)
-    found = with_made(cells_of(pixels).take(ROWS), made, "mirror").cells.take(np.arange(8)).images
+    found = (
+        with_synthetic(cells_of(pixels).take(ROWS), made, "mirror").cells.take(np.arange(8)).images
+    )
     expected = np.concatenate([pixels[ROWS], made])[:8]
     np.testing.assert_array_equal(found[key], expected[key])
     assert isinstance(found[key], np.ndarray)
@@ -75,7 +78,7 @@ def test_cells_of_a_mapped_file_are_not_held(tmp_path: Path) -> None:
     np.save(tmp_path / "cells.npy", drawn)
     cells = cells_of(np.load(tmp_path / "cells.npy", mmap_mode="r"))
     before = psutil.Process().memory_info().rss
-    balanced = with_made(cells.take(np.arange(2000)), drawn[:10], "mirror").cells
+    balanced = with_synthetic(cells.take(np.arange(2000)), drawn[:10], "mirror").cells
     seen = sum(int(balanced.images[start : start + 50].sum()) for start in range(0, 2010, 50))
     assert seen == int(drawn.sum()) + int(drawn[:10].sum())
     assert psutil.Process().memory_info().rss - before < drawn.nbytes / 3

@@ -7,22 +7,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leukemia.cells import Cells, unchanged
-from leukemia.classifier import Spec, build
-from leukemia.inference import BATCH, Compiled, measuring, serving
-from leukemia.precision import of_processor
+from leukemia.cells import Cells
+from leukemia.contract import Schedule, Stage, unchanged
+from leukemia.model.classifier import ModelConfig, build
+from leukemia.model.inference import BATCH, Compiled, measuring, scores, serving
+from leukemia.model.precision import of_processor
+from leukemia.model.training import Job, fit
 from leukemia.report import silent
-from leukemia.schedule import Schedule, Stage
-from leukemia.training import Job, fit, scores
 
 
 @pytest.fixture(scope="module")
 def trained(cells: Cells):
-    classifier = build(Spec("miniature", "none", size=32), 0)
+    classifier = build(ModelConfig(backbone="miniature", weights="none", size=32), 0)
     fit(
         classifier,
-        Job(unchanged(cells), cells, 16, 0, silent),
-        Schedule(Stage(1e-3, 1), Stage(1e-3, 2)),
+        Job(training=unchanged(cells), validation=cells, batch_size=16, seed=0, report=silent),
+        Schedule(
+            transfer=Stage(learning_rate=1e-3, epochs=1),
+            fine_tune=Stage(learning_rate=1e-3, epochs=2),
+        ),
     )
     return classifier.model
 

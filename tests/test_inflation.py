@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leukemia import inflation
 from leukemia.errors import UserError
-from leukemia.evaluation.scored import Scored
+from leukemia.evaluation.predictions import Predictions
+from leukemia.ranking import inflation
 from tests.test_ranking import record
 
 SUBJECTS = 40
@@ -20,9 +20,11 @@ def run(arm: str, protocol: str, wrong: float, seed: int = 0, **others: object) 
     labels = (subjects % 2).astype(np.int8)
     missed = rng.random(len(labels)) < wrong
     scores = np.where(labels ^ missed, 0.9, 0.1).astype(np.float32)
-    cells = Scored(labels, scores, subjects, np.arange(len(labels)))
+    cells = Predictions(
+        labels=labels, scores=scores, subjects=subjects, cell_id=np.arange(len(labels))
+    )
     fields = {"run_id": run_id, "protocol": protocol, "cells": "400 cells", "note": "a network",
-              "synthetic_data": "", **others}  # fmt: skip
+              "simulated_data": "", **others}  # fmt: skip
     return record(arm, seed, 0.8, **fields), run_id, cells
 
 
@@ -56,13 +58,13 @@ def test_protocols_that_do_the_same_add_nothing() -> None:
 def test_the_text_says_what_each_step_adds_on_which_cells() -> None:
     text = inflation.as_text(
         measured(
-            run("adasyn", "subject", 0.3, synthetic_data="drawn cells"),
-            run("adasyn", "image", 0.1, synthetic_data="drawn cells"),
+            run("adasyn", "subject", 0.3, simulated_data="drawn cells"),
+            run("adasyn", "image", 0.1, simulated_data="drawn cells"),
         )
     )
     assert "adasyn: random split adds +0." in text
     assert "to test bal_acc" in text
-    assert "SYNTHETIC DATA: drawn cells" in text
+    assert "SIMULATED DATA: drawn cells" in text
     assert "real cells only are tested" in text
     assert "Research use only" in text
 

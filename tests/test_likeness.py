@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from leukemia.data.index import open_index
-from leukemia.data.likeness import alike, joined_subjects, remembered
+from leukemia.data.near_duplicates import alike, joined_subjects, remembered
 from leukemia.data.sample import draw_cells
 from leukemia.data.store import Geometry, load_cells
 

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-from leukemia.memory import peak_gib
+from leukemia.experiment.memory import peak_gib
 from tests.conftest import ROOT
 
 

@@ -41,8 +41,8 @@ def test_metric_names_are_documented_and_short() -> None:
 @pytest.mark.parametrize(
     ("counts", "sens", "spec", "prec", "acc"),
     [
-        (Confusion(8142, 34, 7, 8169), 0.9958, 0.9991, 0.9991, 0.9975),
-        (Confusion(10093, 1377, 124, 11346), 0.8800, 0.9892, 0.9879, 0.9346),
+        (Confusion(tp=8142, fn=34, fp=7, tn=8169), 0.9958, 0.9991, 0.9991, 0.9975),
+        (Confusion(tp=10093, fn=1377, fp=124, tn=11346), 0.8800, 0.9892, 0.9879, 0.9346),
     ],
     ids=["dcgan", "adasyn and weighted"],
 )
@@ -63,4 +63,4 @@ def test_a_share_of_nothing_is_not_a_number() -> None:
 
 
 def test_a_score_at_the_threshold_calls_positive() -> None:
-    assert confusion(np.array([1, 0]), np.array([0.5, 0.5])) == Confusion(1, 0, 1, 0)
+    assert confusion(np.array([1, 0]), np.array([0.5, 0.5])) == Confusion(tp=1, fn=0, fp=1, tn=0)

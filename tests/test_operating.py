@@ -7,19 +7,24 @@ from sklearn.metrics import roc_curve
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import Confusion, confusion, from_confusion
 from leukemia.evaluation.operating import choose_threshold, operate
-from leukemia.evaluation.scored import Scored
+from leukemia.evaluation.predictions import Predictions
 
 
-def scored(labels: list[int], scores: list[float]) -> Scored:
+def predictions(labels: list[int], scores: list[float]) -> Predictions:
     names = np.array([f"cell {row}" for row in range(len(labels))])
-    return Scored(np.array(labels, np.int8), np.array(scores, np.float32), names, names)
+    return Predictions(
+        labels=np.array(labels, np.int8),
+        scores=np.array(scores, np.float32),
+        subjects=names,
+        cell_id=names,
+    )
 
 
-def drawn(seed: int, n: int = 300) -> Scored:
+def drawn(seed: int, n: int = 300) -> Predictions:
     rng = np.random.default_rng(seed)
     labels = (rng.random(n) < 0.6).astype(int)
     scores = np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0, 1).round(2)  # with many equal scores
-    return scored(labels.tolist(), scores.tolist())
+    return predictions(labels.tolist(), scores.tolist())
 
 
 @pytest.mark.parametrize("asked", [0.01, 0.5, 0.8, 0.95, 0.999, 1.0])
@@ -48,10 +53,10 @@ def test_a_share_that_a_product_would_round_up_asks_for_no_further_cell() -> Non
 
 
 def test_equal_scores_are_called_together() -> None:
-    validation = scored([1, 1, 1, 1, 0], [0.4, 0.4, 0.4, 0.9, 0.4])
+    validation = predictions([1, 1, 1, 1, 0], [0.4, 0.4, 0.4, 0.9, 0.4])
     point = operate(validation, validation, 0.5)
     assert point.threshold == pytest.approx(0.4)
-    assert point.validation == Confusion(4, 0, 1, 0)
+    assert point.validation == Confusion(tp=4, fn=0, fp=1, tn=0)
 
 
 def test_the_test_side_is_counted_at_the_threshold_of_validation() -> None:
@@ -67,17 +72,22 @@ def test_the_test_side_is_counted_at_the_threshold_of_validation() -> None:
 
 def test_a_score_at_the_threshold_is_called_also_in_float64() -> None:
     # 1 / 3 is another number in float32: rounded up, it would miss its own cell.
-    validation = Scored(np.ones(1, np.int8), np.array([1 / 3]), np.array(["a"]), np.array(["a"]))
-    test = scored([1, 0], [float(np.nextafter(np.float32(1 / 3), np.float32(0))), 0.0])
+    validation = Predictions(
+        labels=np.ones(1, np.int8),
+        scores=np.array([1 / 3]),
+        subjects=np.array(["a"]),
+        cell_id=np.array(["a"]),
+    )
+    test = predictions([1, 0], [float(np.nextafter(np.float32(1 / 3), np.float32(0))), 0.0])
     point = operate(validation, test, 1.0)
     assert point.threshold == 1 / 3
-    assert point.validation == Confusion(1, 0, 0, 0)
-    assert point.test == Confusion(0, 1, 0, 1)
+    assert point.validation == Confusion(tp=1, fn=0, fp=0, tn=0)
+    assert point.test == Confusion(tp=0, fn=1, fp=0, tn=1)
 
 
 def test_the_text_gives_the_step_of_validation_sensitivity() -> None:
-    validation = scored([1, 1, 1, 1, 0], [0.8, 0.6, 0.4, 0.2, 0.3])
-    point = operate(validation, scored([1, 0], [0.5, 0.9]), 0.75)
+    validation = predictions([1, 1, 1, 1, 0], [0.8, 0.6, 0.4, 0.2, 0.3])
+    point = operate(validation, predictions([1, 0], [0.5, 0.9]), 0.75)
     assert point.step == 0.25
     assert point.text == (
         "threshold 0.4 for a sensitivity of at least 0.75: validation 0.750 (3 of 4 positive "
@@ -93,4 +103,4 @@ def test_a_share_outside_0_to_1_is_refused(asked: float) -> None:
 
 def test_without_a_positive_validation_cell_there_is_no_threshold() -> None:
     with pytest.raises(UserError, match="no validation cell is positive"):
-        operate(scored([0, 0], [0.1, 0.2]), drawn(2))
+        operate(predictions([0, 0], [0.1, 0.2]), drawn(2))

@@ -28,7 +28,7 @@ from entrypoints import (
     train,
 )
 from leukemia import techniques
-from leukemia.ranking_text import as_text
+from leukemia.ranking.text import as_text
 from tests.conftest import ROOT
 
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
@@ -112,7 +112,7 @@ def test_every_option_has_a_help_text(name: str) -> None:
 
 def test_a_ranking_can_go_by_metrics_that_runs_log_and_waive_what_the_audit_finds() -> None:
     from leukemia.evaluation.metrics import NAMES
-    from leukemia.leaks import KINDS
+    from leukemia.splits.leaks import KINDS
 
     assert set(command.PRIMARY) <= set(NAMES)
     assert set(command.LEAKS) <= set(KINDS)

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from leukemia.data.index import Index
-from leukemia.data.likeness import joined_subjects
+from leukemia.data.near_duplicates import joined_subjects
 from leukemia.errors import UserError
-from leukemia.names import PROTOCOLS
-from leukemia.protocol import SIDES, Split, over_folds, sides_of_made
-from leukemia.protocol import split as split_subjects
+from leukemia.splits import PROTOCOLS
+from leukemia.splits.protocol import SPLITS, Split, over_folds, splits_of_synthetic
+from leukemia.splits.protocol import split as split_subjects
 
 
 def split(index: Index, seed: int = 0, protocol: str = "subject", fold: int = 0, folds: int = 5):
@@ -27,7 +27,15 @@ def index_of(rows: list[tuple[str, str, str, str]], source: str = "table") -> In
     """rows: label, subject, split, content."""
     frame = pd.DataFrame(rows, columns=["label", "subject", "split", "sha256"])
     frame.insert(0, "path", [f"{row}.bmp" for row in range(len(frame))])
-    return Index(frame, Path("cells"), "all", "hem", source, "", None)
+    return Index(
+        frame=frame,
+        root=Path("cells"),
+        positive="all",
+        negative="hem",
+        source=source,
+        synthetic="",
+        size=None,
+    )
 
 
 def many(per_class: int, cells: int = 6) -> Index:
@@ -57,7 +65,7 @@ def test_subjects_are_kept_apart_and_every_cell_is_used(seed: int, fold: int) ->
     assert not sides["validation"] & sides["test"]
     assert found.shared == 0
     assert "no subject on two sides" in found.line
-    for side in SIDES:
+    for side in SPLITS:
         assert set(index.labels[found.rows[side]]) == {0, 1}
 
 
@@ -104,7 +112,7 @@ def test_subjects_that_share_a_file_stay_on_one_side() -> None:
     index = index_of(rows)
     for seed in range(6):
         sides = split(index, seed).rows
-        held = [side for side in SIDES if {0, 6} & set(sides[side].tolist())]
+        held = [side for side in SPLITS if {0, 6} & set(sides[side].tolist())]
         assert len(held) == 1
 
 
@@ -117,7 +125,7 @@ def test_a_random_split_says_that_test_subjects_train() -> None:
 
 def test_the_thesis_tests_the_same_cells_as_the_random_split_and_balances_first() -> None:
     image, thesis = (split(many(6), protocol=name) for name in ("image", "thesis"))
-    for side in SIDES:
+    for side in SPLITS:
         assert image.rows[side].tolist() == thesis.rows[side].tolist()
     assert not image.balances_first
     assert thesis.balances_first
@@ -128,7 +136,7 @@ def test_the_thesis_trains_on_56_percent_and_puts_made_cells_on_every_side() -> 
     """8,176 of the 14,600 real and made cells were trained on: .8 x .7."""
     found = split(many(50, cells=20), protocol="thesis")
     assert len(found.rows["train"]) == pytest.approx(0.56 * 2000, abs=2)
-    sides, counts = np.unique(sides_of_made(1000, found, 0), return_counts=True)
+    sides, counts = np.unique(splits_of_synthetic(1000, found, 0), return_counts=True)
     assert dict(zip(sides.tolist(), counts.tolist(), strict=True)) == {
         "test": 200, "train": 560, "validation": 240,
     }  # fmt: skip
@@ -136,8 +144,8 @@ def test_the_thesis_trains_on_56_percent_and_puts_made_cells_on_every_side() -> 
 
 @pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name != "thesis"])
 def test_made_cells_train_where_the_split_comes_first(protocol: str) -> None:
-    found = Split({}, protocol, 0, 5, "", 0)
-    assert set(sides_of_made(50, found, 0)) == {"train"}
+    found = Split(rows={}, name=protocol, fold=0, folds=5, text="", shared=0)
+    assert set(splits_of_synthetic(50, found, 0)) == {"train"}
 
 
 def official(extra: list[tuple[str, str, str, str]] = []) -> Index:  # noqa: B006 (never changed)
@@ -183,7 +191,7 @@ def test_a_tables_own_split_is_the_official_one_and_its_leak_is_said_aloud() -> 
     rows = [
         (label, f"{label}{side}", side, f"{label}{side}")
         for label in ("all", "hem")
-        for side in SIDES
+        for side in SPLITS
     ]
     assert split(index_of(rows), protocol="official").rows["test"].tolist() == [2, 5]
     rows.append(("all", "alltrain", "test", "x"))

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leukemia import ranking
 from leukemia.errors import UserError
-from leukemia.evaluation.scored import Scored
-from leukemia.ranking import COSTS, SHOWN, TERMS
-from leukemia.ranking_text import as_text
+from leukemia.evaluation.predictions import Predictions
+from leukemia.ranking import rank as ranking
+from leukemia.ranking.rank import COSTS, SHOWN, TERMS
+from leukemia.ranking.text import as_text
 
 SUBJECTS = 40
 
@@ -32,14 +32,16 @@ def record(arm: str, seed: int, val: float, fold: int = 0, **others: object) -> 
     }
 
 
-def cells(wrong: float, seed: int = 0) -> Scored:
+def cells(wrong: float, seed: int = 0) -> Predictions:
     """Test cells, ten a subject, of which about `wrong` are called wrongly."""
     rng = np.random.default_rng(seed)
     subjects = np.repeat(np.arange(SUBJECTS), 10)
     labels = (subjects % 2).astype(np.int8)
     missed = rng.random(len(labels)) < wrong
     scores = np.where(labels ^ missed, 0.9, 0.1).astype(np.float32)
-    return Scored(labels, scores, subjects, np.arange(len(labels)))
+    return Predictions(
+        labels=labels, scores=scores, subjects=subjects, cell_id=np.arange(len(labels))
+    )
 
 
 def ranked(*rows: dict, metric: str = "bal_acc", **wrong: float) -> ranking.Ranking:

@@ -115,7 +115,7 @@ def test_no_two_cells_are_identical(tree: Path) -> None:
 
 
 def test_the_marker_says_that_the_cells_are_drawn(tree: Path) -> None:
-    assert json.loads((tree / "SYNTHETIC.json").read_text(encoding="utf-8")) == {
+    assert json.loads((tree / "SIMULATED.json").read_text(encoding="utf-8")) == {
         "kind": "drawn cells",
         "seed": 3,
         "cells": CELLS,
@@ -158,7 +158,7 @@ def test_what_may_be_genuine_cells_is_refused_and_kept(tmp_path: Path, marker: s
     genuine.mkdir()
     (genuine / "UID_1_1_1_all.bmp").write_bytes(b"genuine")
     if marker is not None:
-        (genuine / "SYNTHETIC.json").write_text(marker, encoding="utf-16")
+        (genuine / "SIMULATED.json").write_text(marker, encoding="utf-16")
     before = digests(genuine)
     with pytest.raises(UserError, match=r"without a readable SYNTHETIC\.json") as error:
         sample.draw_sample(tmp_path, cells=CELLS)
@@ -214,7 +214,7 @@ def test_subjects_that_do_not_fill_the_folds_are_refused(tmp_path: Path, subject
 def test_a_smaller_size_is_the_central_part_of_the_same_cells() -> None:
     whole, part = sample.draw_cells(9, size=450), sample.draw_cells(9, size=210)
     np.testing.assert_array_equal(part.images, whole.images[:, 120:330, 120:330])
-    np.testing.assert_array_equal(part.origin, whole.origin)
+    np.testing.assert_array_equal(part.cell_id, whole.cell_id)
 
 
 def test_cells_in_memory_are_cells() -> None:

@@ -24,9 +24,12 @@ from mlflow.entities import Run
 
 from entrypoints import rank, register
 from entrypoints.command import Command
-from leukemia import board, registry, techniques, tracking, views
+from leukemia import techniques
 from leukemia.evaluation.metrics import NAMES, metrics
-from leukemia.tracking import ERRORS
+from leukemia.experiment import ERRORS
+from leukemia.registry import champion as registry
+from leukemia.tracking import INVENTORY, records, views
+from leukemia.tracking import leaderboard as board
 from tests.conftest import ROOT, Lab
 from tests.service import HEADS, NAMES_SHOWN, browsing, log_in, run_project, shot
 
@@ -118,7 +121,7 @@ def test_the_study_ranks_registers_and_names_what_it_measured(study: str) -> Non
     assert [number for number, _ in ranked] == list("123456")
     assert {name for _, name in ranked} == set(techniques.names())
     assert "no subject on two sides" in table
-    assert "SYNTHETIC DATA: drawn cells, seed 7" in table
+    assert "SIMULATED DATA: drawn cells, seed 7" in table
     assert "miniature is trained from scratch" in table
     assert "Research use only; not for diagnosis." in table
     assert "intervals are over 7 test subjects" in table
@@ -217,8 +220,8 @@ class TestEveryRun:
         assert expected <= pictures
         assert {f"{picture}.png" for picture in expected} <= artifacts(runs[name], "figures")
         made = name in ("adasyn", "augmentation", "dcgan")
-        assert ("made_cells" in pictures) == made
-        assert ("made_cells.zip" in artifacts(runs[name])) == made
+        assert ("synthetic_cells" in pictures) == made
+        assert ("synthetic_cells.zip" in artifacts(runs[name])) == made
 
     def test_logged_figures_are_those_of_the_logged_predictions(
         self, name: str, runs: dict[str, Run], tmp_path: Path
@@ -234,7 +237,7 @@ class TestEveryRun:
         subjects = rows.groupby("side")["subjects"].agg(set)
         assert not subjects["train"] & subjects["test"]
         assert not subjects["train"] & subjects["validation"]
-        assert not rows["origin"].str.startswith("made:").any()
+        assert not rows["cell_id"].str.startswith("synthetic:").any()
 
     def test_was_audited_before_it_trained(
         self, name: str, runs: dict[str, Run], tmp_path: Path
@@ -253,7 +256,7 @@ class TestEveryRun:
         wrong = test[(test["scores"] >= 0.5) != (test["labels"] == 1)]
         page = read(runs[name], "errors.html", tmp_path).read_text()
         assert page.count('<img src="data:image/png') == len(wrong)
-        assert all(origin in page for origin in wrong["origin"])
+        assert all(cell_id in page for cell_id in wrong["cell_id"])
         subjects = pd.read_csv(read(runs[name], "test_subjects.csv", tmp_path))
         assert subjects["errors"].sum() == len(wrong)
         assert subjects["cells"].sum() == len(test)
@@ -270,7 +273,7 @@ class TestEveryRun:
 
 
 def test_the_machine_is_watched_while_a_run_lasts(runs: dict[str, Run]) -> None:
-    # The others here may end before the first reading, after 5 s.
+    # The others here may end before the first evaluation, after 5 s.
     assert {
         "system/cpu_utilization_percentage",
         "system/system_memory_usage_megabytes",
@@ -284,8 +287,8 @@ def test_the_page_of_what_is_logged_names_all_of_it_and_nothing_else(
         "Parameters": {name for run in runs.values() for name in run.data.params},
         "Tags": {name for run in runs.values() for name in run.data.tags},
         "Metrics": {name for run in runs.values() for name in run.data.metrics},
-        "Artifacts": {tracking.INVENTORY}.union(
-            *(tracking.contents(run.info.run_id) for run in runs.values())
+        "Artifacts": {INVENTORY}.union(
+            *(records.contents(run.info.run_id) for run in runs.values())
         ),
     }.items():
         named, sometimes = rows_of(section)
@@ -317,7 +320,7 @@ def test_every_technique_had_the_same_split(runs: dict[str, Run], tmp_path: Path
     for name, run in runs.items():
         (tmp_path / name).mkdir()
         rows = predictions(run, tmp_path / name)
-        splits.add(tuple(sorted(zip(rows["side"], rows["origin"], strict=True))))
+        splits.add(tuple(sorted(zip(rows["side"], rows["cell_id"], strict=True))))
     assert len(splits) == 1
 
 
@@ -329,7 +332,7 @@ def test_made_cells_are_zipped_and_balance_the_classes(
     run = runs["dcgan"]
     rows = predictions(run, tmp_path)
     train = rows[rows["side"] == "train"]["labels"]
-    with zipfile.ZipFile(read(run, "made_cells.zip", tmp_path)) as archive:
+    with zipfile.ZipFile(read(run, "synthetic_cells.zip", tmp_path)) as archive:
         names = archive.namelist()
         assert len(names) == abs((train == 1).sum() - (train == 0).sum())
         assert Image.open(io.BytesIO(archive.read(names[0]))).size == (32, 32)
@@ -379,7 +382,7 @@ def test_ranking_again_renews_the_summaries(server: str, study: str) -> None:
     assert sorted(run.data.tags["rank"] for run in summaries) == list("123456")
     assert {run.data.tags["arm"] for run in summaries} == set(techniques.names())
     for run in summaries:
-        assert "SYNTHETIC DATA" in run.data.tags["mlflow.note.content"]
+        assert "SIMULATED DATA" in run.data.tags["mlflow.note.content"]
         assert {"ranking.txt", "comparisons.csv"} <= artifacts(run)
 
 
@@ -389,7 +392,7 @@ def test_the_champion_is_the_leader_of_the_ranking(server: str, study: str) -> N
     leader = find("tags.kind = 'summary' and tags.rank = '1'")[0]
     assert champion.run_id == leader.data.tags["best_run"]
     assert f"version {champion.version}, alias champion" in printed
-    for said in ("Research use only", "SYNTHETIC DATA", "data digest", "| bal_acc", "Protocol",
+    for said in ("Research use only", "SIMULATED DATA", "data digest", "| bal_acc", "Protocol",
                  "No leak found.", "calibration error", "## Limits"):  # fmt: skip
         assert said in champion.description
     assert len(champion.description) <= 5000  # what a PostgreSQL column takes
@@ -427,7 +430,7 @@ def test_predict_calls_cells_as_the_evaluation_did(
     assert "SYNTHETIC" in done.stdout
     champion = mlflow.MlflowClient().get_model_version_by_alias(registry.NAME, registry.CHAMPION)
     rows = predictions(mlflow.get_run(champion.run_id), tmp_path)
-    expected = dict(zip(rows["origin"], rows["scores"], strict=True))
+    expected = dict(zip(rows["cell_id"], rows["scores"], strict=True))
     calls = pd.read_csv(csv)
     assert len(calls) == len(expected) == 130
     for path, probability, label in calls.itertuples(index=False):
@@ -452,7 +455,7 @@ def test_inflation_runs_what_is_missing_and_says_what_each_mistake_adds(inflatio
     assert re.search(
         r"adasyn: random split adds [+-]0\.\d{3} \[.*\], balancing before the split adds ", table
     )
-    assert "SYNTHETIC DATA: drawn cells, seed 7" in table
+    assert "SIMULATED DATA: drawn cells, seed 7" in table
     assert "real cells only are tested" in table
 
 
@@ -501,8 +504,8 @@ MIRROR = '''"""Mirrored copies of the rarer class: a technique thrown away after
 
 from dataclasses import dataclass
 
-from leukemia.cells import with_made
-from leukemia.techniques import setting
+from leukemia.contract import with_synthetic
+from leukemia.contract import setting
 
 
 @dataclass(frozen=True)
@@ -510,9 +513,9 @@ class Settings:
     copies: int = setting(3, "cells that are mirrored")
 
 
-def balance(train, settings, workshop):
+def balance(train, settings, context):
     rarer = train.images[train.labels == train.minority()]
-    return with_made(train, rarer[: settings.copies, :, ::-1], "mirror")
+    return with_synthetic(train, rarer[: settings.copies, :, ::-1], "mirror")
 '''
 
 
@@ -532,7 +535,7 @@ def test_a_technique_is_one_file_and_one_line(server: str, sample: Path, tmp_pat
     assert run.info.status == "FINISHED"
     assert run.data.tags["arm"] == "mirror(copies=2)"
     assert run.data.params["copies"] == "2"
-    assert "made_cells" in run.data.tags["pictures"]
+    assert "synthetic_cells" in run.data.tags["pictures"]
     assert "test_bal_acc" in run.data.metrics
     mlflow.MlflowClient().set_tag(run.info.run_id, "kind", "thrown away")
 
@@ -584,12 +587,12 @@ def test_gans_of_several_seeds_stand_side_by_side(
     (parent,) = find("tags.kind = 'gans'")
     alone = find(f"tags.kind = 'gan' and tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     assert {run.data.tags["seed"] for run in alone} == {"0", "1"}
-    assert len({run.data.metrics["made_kid"] for run in alone}) == 2
+    assert len({run.data.metrics["synth_kid"] for run in alone}) == 2
     assert artifacts(alone[0], "gan") == {
         "plan.json", "losses.csv", "epochs.csv", "course.png", "samples.gif", "copies.png",
         "shortcut.png", "review.txt",
     }  # fmt: skip
-    assert "made_cells.zip" in artifacts(alone[0])
+    assert "synthetic_cells.zip" in artifacts(alone[0])
 
 
 # --- as a person sees it, in a real browser ---------------------------------------------------
@@ -625,7 +628,8 @@ def test_the_chart_link_opens_curves_and_pictures(server: str, page) -> None:
     page.wait_for_timeout(5000)  # curves and pictures
     titles = page.locator("h4").all_inner_texts()
     assert titles[:3] == ["train_loss vs val_loss", "train_acc vs val_acc", "val_bal_acc"]
-    assert titles[-6:] == ["confusion_test", "reliability", "gradcam", "subjects", "made_cells",
+    assert titles[-6:] == ["confusion_test", "reliability", "gradcam", "subjects",
+                           "synthetic_cells",
                            "gan_samples"]  # fmt: skip
     sections = page.get_by_test_id("experiment-view-compare-runs-section-header").all_inner_texts()
     assert "model metrics" not in " ".join(sections).lower()  # no card of MLflow's own making

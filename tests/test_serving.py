@@ -18,7 +18,7 @@ import requests
 from PIL import Image
 
 from leukemia.cells import Cells
-from leukemia.serving import MOST_CELLS
+from leukemia.serving.answers import MOST_CELLS
 from tests.conftest import ROOT
 from tests.service import OFFLINE, chromium, free_port, running, shot, wait_for
 

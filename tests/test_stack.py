@@ -22,7 +22,8 @@ from alembic import command
 from mlflow.store.db.utils import _get_alembic_config, _get_latest_schema_revision
 from mlflow.store.tracking.dbmodels.initial_models import Base
 
-from leukemia import board, views
+from leukemia.tracking import leaderboard as board
+from leukemia.tracking import views
 from tests.conftest import ROOT
 from tests.service import NAMES_SHOWN, browsing, log_in, native, run_project, stack
 

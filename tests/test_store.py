@@ -90,7 +90,7 @@ def test_a_file_that_is_no_cell_is_named(tmp_path: Path, name: str, make, messag
     path = tmp_path / name
     make(path)
     with pytest.raises(UserError, match=message) as caught:
-        read_image(path, Geometry(50))
+        read_image(path, Geometry(crop=50))
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -110,7 +110,7 @@ def test_a_bad_file_leaves_nothing_behind(table: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("crop", "size"), [(0, 0), (16, 0), (210, 16), (-1, 64)])
 def test_an_impossible_geometry_is_refused(crop: int, size: int) -> None:
     with pytest.raises(UserError):
-        Geometry(crop, size)
+        Geometry(crop=crop, size=size)
 
 
 def test_genuine_cells_decode(shared: Path, tmp_path: Path) -> None:
@@ -121,7 +121,8 @@ def test_genuine_cells_decode(shared: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 63), (66, 70), (67, 65)])
 @pytest.mark.parametrize(
-    "geometry", [Geometry(50), Geometry(33, 40), Geometry(63), Geometry(0, 48)]
+    "geometry",
+    [Geometry(crop=50), Geometry(crop=33, size=40), Geometry(crop=63), Geometry(crop=0, size=48)],
 )
 def test_a_bmp_of_which_only_rows_are_read_gives_the_pixels_of_a_png(
     tmp_path: Path, size: tuple[int, int], geometry: Geometry
@@ -143,7 +144,7 @@ def test_a_bmp_written_from_the_top_is_not_turned_over(tmp_path: Path) -> None:
     file[22:26] = (-64).to_bytes(4, "little", signed=True)  # height below 0: top row first
     (tmp_path / "down.bmp").write_bytes(file)
     np.testing.assert_array_equal(
-        read_image(tmp_path / "down.bmp", Geometry(50)), pixels[::-1][7:57, 7:57]
+        read_image(tmp_path / "down.bmp", Geometry(crop=50)), pixels[::-1][7:57, 7:57]
     )
 
 
@@ -152,4 +153,4 @@ def test_a_bmp_cut_anywhere_is_refused(tmp_path: Path, missing: int) -> None:
     whole = save(tmp_path / "a.bmp", "RGB", (64, 64)).read_bytes()
     (tmp_path / "a.bmp").write_bytes(whole[:-missing])
     with pytest.raises(UserError, match="not a whole image"):
-        read_image(tmp_path / "a.bmp", Geometry(33))
+        read_image(tmp_path / "a.bmp", Geometry(crop=33))

@@ -8,10 +8,11 @@ from scipy import ndimage
 
 from leukemia import techniques
 from leukemia.cells import Cells
+from leukemia.contract import Schedule, Stage, TechniqueContext
 from leukemia.errors import UserError
-from leukemia.experiment import balanced
-from leukemia.schedule import BUDGETS, EQUAL, Schedule, Stage, schedule_for
-from leukemia.techniques import Workshop, augmentation, weighted
+from leukemia.experiment.run import balanced
+from leukemia.model.schedule import BUDGETS, EQUAL, schedule_for
+from leukemia.techniques import augmentation, weighted
 
 SMALL = {"dcgan": {"gan_size": 32, "gan_epochs": 1, "gan_batch": 16}}  # the rest takes a second
 
@@ -19,7 +20,7 @@ SMALL = {"dcgan": {"gan_size": 32, "gan_epochs": 1, "gan_batch": 16}}  # the res
 def balance(name: str, train: Cells, seed: int = 0, **settings: object):
     technique = techniques.load(name)
     chosen = replace(technique.Settings(), **SMALL.get(name, {}), **settings)
-    return technique.balance(train, chosen, Workshop(np.random.default_rng(seed)))
+    return technique.balance(train, chosen, TechniqueContext(rng=np.random.default_rng(seed)))
 
 
 @pytest.mark.parametrize("name", techniques.names())
@@ -35,7 +36,7 @@ class TestContract:
         made = balance(name, cells)
         new = made.cells.take(made.synthetic)
         assert set(new.labels) <= {cells.minority()}
-        assert set(new.subjects) <= {f"made:{name}"}
+        assert set(new.subjects) <= {f"synthetic:{name}"}
         assert made.cells.images.dtype == np.uint8
         assert made.cells.images.shape[1:] == cells.images.shape[1:]
 
@@ -72,12 +73,48 @@ class TestContract:
 @pytest.mark.parametrize(
     ("name", "schedule"),
     [
-        ("baseline", Schedule(Stage(1e-3, 5), Stage(1e-4, 10))),
-        ("dcgan", Schedule(Stage(1e-4, 10), Stage(1e-4, 20))),
-        ("adasyn", Schedule(Stage(1e-6, 3), Stage(1e-4, 9))),
-        ("control", Schedule(Stage(1e-4, 10), Stage(1e-4, 20))),
-        ("weighted", Schedule(Stage(1e-3, 5), Stage(1e-5, 10))),
-        ("augmentation", Schedule(Stage(1e-6, 5), Stage(1e-4, 8))),
+        (
+            "baseline",
+            Schedule(
+                transfer=Stage(learning_rate=1e-3, epochs=5),
+                fine_tune=Stage(learning_rate=1e-4, epochs=10),
+            ),
+        ),
+        (
+            "dcgan",
+            Schedule(
+                transfer=Stage(learning_rate=1e-4, epochs=10),
+                fine_tune=Stage(learning_rate=1e-4, epochs=20),
+            ),
+        ),
+        (
+            "adasyn",
+            Schedule(
+                transfer=Stage(learning_rate=1e-6, epochs=3),
+                fine_tune=Stage(learning_rate=1e-4, epochs=9),
+            ),
+        ),
+        (
+            "control",
+            Schedule(
+                transfer=Stage(learning_rate=1e-4, epochs=10),
+                fine_tune=Stage(learning_rate=1e-4, epochs=20),
+            ),
+        ),
+        (
+            "weighted",
+            Schedule(
+                transfer=Stage(learning_rate=1e-3, epochs=5),
+                fine_tune=Stage(learning_rate=1e-5, epochs=10),
+            ),
+        ),
+        (
+            "augmentation",
+            Schedule(
+                transfer=Stage(learning_rate=1e-6, epochs=5),
+                fine_tune=Stage(learning_rate=1e-4, epochs=8),
+            ),
+        ),
     ],
 )
 def test_the_thesis_budget_is_the_thesis_table(name: str, schedule: Schedule) -> None:
@@ -94,18 +131,18 @@ def test_an_unknown_technique_is_named() -> None:
 def test_a_technique_that_takes_cells_away_is_stopped(cells: Cells) -> None:
     from types import SimpleNamespace
 
-    from leukemia.cells import unchanged
+    from leukemia.contract import unchanged
 
     thief = SimpleNamespace(balance=lambda train, *rest: unchanged(train.take(np.arange(50))))
     plan = SimpleNamespace(name="thief", technique=thief, settings=None, seed=0)
     with pytest.raises(UserError, match="technique thief took training cells away"):
-        balanced(cells, plan, Workshop(np.random.default_rng(0)))  # type: ignore[arg-type]
+        balanced(cells, plan, TechniqueContext(rng=np.random.default_rng(0)))  # type: ignore[arg-type]
 
 
 def test_the_control_trains_as_many_steps_as_a_balanced_set_on_the_cells_that_came(
     cells: Cells,
 ) -> None:
-    from leukemia.training import rows_of_epoch
+    from leukemia.model.training import rows_of_epoch
 
     epoch = rows_of_epoch(balance("control", cells), 0, 1)
     assert len(epoch) == len(balance("augmentation", cells).cells) == 120
@@ -140,7 +177,7 @@ class TestWeighted:
         assert set(weights[cells.labels == 1]) == {2.0}
 
     def test_the_sampler_draws_both_classes_equally_often(self, cells: Cells) -> None:
-        from leukemia.training import rows_of_epoch
+        from leukemia.model.training import rows_of_epoch
 
         made = balance("weighted", cells, mode="sampler")
         assert made.loss_weights is None
@@ -171,12 +208,12 @@ class TestAugmentation:
                 assert np.abs(expected - seen[..., channel]).max() <= 1
 
     def test_a_turn_is_about_the_centre(self) -> None:
-        settings = augmentation.Settings(10.0, 0.0, 0.2, 0.2, False)
+        settings = augmentation.Settings(rotation=10.0, shift=0.0, shear=0.2, zoom=0.2, flip=False)
         for matrix in augmentation.random_matrices(20, 32, settings, np.random.default_rng(0)):
             np.testing.assert_allclose(matrix @ [15.5, 15.5, 1], [15.5, 15.5, 1], atol=1e-9)
 
     def test_ranges_are_the_settings(self) -> None:
-        zoomed = augmentation.Settings(0.0, 0.0, 0.0, 0.2, False)
+        zoomed = augmentation.Settings(rotation=0.0, shift=0.0, shear=0.0, zoom=0.2, flip=False)
         matrices = augmentation.random_matrices(500, 32, zoomed, np.random.default_rng(0))
         scales = matrices[:, [0, 1], [0, 1]]
         assert scales.min() == pytest.approx(0.8, abs=0.01)

@@ -18,7 +18,7 @@ from entrypoints import thesis_report
 from leukemia import RESEARCH_ONLY, techniques
 from leukemia.data import cnmc
 from leukemia.errors import UserError
-from leukemia.reported import Reported, recompute
+from leukemia.evaluation.reported import Reported, recompute
 from leukemia.techniques import weighted
 from leukemia.thesis import claims, matrices, numbers, own
 from leukemia.thesis.document import Document, Paragraph, Section, Table, to_html, to_markdown
@@ -39,7 +39,7 @@ def own_runs(**others: object) -> pd.DataFrame:
     rows = [
         {
             "technique": technique, "protocol": protocol, "runs": 2, "seeds": 2, "folds": 1,
-            "cells": "90 cells (60 all, 30 hem) of 12 subjects; cnmc", "synthetic_data": "",
+            "cells": "90 cells (60 all, 30 hem) of 12 subjects; cnmc", "simulated_data": "",
             "budget": "equal", "image_size": 64, "note": "resnet50 is trained from scratch",
             "test_acc": value, "test_bal_acc": value, "test_bal_acc_lo": value - 0.1,
             "test_bal_acc_hi": value + 0.1, "test_wf1": value, "val_acc": value,
@@ -144,11 +144,11 @@ def test_the_report_gives_the_arguments_in_numbers(report: Report) -> None:
 
 def test_other_numbers_tell_another_story() -> None:
     """A thesis whose figures hold: none of the complaints about matrices is left."""
-    sound = Reported("dcgan", tp=90, fn=10, fp=5, tn=45, sensitivity="0.90", accuracy="0.90")
+    sound = Reported(name="dcgan", tp=90, fn=10, fp=5, tn=45, sensitivity="0.90", accuracy="0.90")
     honest = replace(BY_NAME["dcgan"], reported=sound, val_accuracy="0.97")
     other = replace(
         BY_NAME["adasyn"],
-        reported=Reported("adasyn", tp=80, fn=20, fp=5, tn=45, accuracy="0.83"),
+        reported=Reported(name="adasyn", tp=80, fn=20, fp=5, tn=45, accuracy="0.83"),
         val_accuracy="0.93",
     )
     text = build(None, [honest, other], FIGURE_35[1:2]).markdown
@@ -192,7 +192,7 @@ def test_figures_counted_unlike_each_other_are_not_called_the_same() -> None:
     ("others", "named"),
     [
         (
-            {"synthetic_data": "drawn cells, seed 7"},
+            {"simulated_data": "drawn cells, seed 7"},
             "DRAWN CELLS (they say nothing about leukemia)",
         ),
         ({"cells": "90 cells of 12 subjects; table"}, "CELLS OTHER THAN C-NMC 2019"),
@@ -266,8 +266,15 @@ def test_page_and_markdown_say_the_same(report: Report) -> None:
 
 
 def test_a_document_keeps_signs_that_mean_something_elsewhere() -> None:
-    table = Table("c", ("a|b", "x<y"), (("1 < 2", "`a|b` & **c**"),), frozenset({0}))
-    document = Document("t", "s", (Section("h", (Paragraph("p < q"), table)),), ("f",))
+    table = Table(
+        caption="c", head=("a|b", "x<y"), rows=(("1 < 2", "`a|b` & **c**"),), marked=frozenset({0})
+    )
+    document = Document(
+        title="t",
+        subtitle="s",
+        sections=(Section(title="h", blocks=(Paragraph(text="p < q"), table)),),
+        foot=("f",),
+    )
     page = to_html(document, {})
     assert "p &lt; q" in page
     assert "<code>a|b</code> &amp; <strong>c</strong>" in page

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from leukemia.cells import Cells, unchanged
-from leukemia.classifier import Classifier, Spec, build, features
+from leukemia.cells import Cells
+from leukemia.contract import Schedule, Stage, unchanged
+from leukemia.model.classifier import Classifier, ModelConfig, build, features
+from leukemia.model.fused import fused_training_model
+from leukemia.model.inference import predict, scores
+from leukemia.model.training import History, Job, batches, fit, rows_of_epoch
 from leukemia.report import silent
-from leukemia.schedule import Schedule, Stage
-from leukemia.training import History, Job, batches, fit, predict, rows_of_epoch, scores
-from leukemia.twin import trainable_twin
 
 RATE, EPOCHS = 1e-2, 2
 KINDS = ["pretrained", "from scratch"]  # batch norm keeps its statistics, or learns them
@@ -21,7 +22,9 @@ KINDS = ["pretrained", "from scratch"]  # batch norm keeps its statistics, or le
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A file for the miniature backbone, with statistics that fit no cell."""
-    backbone = build(Spec("miniature", "none", size=32), 9).model.get_layer("backbone")
+    backbone = build(ModelConfig(backbone="miniature", weights="none", size=32), 9).model.get_layer(
+        "backbone"
+    )
     rng = np.random.default_rng(0)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -31,20 +34,26 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def spec(kind: str, weights: str, precision: str = "float32") -> Spec:
-    return Spec("miniature", weights if kind == "pretrained" else "none", "imagenet", 32, precision)
+def model_config(kind: str, weights: str, precision: str = "float32") -> ModelConfig:
+    return ModelConfig(
+        backbone="miniature",
+        weights=weights if kind == "pretrained" else "none",
+        scaling="imagenet",
+        size=32,
+        precision=precision,
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_answers_as_the_plain_network(cells: Cells, weights: str, kind: str) -> None:
-    classifier = build(spec(kind, weights), 0)
-    twin = trainable_twin(classifier)
+    classifier = build(model_config(kind, weights), 0)
+    fused = fused_training_model(classifier)
     plain = predict(features(classifier), cells.images)
-    found = predict(keras.Model(twin.input, twin.layers[-2].output), cells.images)
+    found = predict(keras.Model(fused.input, fused.layers[-2].output), cells.images)
     assert plain.std() > 0.1
     np.testing.assert_allclose(found, plain, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(
-        scores(twin, cells.images), scores(classifier.model, cells.images), rtol=1e-4
+        scores(fused, cells.images), scores(classifier.model, cells.images), rtol=1e-4
     )
 
 
@@ -52,12 +61,12 @@ def test_it_answers_as_the_plain_network(cells: Cells, weights: str, kind: str) 
 def test_it_learns_what_the_plain_network_learns(cells: Cells, weights: str, kind: str) -> None:
     """In float32: kernels, slopes and offsets of batch norm and its statistics."""
     tf.config.experimental.enable_op_determinism()
-    fast, plain = (build(spec(kind, weights), 0) for _ in range(2))
+    fast, plain = (build(model_config(kind, weights), 0) for _ in range(2))
     before = fast.model.get_weights()
-    job = Job(unchanged(cells), cells, 16, 0, silent)
+    job = Job(training=unchanged(cells), validation=cells, batch_size=16, seed=0, report=silent)
     # SGD: Adam makes a whole step of a gradient that is rounding alone.
-    for classifier, model in ((fast, trainable_twin(fast)), (plain, plain.model)):
-        classifier.thaw()
+    for classifier, model in ((fast, fused_training_model(fast)), (plain, plain.model)):
+        classifier.unfreeze()
         model.compile(keras.optimizers.SGD(RATE), "binary_crossentropy", jit_compile=False)
         for epoch in range(EPOCHS):
             order = rows_of_epoch(job.training, 0, epoch)
@@ -73,8 +82,8 @@ def test_it_learns_what_the_plain_network_learns(cells: Cells, weights: str, kin
 
 
 def test_statistics_of_a_pretrained_network_stay(cells: Cells, weights: str) -> None:
-    classifier, _ = trained(cells, spec("pretrained", weights, "bfloat16"))
-    fresh = build(spec("pretrained", weights), 0).model.get_layer("backbone")
+    classifier, _ = trained(cells, model_config("pretrained", weights, "bfloat16"))
+    fresh = build(model_config("pretrained", weights), 0).model.get_layer("backbone")
     for found, expected in zip(
         classifier.model.get_layer("backbone").layers, fresh.layers, strict=True
     ):
@@ -83,19 +92,25 @@ def test_statistics_of_a_pretrained_network_stay(cells: Cells, weights: str) -> 
                 np.testing.assert_array_equal(one, other)
 
 
-def trained(cells: Cells, chosen: Spec) -> tuple[Classifier, History]:
+def trained(cells: Cells, chosen: ModelConfig) -> tuple[Classifier, History]:
     tf.config.experimental.enable_op_determinism()
     classifier = build(chosen, 0)
-    schedule = Schedule(Stage(1e-3, 1), Stage(1e-3, 2))
-    return classifier, fit(classifier, Job(unchanged(cells), cells, 16, 0, silent), schedule)
+    schedule = Schedule(
+        transfer=Stage(learning_rate=1e-3, epochs=1), fine_tune=Stage(learning_rate=1e-3, epochs=2)
+    )
+    return classifier, fit(
+        classifier,
+        Job(training=unchanged(cells), validation=cells, batch_size=16, seed=0, report=silent),
+        schedule,
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_learned_in_bfloat16_is_kept_in_float32(
     cells: Cells, weights: str, kind: str
 ) -> None:
-    classifier, history = trained(cells, spec(kind, weights, "bfloat16"))
-    _, plain = trained(cells, spec(kind, weights))
+    classifier, history = trained(cells, model_config(kind, weights, "bfloat16"))
+    _, plain = trained(cells, model_config(kind, weights))
     assert {each.dtype for each in classifier.model.weights} == {"float32"}
     assert classifier.model.get_layer("backbone").output.dtype == "float32"
     # Stage 1 of a pretrained network is the same to the bit, what is trained below it nearly so.
@@ -103,17 +118,17 @@ def test_what_was_learned_in_bfloat16_is_kept_in_float32(
         assert history[0]["train_loss"] == plain[0]["train_loss"]
     assert history[1]["train_loss"] != plain[1]["train_loss"]
     assert history[1]["train_loss"] == pytest.approx(plain[1]["train_loss"], rel=0.1)
-    twin = trainable_twin(classifier)
-    assert twin.get_layer("backbone").output.dtype == "bfloat16"
+    fused = fused_training_model(classifier)
+    assert fused.get_layer("backbone").output.dtype == "bfloat16"
     np.testing.assert_allclose(
-        scores(classifier.model, cells.images), scores(twin, cells.images), atol=0.05
+        scores(classifier.model, cells.images), scores(fused, cells.images), atol=0.05
     )
 
 
 def test_the_kept_model_is_saved_without_its_twin(
     cells: Cells, weights: str, tmp_path: Path
 ) -> None:
-    classifier, _ = trained(cells, spec("pretrained", weights))
+    classifier, _ = trained(cells, model_config("pretrained", weights))
     classifier.model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     np.testing.assert_array_equal(

@@ -7,9 +7,10 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from leukemia.errors import UserError
+from leukemia.evaluation.doubled_counts import doubled
 from leukemia.evaluation.metrics import Confusion
-from leukemia.evaluation.scored import Scored
-from leukemia.reported import (
+from leukemia.evaluation.predictions import Predictions
+from leukemia.evaluation.reported import (
     METRICS,
     Reported,
     agrees,
@@ -19,8 +20,14 @@ from leukemia.reported import (
     span,
     value_of,
 )
-from leukemia.thesis.counting import doubled
-from leukemia.validators import OF_SUMS, RULES, check, check_classes, check_many, check_sum
+from leukemia.evaluation.validators import (
+    OF_SUMS,
+    RULES,
+    check,
+    check_classes,
+    check_many,
+    check_sum,
+)
 
 GOOD = {"tp": 90, "fn": 10, "fp": 30, "tn": 170}  # sens .9, spec .85, prec .75, acc .8667
 
@@ -62,33 +69,41 @@ def rules(reported: Reported) -> list[str]:
     ],
 )  # fmt: skip
 def test_a_rule_speaks_when_it_is_broken_and_only_then(rule: str, broken: dict, kept: dict) -> None:
-    assert rule in rules(Reported("x", **broken))
-    assert rules(Reported("x", **kept)) == []
+    assert rule in rules(Reported(name="x", **broken))
+    assert rules(Reported(name="x", **kept)) == []
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_figures_of_a_real_matrix_never_break_a_rule_however_they_are_printed(seed: int) -> None:
     rng = np.random.default_rng(seed)
     for _ in range(300):
-        counts = Confusion(*map(int, rng.integers(1, rng.choice([5, 60, 4000]), 4)))
+        counts = Confusion(
+            **dict(
+                zip(
+                    ("tp", "fn", "fp", "tn"),
+                    rng.integers(1, rng.choice([5, 60, 4000]), 4).tolist(),
+                    strict=True,
+                )
+            )
+        )
         digits, values = int(rng.integers(1, 5)), recompute(counts)
         if rng.random() < 0.5:  # cut off in place of rounded
             values = {k: math.floor(v * 10**digits + 1e-9) / 10**digits for k, v in values.items()}
         printed = {name: f"{values[name]:.{digits}f}" for name in METRICS}
         sizes = {"n_positive": counts.tp + counts.fn, "n_negative": counts.fp + counts.tn}
-        assert check(Reported("whole", **vars(counts), **printed, **sizes)) == []
-        assert check(Reported("without counts", **printed, **sizes)) == []
+        assert check(Reported(name="whole", **vars(counts), **printed, **sizes)) == []
+        assert check(Reported(name="without counts", **printed, **sizes)) == []
 
 
 def test_accuracy_outside_both_is_found_with_its_side() -> None:
-    high = Reported("x", sensitivity="88.5 %", specificity="77.8 %", accuracy="98.1 %")
-    low = Reported("x", sensitivity="94.9 %", specificity="95.0 %", accuracy="94.7 %")
+    high = Reported(name="x", sensitivity="88.5 %", specificity="77.8 %", accuracy="98.1 %")
+    low = Reported(name="x", sensitivity="94.9 %", specificity="95.0 %", accuracy="94.7 %")
     assert "is above both" in check(high)[0].text
     assert "is below both" in check(low)[0].text
 
 
 def test_a_wrong_figure_is_named_by_the_metric_that_it_equals() -> None:
-    adasyn = Reported("adasyn", tp=10093, fn=1377, fp=124, tn=11346, sensitivity="0.89")
+    adasyn = Reported(name="adasyn", tp=10093, fn=1377, fp=124, tn=11346, sensitivity="0.89")
     (problem,) = check(adasyn)
     assert problem.text == (
         "reported sensitivity 0.89, but the counts give 0.8799; 0.89 equals the negative "
@@ -104,7 +119,9 @@ def one_hot(outputs: np.ndarray, classes: np.ndarray) -> Confusion:
     counters = [getattr(keras.metrics, name)() for name in names]
     for counter in counters:
         counter.update_state(np.eye(2)[classes], outputs)
-    return Confusion(*(int(counter.result()) for counter in counters))
+    return Confusion(
+        **dict(zip(("tp", "fn", "fp", "tn"), (int(c.result()) for c in counters), strict=True))
+    )
 
 
 def test_keras_counts_each_image_twice_over_two_outputs() -> None:
@@ -125,7 +142,9 @@ def test_with_outputs_that_sum_to_one_all_four_figures_are_one() -> None:
     first = rng.random(400).astype(np.float32)
     counts = one_hot(np.stack([1 - first, first], axis=1), classes)
     nothing = np.full(400, "")
-    assert counts == doubled(Scored(classes.astype(np.int8), first, nothing, nothing))
+    assert counts == doubled(
+        Predictions(labels=classes.astype(np.int8), scores=first, subjects=nothing, cell_id=nothing)
+    )
     assert counts.tp == counts.tn
     values = recompute(counts)
     assert len({values[name] for name in METRICS}) == 1
@@ -144,11 +163,11 @@ def test_equal_sums_are_suspect_only_where_single_cells_cannot_give_them(
     sizes: dict, fires: bool
 ) -> None:
     counts = {"tp": 450, "fn": 50, "fp": 30, "tn": 470}
-    assert ("counted once" in rules(Reported("x", **counts, **sizes))) == fires
+    assert ("counted once" in rules(Reported(name="x", **counts, **sizes))) == fires
 
 
 def test_sums_that_differ_are_not_the_mark_of_double_counting() -> None:
-    reported = Reported("x", tp=450, fn=50, fp=30, tn=471, n_positive=350, n_negative=150)
+    reported = Reported(name="x", tp=450, fn=50, fp=30, tn=471, n_positive=350, n_negative=150)
     assert "counted once" not in rules(reported)
     assert "cells exist" in rules(reported)
 
@@ -164,7 +183,7 @@ def test_the_implied_share_holds_the_true_one_and_narrows_with_decimals() -> Non
         for digits in (2, 6):
             told = [f"{value:.{digits}f}" for value in (sens, spec, acc)]
             found = implied_share(
-                Reported("x", sensitivity=told[0], specificity=told[1], accuracy=told[2])
+                Reported(name="x", sensitivity=told[0], specificity=told[1], accuracy=told[2])
             )
             if found:
                 assert found[0] <= share <= found[1]
@@ -173,8 +192,8 @@ def test_the_implied_share_holds_the_true_one_and_narrows_with_decimals() -> Non
 
 
 def test_no_share_is_implied_where_sensitivity_may_equal_specificity() -> None:
-    assert implied_share(Reported("x", sensitivity=0.9, specificity=0.9, accuracy=0.9)) is None
-    assert implied_share(Reported("x", sensitivity=0.9, accuracy=0.9)) is None
+    assert implied_share(Reported(name="x", sensitivity=0.9, specificity=0.9, accuracy=0.9)) is None
+    assert implied_share(Reported(name="x", sensitivity=0.9, accuracy=0.9)) is None
 
 
 @pytest.mark.parametrize("cells", [1, 3, 7, 19, 99])
@@ -182,16 +201,17 @@ def test_possible_fractions_are_those_of_whole_numbers_of_cells(cells: int) -> N
     for hundredth in range(101):
         printed = f"{hundredth / 100:.2f}"
         possible = any(agrees(printed, k / cells) for k in range(cells + 1))
-        found = rules(Reported("x", sensitivity=printed, n_positive=cells))
+        found = rules(Reported(name="x", sensitivity=printed, n_positive=cells))
         assert (found == []) == possible
 
 
 def test_two_results_with_the_same_counts_or_figures_are_named_together() -> None:
     figures = {"sensitivity": "0.99", "specificity": 0.9, "accuracy": "95 %"}
     results = [
-        Reported("a", **GOOD), Reported("b", **GOOD), Reported("c", **GOOD | {"tp": 89}),
-        Reported("d", **figures), Reported("e", **figures | {"accuracy": 0.95}),
-        Reported("f", **figures | {"accuracy": 0.96}), Reported("g"), Reported("h"),
+        Reported(name="a", **GOOD), Reported(name="b", **GOOD),
+        Reported(name="c", **GOOD | {"tp": 89}),
+        Reported(name="d", **figures), Reported(name="e", **figures | {"accuracy": 0.95}),
+        Reported(name="f", **figures | {"accuracy": 0.96}), Reported(name="g"), Reported(name="h"),
     ]  # fmt: skip
     assert [problem.name for problem in check_many(results)] == ["a, b", "d, e"]
 
@@ -223,19 +243,19 @@ def test_printed_decimals_decide_what_agrees() -> None:
 @pytest.mark.parametrize("printed", ["high", "", "nan", 89, "-0.1", "101 %", float("inf")])
 def test_what_is_no_share_is_refused_with_how_to_write_it(printed: object) -> None:
     with pytest.raises(UserError, match=r"write 0\.89, '0\.890' or '89 %'"):
-        Reported("x", accuracy=printed)
+        Reported(name="x", accuracy=printed)
 
 
 def test_a_matrix_is_whole_or_absent() -> None:
     with pytest.raises(UserError, match="give all or none"):
-        Reported("x", tp=1, fn=2)
+        Reported(name="x", tp=1, fn=2)
 
 
 def test_a_count_that_is_not_a_number_is_no_count() -> None:
-    assert rules(Reported("x", **GOOD | {"tp": float("nan")})) == ["whole counts"]
+    assert rules(Reported(name="x", **GOOD | {"tp": float("nan")})) == ["whole counts"]
 
 
 def test_every_rule_is_described_and_of_its_kind() -> None:
     assert set(OF_SUMS) < set(RULES)
-    broken = Reported("x", tp=1, fn=0, fp=0, tn=1, n_positive=0, n_negative=1, accuracy=0.5)
+    broken = Reported(name="x", tp=1, fn=0, fp=0, tn=1, n_positive=0, n_negative=1, accuracy=0.5)
     assert {problem.rule for problem in check(broken)} <= set(RULES)

@@ -1,7 +1,8 @@
 """Saved views are pure functions; what MLflow makes of them is seen in test_service."""
 
-from leukemia import board, views
-from leukemia.views import Card, Section
+from leukemia.tracking import leaderboard as board
+from leukemia.tracking import views
+from leukemia.tracking.views import Card, Section
 
 
 def test_a_view_reads_back_as_it_was_written() -> None:
@@ -18,7 +19,12 @@ def test_a_view_reads_back_as_it_was_written() -> None:
 
 
 def test_what_has_no_card_is_kept_away() -> None:
-    page = [Section("Curves", (Card("line", ("a", "b")), Card("images", ("picture",))))]
+    page = [
+        Section(
+            name="Curves",
+            cards=(Card(kind="line", keys=("a", "b")), Card(kind="images", keys=("picture",))),
+        )
+    ]
     _, state = views.decode(
         views.charts_view("C", "", "a", page, {"a", "b", "c"}, ["picture", "x"])
     )

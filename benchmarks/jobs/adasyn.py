@@ -51,15 +51,17 @@ def imblearn(folder: Path) -> Run:
 def ours(folder: Path) -> Run:
     """This project's."""
     from leukemia.cells import Cells
-    from leukemia.techniques import Workshop
+    from leukemia.contract import TechniqueContext
     from leukemia.techniques.adasyn import Settings, balance
 
     images, labels = np.load(folder / "cells.npy", mmap_mode="r"), np.load(folder / "labels.npy")
     names = np.array([f"c{row}" for row in range(len(labels))])
-    train = Cells(images, labels, names, names)
+    train = Cells(images=images, labels=labels, subjects=names, cell_id=names)
 
     def run() -> None:
-        balanced = balance(train, Settings(NEIGHBOURS), Workshop(np.random.default_rng(0)))
+        balanced = balance(
+            train, Settings(n_neighbors=NEIGHBOURS), TechniqueContext(rng=np.random.default_rng(0))
+        )
         np.save(folder / "ours.npy", balanced.cells.images[len(train) :])
 
     return run

@@ -44,17 +44,19 @@ def generator(folder: Path) -> Run:
 def ours(folder: Path) -> Run:
     """This project's."""
     from leukemia.cells import Cells
-    from leukemia.techniques import Workshop
+    from leukemia.contract import TechniqueContext
     from leukemia.techniques.augmentation import Settings, balance
 
     rare = np.load(folder / "cells.npy")
     others = np.zeros((CELLS + MADE, SIDE, SIDE, 3), np.uint8)
     names = np.array([f"c{row}" for row in range(len(rare) + len(others))])
     labels = np.repeat(np.array([0, 1], np.int8), [len(rare), len(others)])
-    train = Cells(np.concatenate([rare, others]), labels, names, names)
+    train = Cells(
+        images=np.concatenate([rare, others]), labels=labels, subjects=names, cell_id=names
+    )
 
     def run() -> None:
-        made = balance(train, Settings(), Workshop(np.random.default_rng(0)))
+        made = balance(train, Settings(), TechniqueContext(rng=np.random.default_rng(0)))
         np.save(folder / "ours.npy", made.cells.images[len(train) :])
 
     run()  # builds its graph

@@ -77,9 +77,9 @@ def _load(folder: Path) -> Any:
     from leukemia.data.store import Geometry, load_cells
 
     index = open_index(folder / "files", "all", folder / "cache", lambda done, total: None)
-    cells = load_cells(index, Geometry(CROP), folder / "cache")
+    cells = load_cells(index, Geometry(crop=CROP), folder / "cache")
     if not (folder / "ours.npy").exists():
-        order = [int(Path(name).stem) for name in cells.origin]
+        order = [int(Path(name).stem) for name in cells.cell_id]
         np.save(folder / "ours.npy", cells.images[np.argsort(order)])
     return cells
 

@@ -14,12 +14,12 @@ FORWARD = 7.4e9  # multiplications and additions of one image of 210 px
 
 def prepare(folder: Path) -> Run:
     """Cells, labels and the weights that all start from."""
-    from leukemia.classifier import Spec, build
+    from leukemia.model.classifier import ModelConfig, build
 
     rng = np.random.default_rng(0)
     np.save(folder / "cells.npy", rng.integers(0, 256, (CELLS, SIDE, SIDE, 3), np.uint8))
     np.save(folder / "labels.npy", (np.arange(CELLS) % 2).astype(np.int8))
-    classifier = build(Spec(weights="none", size=SIDE), 0)
+    classifier = build(ModelConfig(weights="none", size=SIDE), 0)
     classifier.model.get_layer("backbone").save_weights(folder / "start.weights.h5")
     return lambda: None
 
@@ -81,19 +81,31 @@ def ours_fixed(folder: Path) -> Run:
 
 
 def _ours(folder: Path, precision: str, scaling: str) -> Run:
-    from leukemia.cells import Cells, unchanged
-    from leukemia.classifier import Spec, build
+    from leukemia.cells import Cells
+    from leukemia.contract import unchanged
+    from leukemia.model.classifier import ModelConfig, build
+    from leukemia.model.training import Job as Training
+    from leukemia.model.training import batches, rows_of_epoch, unfrozen
     from leukemia.report import silent
-    from leukemia.training import Job as Training
-    from leukemia.training import batches, rows_of_epoch, thawed
 
     weights = str(folder / "start.weights.h5")
-    classifier = build(Spec("resnet50", weights, scaling, SIDE, precision), 0)
+    classifier = build(
+        ModelConfig(
+            backbone="resnet50", weights=weights, scaling=scaling, size=SIDE, precision=precision
+        ),
+        0,
+    )
     images, labels = np.load(folder / "cells.npy"), np.load(folder / "labels.npy")
     names = np.array([f"c{row}" for row in range(CELLS)])
-    cells = Cells(images, labels, names, names)
-    job = Training(unchanged(cells), cells.take(np.arange(1)), BATCH, 0, silent)
-    model = thawed(classifier)
+    cells = Cells(images=images, labels=labels, subjects=names, cell_id=names)
+    job = Training(
+        training=unchanged(cells),
+        validation=cells.take(np.arange(1)),
+        batch_size=BATCH,
+        seed=0,
+        report=silent,
+    )
+    model = unfrozen(classifier)
 
     model.optimizer.learning_rate = RATE
     rows = rows_of_epoch(job.training, 0, 1)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import Contender, Goal, Job, Run
-from leukemia.gan.plan import MODERN, THESIS, Plan
+from leukemia.gan.config import MODERN, THESIS, GanConfig
 
 IMAGES, SIZE, BATCH = 512, 128, 128
 PLAN = replace(THESIS, size=SIZE, batch_size=BATCH)
@@ -28,19 +28,21 @@ def tutorial(folder: Path) -> Run:
 
     from leukemia.gan import networks
 
-    plan, images, rng = PLAN, _images(), np.random.default_rng(0)
-    generator, logits = networks.generator(plan, 0), networks.discriminator(plan, 1)
+    config, images, rng = PLAN, _images(), np.random.default_rng(0)
+    generator, logits = networks.generator(config, 0), networks.discriminator(config, 1)
     chance = keras.layers.Activation("sigmoid")(logits.output)
     discriminator = keras.Model(logits.input, chance)
-    adam = keras.optimizers.Adam(plan.learning_rate, plan.beta_1)
+    adam = keras.optimizers.Adam(config.learning_rate, config.beta_1)
     discriminator.compile(adam, "binary_crossentropy", metrics=["accuracy"])
     discriminator.trainable = False
     stacked = keras.Model(generator.input, discriminator(generator.output))
-    stacked.compile(keras.optimizers.Adam(plan.learning_rate, plan.beta_1), "binary_crossentropy")
-    ones, zeros = np.ones((plan.batch_size, 1)), np.zeros((plan.batch_size, 1))
+    stacked.compile(
+        keras.optimizers.Adam(config.learning_rate, config.beta_1), "binary_crossentropy"
+    )
+    ones, zeros = np.ones((config.batch_size, 1)), np.zeros((config.batch_size, 1))
 
     def step() -> None:
-        real = images[rng.integers(len(images), size=plan.batch_size)] / np.float32(127.5) - 1
+        real = images[rng.integers(len(images), size=config.batch_size)] / np.float32(127.5) - 1
         discriminator.trainable = True
         discriminator.train_on_batch(real, ones)
         made = generator.predict(latent(), verbose=0)
@@ -49,7 +51,7 @@ def tutorial(folder: Path) -> Run:
         stacked.train_on_batch(latent(), ones)
 
     def latent() -> np.ndarray:
-        return rng.standard_normal((plan.batch_size, plan.latent), np.float32)
+        return rng.standard_normal((config.batch_size, config.latent), np.float32)
 
     step()
     return step
@@ -75,16 +77,16 @@ def modern(folder: Path) -> Run:
     return _ours(BY_NOW)
 
 
-def _ours(plan: Plan) -> Run:
+def _ours(config: GanConfig) -> Run:
     """The compiled step, its losses read back each time."""
     from leukemia.gan.step import compiled, players
 
-    step = compiled(players(plan, 0), plan, plan.batch_size, 0)
+    step = compiled(players(config, 0), config, config.batch_size, 0)
     images, rng = _images(), np.random.default_rng(0)
-    second = np.zeros(plan.batch_size, bool)
+    second = np.zeros(config.batch_size, bool)
 
     def run() -> None:
-        real = images[rng.integers(IMAGES, size=plan.batch_size)]
+        real = images[rng.integers(IMAGES, size=config.batch_size)]
         assert np.isfinite(step(real, second, np.int64(1)).numpy()).all()
 
     run()
@@ -95,7 +97,7 @@ def _images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (IMAGES, SIZE, SIZE, 3), np.uint8)
 
 
-def operations(plan: Plan) -> float:
+def operations(config: GanConfig) -> float:
     """Multiplications and additions of one step's convolutions and dense layers.
 
     Forward once, and backward as much again for the gradient of the weights and of the inputs,
@@ -103,14 +105,17 @@ def operations(plan: Plan) -> float:
     """
     from leukemia.gan import networks
 
-    made, judged = forward(networks.generator(plan, 0)), forward(networks.discriminator(plan, 0))
+    made, judged = (
+        forward(networks.generator(config, 0)),
+        forward(networks.discriminator(config, 0)),
+    )
     first = judged[0]
     learning = 3 * sum(judged) - first  # on one batch, weights updated
     # For the generator: forward, and back to the images; or back a layer further in a shared pass.
-    judging = first if plan.shared else 2 * sum(judged)
-    generating = 1 if plan.merged or plan.shared else 2  # forward
+    judging = first if config.shared else 2 * sum(judged)
+    generating = 1 if config.merged or config.shared else 2  # forward
     of_generator = (generating + 2) * sum(made) - made[0]
-    return (2 * learning + judging + of_generator) * plan.batch_size
+    return (2 * learning + judging + of_generator) * config.batch_size
 
 
 def forward(model: Any) -> list[float]:

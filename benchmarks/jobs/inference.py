@@ -18,24 +18,31 @@ def prepare(folder: Path) -> Run:
     """Drawn cells, and a classifier that has learned to tell them."""
     import keras
 
-    from leukemia.cells import Cells, unchanged
-    from leukemia.classifier import Spec, build
+    from leukemia.cells import Cells
+    from leukemia.contract import Schedule, Stage, unchanged
     from leukemia.data.drawing import draw_cell, draw_style
+    from leukemia.model.classifier import ModelConfig, build
+    from leukemia.model.training import Job as Training
+    from leukemia.model.training import fit
     from leukemia.report import silent
-    from leukemia.schedule import Schedule, Stage
-    from leukemia.training import Job as Training
-    from leukemia.training import fit
 
     rng = np.random.default_rng(0)
     labels = (np.arange(CELLS + TRAINED) % 2).astype(np.int8)
     styles = [draw_style(rng) for _ in range(20)]
     images = np.stack([draw_cell(rng, bool(y), styles[n % 20], SIDE) for n, y in enumerate(labels)])
     names = np.array([f"c{row}" for row in range(len(labels))])
-    cells = Cells(images, labels, names, names)
-    classifier = build(Spec(weights="auto", size=SIDE), 0)
+    cells = Cells(images=images, labels=labels, subjects=names, cell_id=names)
+    classifier = build(ModelConfig(weights="auto", size=SIDE), 0)
     train, few = cells.take(np.arange(CELLS, len(labels))), cells.take(np.arange(2))
-    job = Training(unchanged(train), few, 32, 0, silent)
-    fit(classifier, job, Schedule(Stage(1e-3, 5), Stage(1e-4, 3)))
+    job = Training(training=unchanged(train), validation=few, batch_size=32, seed=0, report=silent)
+    fit(
+        classifier,
+        job,
+        Schedule(
+            transfer=Stage(learning_rate=1e-3, epochs=5),
+            fine_tune=Stage(learning_rate=1e-4, epochs=3),
+        ),
+    )
     _halve(classifier.model, images[:200])
     keras.Model(classifier.model.inputs, classifier.model.outputs).save(folder / "model.keras")
     np.save(folder / "cells.npy", images[:CELLS])
@@ -69,7 +76,7 @@ def keras_predict(folder: Path) -> Run:
 
 def measured(folder: Path) -> Run:
     """This project's, as the figures of a run are measured."""
-    from leukemia.inference import measuring
+    from leukemia.model.inference import measuring
 
     return _ours(folder, "measured", measuring)
 
@@ -78,7 +85,7 @@ def served(folder: Path) -> Run:
     """This project's, as new cells are answered."""
     from functools import partial
 
-    from leukemia.inference import serving
+    from leukemia.model.inference import serving
 
     return _ours(folder, "served", partial(serving, threshold=THRESHOLD))
 
@@ -87,12 +94,12 @@ def _ours(folder: Path, name: str, judging: Callable[[Any], Callable[[np.ndarray
     import keras
 
     model, cells = keras.models.load_model(folder / "model.keras"), np.load(folder / "cells.npy")
-    judge = judging(model)
+    predictor = judging(model)
 
     def run() -> None:
-        np.save(folder / f"{name}.npy", judge(cells))
+        np.save(folder / f"{name}.npy", predictor(cells))
 
-    judge(cells[:BATCH])
+    predictor(cells[:BATCH])
     return run
 
 

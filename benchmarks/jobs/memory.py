@@ -28,34 +28,43 @@ def _with(name: str, folder: Path) -> Run:
 
         from leukemia import techniques
         from leukemia.cells import Cells
-        from leukemia.classifier import Spec, build
-        from leukemia.experiment import Final, threads
-        from leukemia.features import Features
+        from leukemia.contract import Stage
+        from leukemia.experiment.run import Final, threads
+        from leukemia.model.classifier import ModelConfig, build
+        from leukemia.model.features import Features
+        from leukemia.model.training import Job as Training
+        from leukemia.model.training import train, unfrozen
         from leukemia.report import silent
-        from leukemia.schedule import Stage
-        from leukemia.training import Job as Training
-        from leukemia.training import thawed, train
 
         images = np.load(folder / "cells.npy", mmap_mode="r")
         labels = np.load(folder / "labels.npy")
         names = np.array([f"c{row}" for row in range(len(labels))])
         rows = np.arange(len(labels))
-        cells = Cells(images, labels, names, names)
+        cells = Cells(images=images, labels=labels, subjects=names, cell_id=names)
         technique = techniques.load(name)
         settings = techniques.defaults(technique, "equal")
         if name == "dcgan":
             settings = replace(settings, gan_epochs=1)
-        classifier = build(Spec(weights="none", size=adasyn.SIZE), 0)
+        classifier = build(ModelConfig(weights="none", size=adasyn.SIZE), 0)
         features = Features(classifier, threads())
-        workshop = techniques.Workshop(
-            np.random.default_rng(0), silent, cells.take(rows[:UNSEEN]), features
+        context = techniques.TechniqueContext(
+            rng=np.random.default_rng(0),
+            report=silent,
+            unseen=cells.take(rows[:UNSEEN]),
+            features=features,
         )
-        made = technique.balance(cells.take(rows), settings, workshop)
+        made = technique.balance(cells.take(rows), settings, context)
         few = cells.take(rows[:BATCH])
         features(few.images)
-        job = Training(replace(made, epoch_size=STEPS * BATCH), few, BATCH, 0, silent)
+        job = Training(
+            training=replace(made, epoch_size=STEPS * BATCH),
+            validation=few,
+            batch_size=BATCH,
+            seed=0,
+            report=silent,
+        )
         final = Final(classifier, few).scores
-        train(thawed(classifier), job.images, job, Stage(1e-4, 1), 1, final)
+        train(unfrozen(classifier), job.images, job, Stage(learning_rate=1e-4, epochs=1), 1, final)
 
     return run
 

@@ -12,12 +12,12 @@ SAME = 1e-4  # the most that a weight of the head may differ
 
 def prepare(folder: Path) -> Run:
     """Cells, labels and a backbone whose weights all start from."""
-    from leukemia.classifier import Spec, build
+    from leukemia.model.classifier import ModelConfig, build
 
     rng = np.random.default_rng(0)
     np.save(folder / "cells.npy", rng.integers(0, 256, (CELLS, SIDE, SIDE, 3), np.uint8))
     np.save(folder / "labels.npy", rng.integers(0, 2, CELLS).astype(np.int8))
-    backbone = build(Spec(weights="none", size=SIDE), 0).model.get_layer("backbone")
+    backbone = build(ModelConfig(weights="none", size=SIDE), 0).model.get_layer("backbone")
     backbone.save_weights(folder / "backbone.weights.h5")
     return lambda: None
 
@@ -27,7 +27,7 @@ def keras_fit(folder: Path) -> Run:
     import keras
 
     from benchmarks.steps import Steps
-    from leukemia.training import rows_of_epoch
+    from leukemia.model.training import rows_of_epoch
 
     images, labels = np.load(folder / "cells.npy"), np.load(folder / "labels.npy")
     scaled = keras.applications.resnet.preprocess_input(images.astype(np.float32))
@@ -75,41 +75,49 @@ def later(folder: Path) -> Run:
 
 def _ours(folder: Path, cache: Path | None, name: str) -> Run:
     from leukemia.cells import Cells
-    from leukemia.experiment import threads
-    from leukemia.features import Features
+    from leukemia.contract import Stage
+    from leukemia.experiment.run import threads
+    from leukemia.model.features import Features
+    from leukemia.model.training import Job as Training
+    from leukemia.model.training import transfer
     from leukemia.report import silent
-    from leukemia.schedule import Stage
-    from leukemia.training import Job as Training
-    from leukemia.training import transfer
 
     classifier = _classifier(folder)
     started = classifier.model.get_layer("probability").get_weights()
     features = Features(classifier, threads(), cache)
     training = _training(folder)
     features.keep(training.cells.images)
-    none = Cells(*(each[:1] for each in vars(training.cells).values()))
-    job = Training(training, none, BATCH, SEED, silent, features)
+    none = Cells(**{name: each[:1] for name, each in vars(training.cells).items()})
+    job = Training(
+        training=training,
+        validation=none,
+        batch_size=BATCH,
+        seed=SEED,
+        report=silent,
+        features=features,
+    )
 
     def run() -> None:
         classifier.model.get_layer("probability").set_weights(started)
-        transfer(classifier, job, Stage(RATE, EPOCHS))
+        transfer(classifier, job, Stage(learning_rate=RATE, epochs=EPOCHS))
         _save(folder / name, classifier.model.get_layer("probability").get_weights())
 
     return run
 
 
 def _training(folder: Path):
-    from leukemia.cells import Cells, unchanged
+    from leukemia.cells import Cells
+    from leukemia.contract import unchanged
 
     images, labels = np.load(folder / "cells.npy"), np.load(folder / "labels.npy")
     names = np.array([f"c{row}" for row in range(len(labels))])
-    return unchanged(Cells(images, labels, names, names))
+    return unchanged(Cells(images=images, labels=labels, subjects=names, cell_id=names))
 
 
 def _classifier(folder: Path):
-    from leukemia.classifier import Spec, build
+    from leukemia.model.classifier import ModelConfig, build
 
-    return build(Spec(weights=str(folder / "backbone.weights.h5"), size=SIDE), SEED)
+    return build(ModelConfig(weights=str(folder / "backbone.weights.h5"), size=SIDE), SEED)
 
 
 def _started(folder: Path) -> list[np.ndarray]:

@@ -15,10 +15,10 @@ CELLS, SIDE, WORKERS = 600, 96, 2
 
 def prepare(folder: Path) -> Run:
     """Drawn cells, and the network that all start from."""
-    from leukemia.classifier import Spec, build
+    from leukemia.model.classifier import ModelConfig, build
 
     study.draw(folder, CELLS)
-    backbone = build(Spec(weights="none", size=SIDE), 0).model.get_layer("backbone")
+    backbone = build(ModelConfig(weights="none", size=SIDE), 0).model.get_layer("backbone")
     backbone.save_weights(folder / "start.weights.h5")
     return lambda: None
 

@@ -36,7 +36,7 @@ def ours(folder: Path) -> Run:
     """This project's logbook."""
     import mlflow
 
-    from leukemia.logbook import Logbook
+    from leukemia.tracking.logbook import Logbook
 
     _serve(folder / "ours")
     client = mlflow.MlflowClient()

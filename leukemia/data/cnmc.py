@@ -17,7 +17,7 @@ import pandas as pd
 from leukemia.errors import UserError
 
 SIZE = 450  # pixels a side of every labelled image
-MARKER = "SYNTHETIC.json"  # stands in a tree of drawn cells
+MARKER = "SIMULATED.json"  # stands in a tree of drawn cells
 PRELIMINARY = "preliminary"
 FINAL = "final"
 PRELIMINARY_COUNTS = {"all": 1219, "hem": 648}  # of the complete preliminary set

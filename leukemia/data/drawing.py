@@ -14,7 +14,7 @@ CANVAS = 450  # px, side of a C-NMC 2019 image
 WINDOW = 320  # px, the central part that a cell may cover; the rest stays black
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Style:
     """What all cells of one subject share: the nuisance that a classifier must not learn.
 
@@ -40,7 +40,7 @@ class Style:
     noise: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Traits:
     """What tells one cell from the next, drawn round its class and its subject.
 

@@ -16,13 +16,13 @@ COLUMNS = ["path", "label", "subject", "split", "sha256"]
 AUTO = "auto"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Index:
     """The cells of one data set, one row each, in a stable order.
 
     frame: columns path (relative to root), label (class name), subject, split (as the
         source names it, or ""), sha256 (of the file).
-    positive, negative: the class names; `positive` is the sought one.
+    positive, negative: the class names; `positive` is the positive one.
     source: `cnmc` or `table`.
     synthetic: what the cells are if no patient's, else "".
     size: width and height in pixels that every image must have, or None.
@@ -59,7 +59,7 @@ class Index:
         """One line: how many cells of how many subjects, and whether they are drawn."""
         kinds = [f"{n} {label}" for label, n in self.frame["label"].value_counts().items()]
         subjects = self.frame["subject"].nunique()
-        kind = f"SYNTHETIC ({self.synthetic})" if self.synthetic else self.source
+        kind = f"SIMULATED ({self.synthetic})" if self.synthetic else self.source
         return f"{len(self.frame)} cells ({', '.join(kinds)}) of {subjects} subjects; {kind}"
 
 
@@ -71,7 +71,7 @@ def open_index(
 ) -> Index:
     """The index of a C-NMC tree, a CSV file, or a folder with `index.csv`.
 
-    positive: name of the sought class; `auto` means `all` for a C-NMC tree.
+    positive: name of the positive class; `auto` means `all` for a C-NMC tree.
     cache: folder in which the files' digests are kept between runs, or None.
 
     Raises:
@@ -82,7 +82,16 @@ def open_index(
     frame = found.sort_values("path", kind="stable", ignore_index=True)
     paths = [root / path for path in frame["path"]]
     frame["sha256"] = files.digests(paths, cache, progress)
-    return Index(frame[COLUMNS], root, positive, negative, source, synthetic, size, notes)
+    return Index(
+        frame=frame[COLUMNS],
+        root=root,
+        positive=positive,
+        negative=negative,
+        source=source,
+        synthetic=synthetic,
+        size=size,
+        notes=notes,
+    )
 
 
 def _find(
@@ -108,6 +117,8 @@ def _classes(labels: pd.Series, positive: str, source: str, data: Path) -> tuple
     if positive == AUTO and source == "cnmc":
         positive = "all"
     if positive not in names:
-        came = "no sought class is named" if positive == AUTO else f"there is no class '{positive}'"
+        came = (
+            "no positive class is named" if positive == AUTO else f"there is no class '{positive}'"
+        )
         raise UserError(f"{data}: {came}; give positive={names[0]} or positive={names[1]}")
     return positive, names[1 - names.index(positive)]

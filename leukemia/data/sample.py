@@ -41,7 +41,7 @@ SUFFIX = {POSITIVE: "all", NEGATIVE: "hem"}
 Progress = Callable[[int, int], None]  # (cells drawn, cells in all)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Planned:
     """A cell that is still to be drawn: its subject, its label and its place in the smear."""
 
@@ -97,7 +97,7 @@ def draw_cells(n: int, seed: int = 7, size: int = 210, subjects: int = 24) -> Ce
     """`n` drawn cells in memory, cut to the central `size` x `size` px, two ALL for one HEM.
 
     Half of the `subjects` have each label, with unequal numbers of cells.
-    images: (n, size, size, 3) uint8, RGB; origin: `drawn:NAME`.
+    images: (n, size, size, 3) uint8, RGB; cell_id: `drawn:NAME`.
     """
     rng = np.random.default_rng(seed)
     names = {
@@ -109,10 +109,10 @@ def draw_cells(n: int, seed: int = 7, size: int = 210, subjects: int = 24) -> Ce
     for row, planned in enumerate(plan):
         images[row] = _draw(planned, size)
     return Cells(
-        images,
-        np.array([planned.label for planned in plan], np.int8),
-        np.array([planned.subject for planned in plan]),
-        np.array([f"drawn:{planned.name}" for planned in plan]),
+        images=images,
+        labels=np.array([planned.label for planned in plan], np.int8),
+        subjects=np.array([planned.subject for planned in plan]),
+        cell_id=np.array([f"drawn:{planned.name}" for planned in plan]),
     )
 
 
@@ -160,7 +160,13 @@ def _plan_subject(
         if cell == in_image:
             image, cell, in_image = image + 1, 0, rng.integers(1, 5)
         cell += 1
-        yield Planned(subject, label, image, cell, (seed, label, number, image, cell))
+        yield Planned(
+            subject=subject,
+            label=label,
+            image=image,
+            cell=cell,
+            seed=(seed, label, number, image, cell),
+        )
 
 
 def _unequal_shares(rng: np.random.Generator, total: int, parts: int) -> list[int]:

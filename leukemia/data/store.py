@@ -29,7 +29,7 @@ FORMATS = ("BMP", "PNG", "JPEG", "TIFF")
 SMALLEST_SIZE = 32  # what ResNet-50 needs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Geometry:
     """How an image becomes a square of pixels.
 
@@ -82,10 +82,10 @@ def load_cells(
 ) -> Cells:
     """All cells of an index; images is a read-only memory map (n, side, side, 3) uint8."""
     return Cells(
-        decode(index, geometry, cache, progress),
-        index.labels,
-        index.frame["subject"].to_numpy(str),
-        index.frame["path"].to_numpy(str),
+        images=decode(index, geometry, cache, progress),
+        labels=index.labels,
+        subjects=index.frame["subject"].to_numpy(str),
+        cell_id=index.frame["path"].to_numpy(str),
     )
 
 

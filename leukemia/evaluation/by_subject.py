@@ -7,12 +7,12 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from leukemia.evaluation.metrics import THRESHOLD, confusion, from_confusion
-from leukemia.evaluation.scored import Scored
+from leukemia.evaluation.predictions import Predictions
 
 POSITIVE, NEGATIVE, BOTH = GROUPS = ("positive", "negative", "both")  # by a subject's labels
 
 
-def by_subject(scored: Scored, threshold: float = THRESHOLD) -> pd.DataFrame:
+def by_subject(predictions: Predictions, threshold: float = THRESHOLD) -> pd.DataFrame:
     """One row a subject, by name.
 
     Columns: subject; group (one of GROUPS); cells; label (1 or 0; between them, the share of
@@ -20,15 +20,15 @@ def by_subject(scored: Scored, threshold: float = THRESHOLD) -> pd.DataFrame:
     called positive); errors; error_rate; accuracy; called (bool: the mean score reaches the
     threshold).
     """
-    scores = scored.scores.astype(np.float64)
+    scores = predictions.scores.astype(np.float64)
     called = scores >= threshold
     cells = pd.DataFrame(
         {
-            "subject": scored.subjects,
-            "label": scored.labels,
+            "subject": predictions.subjects,
+            "label": predictions.labels,
             "score": scores,
             "called": called,
-            "wrong": called != (scored.labels == 1),
+            "wrong": called != (predictions.labels == 1),
         }
     )
     table = cells.groupby("subject", sort=True, as_index=False).agg(
@@ -43,13 +43,13 @@ def by_subject(scored: Scored, threshold: float = THRESHOLD) -> pd.DataFrame:
     return table.assign(accuracy=1 - table["error_rate"], called=table["mean_score"] >= threshold)
 
 
-def subject_metrics(scored: Scored, threshold: float = THRESHOLD) -> dict[str, float]:
+def subject_metrics(predictions: Predictions, threshold: float = THRESHOLD) -> dict[str, float]:
     """Metrics that count each subject once, called by the mean score of its cells.
 
     sens, spec, bal_acc and auroc (of the mean scores), NaN where a class has no subject, and
     count: of the subjects with one label; the others have no true class and are left out.
     """
-    table = by_subject(scored, threshold)
+    table = by_subject(predictions, threshold)
     one = table[table["group"] != BOTH]
     labels, mean_scores = one["label"].to_numpy(), one["mean_score"].to_numpy()
     found = from_confusion(confusion(labels, mean_scores, threshold))

@@ -14,7 +14,7 @@ TEMPERATURES = (0.05, 20.0)  # the bounds of the search
 CLIP = 1e-7  # as in the loss: a score of 0 or 1 has no finite logit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bins:
     """Cells by their score, in b bins: a score belongs to a bin if it is in (low, high].
 
@@ -35,7 +35,7 @@ class Bins:
         return float(np.average(apart, weights=self.count[full]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Temperature:
     """What logits are divided by, and what that does to the loss of the cells it was fitted on.
 
@@ -78,7 +78,7 @@ def reliability(
     full = np.where(count > 0, count, np.nan)
     mean_score = np.bincount(of_cell, weights=scores, minlength=bins) / full
     positive_share = np.bincount(of_cell, weights=labels, minlength=bins) / full
-    return Bins(edges, mean_score, positive_share, count)
+    return Bins(edges=edges, mean_score=mean_score, positive_share=positive_share, count=count)
 
 
 def expected_calibration_error(
@@ -114,9 +114,14 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> Temperature:
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     before = loss(0.0)
     if found.fun >= before:
-        return Temperature(1.0, before, before, False)
+        return Temperature(value=1.0, loss_before=before, loss_after=before, at_bound=False)
     at_bound = bool(np.abs(bounds - found.x).min() < 1e-3)  # the search stops just short of it
-    return Temperature(float(np.exp(found.x)), before, float(found.fun), at_bound)
+    return Temperature(
+        value=float(np.exp(found.x)),
+        loss_before=before,
+        loss_after=float(found.fun),
+        at_bound=at_bound,
+    )
 
 
 def rescale(scores: np.ndarray, temperature: float) -> np.ndarray:

@@ -9,15 +9,21 @@ from scipy.special import bdtr, chdtrc, ndtr, ndtri
 from leukemia.errors import UserError
 from leukemia.evaluation.curves import placements
 from leukemia.evaluation.intervals import WORST, fewest, is_known, most_hidden
-from leukemia.evaluation.jackknife import Repeats, aligned, leave_out, tally
+from leukemia.evaluation.jackknife import Repeats, aligned, leave_out, subject_counts
 from leukemia.evaluation.metrics import THRESHOLD
-from leukemia.evaluation.scored import Scored
-from leukemia.evaluation.spread import NOTHING, TAIL, Spread, of_seeds, of_subjects
+from leukemia.evaluation.predictions import Predictions
+from leukemia.evaluation.variance_components import (
+    NOTHING,
+    TAIL,
+    VarianceComponents,
+    of_seeds,
+    of_subjects,
+)
 
 FEW = 25  # discordant cells: below, McNemar's chi-square is no good guide
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference:
     """A figure of one technique less another's, with its 95 % interval and two-sided p.
 
@@ -33,7 +39,7 @@ class Difference:
     method: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Disagreement:
     """Cells that only one of two techniques calls rightly (once a seed), and what follows.
 
@@ -59,21 +65,30 @@ def difference(a: Repeats, b: Repeats, metric: str = "bal_acc") -> Difference:
         UserError: no such metric, or a seed without cells.
     Source: Efron & Stein 1981; Owen 2007; Zou & Donner 2008 (see `spread`).
     """
-    of_a, of_b = aligned(leave_out(tally(a), metric), leave_out(tally(b), metric))
+    of_a, of_b = aligned(leave_out(subject_counts(a), metric), leave_out(subject_counts(b), metric))
     count = len(of_a.names)
     if not (is_known(of_a, metric) and is_known(of_b, metric)):
         nan = float("nan")
-        return Difference(nan, nan, nan, nan, count, "none: too few subjects of a class")
+        return Difference(
+            value=nan,
+            low=nan,
+            high=nan,
+            p=nan,
+            subjects=count,
+            method="none: too few subjects of a class",
+        )
     paired = len(of_a.whole) == len(of_b.whole)
     gap = of_a.less(of_b) if paired else of_a.over_seeds().less(of_b.over_seeds())
     apart = of_seeds(gap) if paired else [*of_seeds(of_a), *of_seeds(of_b)]
-    around = Spread((of_subjects(gap), *apart))
+    around = VarianceComponents(parts=(of_subjects(gap), *apart))
     top = WORST.get(metric, 1.0)
     if around.variance <= NOTHING:
         return _without_spread(gap.value, fewest(gap, metric), top, count)
     low, high = max(gap.value - around.reach(), -top), min(gap.value + around.reach(), top)
     method = "paired jackknife over subjects" + " and seeds" * bool(apart)
-    return Difference(gap.value, low, high, around.p(gap.value), count, method)
+    return Difference(
+        value=gap.value, low=low, high=high, p=around.p(gap.value), subjects=count, method=method
+    )
 
 
 def mcnemar(a: Repeats, b: Repeats) -> Disagreement:
@@ -100,7 +115,9 @@ def mcnemar(a: Repeats, b: Repeats) -> Disagreement:
     if len(names) == len(places) and only_a + only_b < FEW:
         p = min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
         method = "McNemar, exact"
-    return Disagreement(only_a, only_b, statistic, p, len(names), method)
+    return Disagreement(
+        only_a=only_a, only_b=only_b, statistic=statistic, p=p, subjects=len(names), method=method
+    )
 
 
 def delong(a: Repeats, b: Repeats) -> Difference:
@@ -127,13 +144,27 @@ def delong(a: Repeats, b: Repeats) -> Difference:
     subjects = min(int(positive.sum()), int(negative.sum()))
     if subjects < 2 or np.isnan(variance):
         nan = float("nan")
-        return Difference(value, nan, nan, nan, len(names), "none: too few subjects of a class")
+        return Difference(
+            value=value,
+            low=nan,
+            high=nan,
+            p=nan,
+            subjects=len(names),
+            method="none: too few subjects of a class",
+        )
     if variance <= NOTHING:
         return _without_spread(value, subjects, 1.0, len(names))
     error = float(np.sqrt(variance))
     low, high = (value + side * float(ndtri(1 - TAIL)) * error for side in (-1, 1))
     p = 2 * float(ndtr(-abs(value) / error))
-    return Difference(value, max(low, -1.0), min(high, 1.0), p, len(names), "DeLong, clustered")
+    return Difference(
+        value=value,
+        low=max(low, -1.0),
+        high=min(high, 1.0),
+        p=p,
+        subjects=len(names),
+        method="DeLong, clustered",
+    )
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -148,7 +179,7 @@ def holm(p: np.ndarray) -> np.ndarray:
     return np.minimum(corrected, 1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Pairs:
     """(n,) of each seed's cells: whether a and b are right, and the subject."""
 
@@ -157,7 +188,7 @@ class _Pairs:
     subjects: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Components:
     """An area under the ROC curve, and what each subject's cells add to it.
 
@@ -175,7 +206,14 @@ def _without_spread(value: float, subjects: int, top: float, count: int) -> Diff
     hidden = most_hidden(subjects)
     low, high = value - hidden * (value + top), value + hidden * (top - value)
     p = 1.0 if abs(value) <= np.sqrt(NOTHING) else min(1.0, 2 * 0.5**subjects)
-    return Difference(value, low, high, p, count, "exact bound: no subject differs")
+    return Difference(
+        value=value,
+        low=low,
+        high=high,
+        p=p,
+        subjects=count,
+        method="exact bound: no subject differs",
+    )
 
 
 def _pairs(a: Repeats, b: Repeats) -> _Pairs:
@@ -184,28 +222,31 @@ def _pairs(a: Repeats, b: Repeats) -> _Pairs:
     rows = []
     for number, (of_a, of_b) in enumerate(zip(map(_of_seed, a), map(_of_seed, b), strict=True)):
         if not (
-            np.array_equal(of_a.origin, of_b.origin) and np.array_equal(of_a.labels, of_b.labels)
+            np.array_equal(of_a.cell_id, of_b.cell_id) and np.array_equal(of_a.labels, of_b.labels)
         ):
-            common = len(np.intersect1d(of_a.origin, of_b.origin))
+            common = len(np.intersect1d(of_a.cell_id, of_b.cell_id))
             raise UserError(
                 f"seed {number}: {len(of_a)} cells against {len(of_b)}, {common} of them in "
                 f"common; expected the same cells: compare runs of one split, or use `difference`"
             )
         rows.append((_right(of_a), _right(of_b), of_a.subjects))
-    return _Pairs(*(np.concatenate(parts) for parts in zip(*rows, strict=True)))
+    right_a, right_b, subjects = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    return _Pairs(right_a=right_a, right_b=right_b, subjects=subjects)
 
 
-def _of_seed(folds: Sequence[Scored]) -> Scored:
+def _of_seed(folds: Sequence[Predictions]) -> Predictions:
     """All of a seed's cells, ordered by file."""
-    labels, scores, subjects, origin = (
+    labels, scores, subjects, cell_id = (
         np.concatenate([getattr(fold, part) for fold in folds])
-        for part in ("labels", "scores", "subjects", "origin")
+        for part in ("labels", "scores", "subjects", "cell_id")
     )
-    order = np.argsort(origin, kind="stable")
-    return Scored(labels[order], scores[order], subjects[order], origin[order])
+    order = np.argsort(cell_id, kind="stable")
+    return Predictions(
+        labels=labels[order], scores=scores[order], subjects=subjects[order], cell_id=cell_id[order]
+    )
 
 
-def _right(cells: Scored) -> np.ndarray:
+def _right(cells: Predictions) -> np.ndarray:
     return (cells.scores >= THRESHOLD) == (cells.labels == 1)
 
 
@@ -227,7 +268,7 @@ def _components(repeats: Repeats, names: np.ndarray) -> _Components:
                 has[row, places[side]] = True
             found.append(rates.mean())
         areas.append(np.mean(found) if found else np.nan)
-    return _Components(float(np.mean(areas)), parts, has, most)
+    return _Components(area=float(np.mean(areas)), parts=parts, has=has, folds=most)
 
 
 def _widened(subjects: np.ndarray, folds: int) -> float:

@@ -8,18 +8,18 @@ import numpy as np
 from leukemia.errors import UserError
 from leukemia.evaluation import curves
 from leukemia.evaluation.metrics import NAMES, THRESHOLD
-from leukemia.evaluation.scored import Scored
+from leukemia.evaluation.predictions import Predictions
 
-Repeats = Sequence[Sequence[Scored]]  # seeds, and of each its folds
+Repeats = Sequence[Sequence[Predictions]]  # seeds, and of each its folds
 
 COUNTED = ("acc", "bal_acc", "sens", "spec", "prec", "f1", "wf1")  # by the confusion counts
-MEANS = {"loss": 2, "brier": 3}  # of a cell's penalty: where Tally.sums holds them
+MEANS = {"loss": 2, "brier": 3}  # of a cell's penalty: where SubjectCounts.sums holds them
 METRICS = (*NAMES, "brier")
 LEAST = 1e-7  # scores are clipped to [LEAST, 1 - LEAST] for the cross-entropy
 
 
-@dataclass(frozen=True)
-class LeftOut:
+@dataclass(frozen=True, kw_only=True)
+class Jackknife:
     """A figure with all subjects and without each of them, by seed.
 
     names: (n,) str, the subjects, sorted. kinds: (n,) int, 1 for subjects with positive cells
@@ -37,28 +37,28 @@ class LeftOut:
         """The mean over seeds; NaN where the figure is of nothing."""
         return float(self.whole.mean()) if len(self.whole) else float("nan")
 
-    def over_seeds(self) -> "LeftOut":
+    def over_seeds(self) -> "Jackknife":
         """The mean over seeds as if there were one."""
         whole, without = (part.mean(axis=0, keepdims=True) for part in (self.whole, self.without))
-        return LeftOut(self.names, self.kinds, whole, without)
+        return Jackknife(names=self.names, kinds=self.kinds, whole=whole, without=without)
 
-    def less(self, other: "LeftOut") -> "LeftOut":
+    def less(self, other: "Jackknife") -> "Jackknife":
         """The difference, seed by seed, to another figure of the same subjects."""
         whole, without = self.whole - other.whole, self.without - other.without
-        return LeftOut(self.names, self.kinds, whole, without)
+        return Jackknife(names=self.names, kinds=self.kinds, whole=whole, without=without)
 
-    def over(self, names: np.ndarray, kinds: np.ndarray) -> "LeftOut":
+    def over(self, names: np.ndarray, kinds: np.ndarray) -> "Jackknife":
         """For more subjects: without one that was not tested, the figure is what it is."""
         without = np.repeat(self.whole[:, None], len(names), axis=1)
         without[:, np.searchsorted(names, self.names)] = self.without
-        return LeftOut(names, kinds, self.whole, without)
+        return Jackknife(names=names, kinds=kinds, whole=self.whole, without=without)
 
 
-@dataclass(frozen=True)
-class Tally:
+@dataclass(frozen=True, kw_only=True)
+class SubjectCounts:
     """What a technique's test cells come to, subject by subject.
 
-    names (n,) and kinds (n,) as in LeftOut.
+    names (n,) and kinds (n,) as in Jackknife.
     sums: (4, seeds, n, 2) float64: number of cells, of right ones, sum of the cross-entropy and
         of the squared error, by subject and label (0, 1); the folds of a seed are pooled.
     folds: one entry a seed: of each fold the subject's place in `names`, labels and scores.
@@ -76,7 +76,7 @@ class Tally:
         return by_label[:, 1] / by_label.sum(axis=1)
 
 
-def tally(repeats: Repeats) -> Tally:
+def subject_counts(repeats: Repeats) -> SubjectCounts:
     """Sum up cells by subject; 60,000 cells take a tenth of a second, names most of it.
 
     Raises:
@@ -96,10 +96,10 @@ def tally(repeats: Repeats) -> Tally:
     ]
     sums = np.stack([_sums(of_seed, len(names)) for of_seed in folds], axis=1)
     has = sums[0].sum(axis=0) > 0
-    return Tally(names, has[:, 1] + 2 * has[:, 0], sums, folds)
+    return SubjectCounts(names=names, kinds=has[:, 1] + 2 * has[:, 0], sums=sums, folds=folds)
 
 
-def leave_out(tally: Tally, metric: str) -> LeftOut:
+def leave_out(subject_counts: SubjectCounts, metric: str) -> Jackknife:
     """A metric of METRICS with all subjects and without each.
 
     Counts are pooled over a seed's folds, at the share of positive cells that was tested (a
@@ -114,19 +114,24 @@ def leave_out(tally: Tally, metric: str) -> LeftOut:
     if metric not in METRICS:
         raise UserError(f"no metric {metric!r}: expected one of {', '.join(METRICS)}")
     if metric in ("auroc", "auprc"):
-        both = _area(tally, metric)
+        both = _area(subject_counts, metric)
     else:
-        share = tally.share[:, None]
-        first, second = (_by_label(tally, MEANS.get(metric, 1), label) for label in (1, 0))
+        share = subject_counts.share[:, None]
+        first, second = (_by_label(subject_counts, MEANS.get(metric, 1), label) for label in (1, 0))
         if metric in MEANS:
             both = _part(share, first) + _part(1 - share, second)
         else:
             both = from_rates(metric, first, second, share)
     known = ~np.isnan(both[:, 0])
-    return LeftOut(tally.names, tally.kinds, both[known, 0], both[known, 1:])
+    return Jackknife(
+        names=subject_counts.names,
+        kinds=subject_counts.kinds,
+        whole=both[known, 0],
+        without=both[known, 1:],
+    )
 
 
-def aligned(a: LeftOut, b: LeftOut) -> tuple[LeftOut, LeftOut]:
+def aligned(a: Jackknife, b: Jackknife) -> tuple[Jackknife, Jackknife]:
     """Both for all the subjects that either has."""
     names = np.union1d(a.names, b.names)
     kinds = np.zeros(len(names), np.int64)
@@ -156,7 +161,7 @@ def from_rates(metric: str, sens: np.ndarray, spec: np.ndarray, share: np.ndarra
 
 
 def _sums(folds: list[tuple[np.ndarray, np.ndarray, np.ndarray]], subjects: int) -> np.ndarray:
-    """(4, subjects, 2), see Tally."""
+    """(4, subjects, 2), see SubjectCounts."""
     places, labels, scores = (np.concatenate(parts) for parts in zip(*folds, strict=True))
     of_truth = np.where(labels == 1, scores, 1 - scores)
     right = (scores >= THRESHOLD) == (labels == 1)
@@ -170,9 +175,9 @@ def _sums(folds: list[tuple[np.ndarray, np.ndarray, np.ndarray]], subjects: int)
     )
 
 
-def _by_label(tally: Tally, quantity: int, label: int) -> np.ndarray:
+def _by_label(subject_counts: SubjectCounts, quantity: int, label: int) -> np.ndarray:
     """(seeds, 1 + n): the mean of a quantity over the label's cells, of all and without each."""
-    parts, cells = tally.sums[quantity, :, :, label], tally.sums[0, :, :, label]
+    parts, cells = subject_counts.sums[quantity, :, :, label], subject_counts.sums[0, :, :, label]
     return _ratio(_less_each(parts), _less_each(cells), of_nothing=np.nan)
 
 
@@ -182,12 +187,15 @@ def _less_each(parts: np.ndarray) -> np.ndarray:
     return np.concatenate([whole, whole - parts], axis=1)
 
 
-def _area(tally: Tally, metric: str) -> np.ndarray:
+def _area(subject_counts: SubjectCounts, metric: str) -> np.ndarray:
     """(seeds, 1 + n): the mean of the folds that have both classes, of all and without each."""
     area = curves.auroc_without if metric == "auroc" else curves.auprc_without
-    subjects = len(tally.names)
+    subjects = len(subject_counts.names)
     return np.stack(
-        [_mean_of_known([area(*fold, subjects) for fold in folds]) for folds in tally.folds]
+        [
+            _mean_of_known([area(*fold, subjects) for fold in folds])
+            for folds in subject_counts.folds
+        ]
     )
 
 

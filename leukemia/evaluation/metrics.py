@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
-THRESHOLD = 0.5
+from leukemia.evaluation.predictions import THRESHOLD
 
 # Names as logged: short, since MLflow's table cuts a column's head at about 12 characters.
 NAMES = {
@@ -22,7 +22,7 @@ NAMES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Confusion:
     """Counts of cells: true/false positives/negatives."""
 
@@ -42,10 +42,10 @@ def confusion(labels: np.ndarray, scores: np.ndarray, threshold: float = THRESHO
     called = scores >= threshold
     positive = labels == 1
     return Confusion(
-        int(np.sum(positive & called)),
-        int(np.sum(positive & ~called)),
-        int(np.sum(~positive & called)),
-        int(np.sum(~positive & ~called)),
+        tp=int(np.sum(positive & called)),
+        fn=int(np.sum(positive & ~called)),
+        fp=int(np.sum(~positive & called)),
+        tn=int(np.sum(~positive & ~called)),
     )
 
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import Confusion, confusion, from_confusion
-from leukemia.evaluation.scored import Scored
+from leukemia.evaluation.predictions import Predictions
 
 ASKED = 0.95  # sensitivity
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
     """A threshold and what it does on both sides; a score at the threshold calls positive.
 
@@ -54,14 +54,19 @@ class OperatingPoint:
         )
 
 
-def operate(validation: Scored, test: Scored, asked: float = ASKED) -> OperatingPoint:
+def operate(validation: Predictions, test: Predictions, asked: float = ASKED) -> OperatingPoint:
     """Choose the threshold on validation cells and apply it to test cells.
 
     Raises:
         UserError: `asked` is outside (0, 1], or no validation cell is positive.
     """
     threshold = choose_threshold(validation.labels, validation.scores, asked)
-    return OperatingPoint(threshold, asked, _count(validation, threshold), _count(test, threshold))
+    return OperatingPoint(
+        threshold=threshold,
+        asked=asked,
+        validation=_count(validation, threshold),
+        test=_count(test, threshold),
+    )
 
 
 def choose_threshold(labels: np.ndarray, scores: np.ndarray, asked: float) -> float:
@@ -88,6 +93,6 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray, asked: float) -> fl
     return float(positive[np.searchsorted(reached, asked)])
 
 
-def _count(cells: Scored, threshold: float) -> Confusion:
+def _count(cells: Predictions, threshold: float) -> Confusion:
     # In float32 a threshold from float64 scores would be rounded, perhaps past a score.
     return confusion(cells.labels, cells.scores.astype(np.float64), threshold)

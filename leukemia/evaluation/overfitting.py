@@ -12,7 +12,7 @@ RULE = (
     f"A run overfits if validation loss in both of its last two epochs is more than "
     f"{TOLERANCE:.0%} (and {LEAST_RISE:g}) above its lowest, and training loss has fallen since "
     f"the lowest. A rise in the very last epoch alone may be chance, so nothing can be told from "
-    f"it, nor from fewer than {FEWEST} epochs. Where a frozen backbone is thawed, only the epochs "
+    f"it, nor from fewer than {FEWEST} epochs. Where a frozen backbone is unfrozen, only epochs "
     f"of fine-tuning count: other weights learn at another rate there, and a jump at the boundary "
     f"is not overfitting."
 )
@@ -20,7 +20,7 @@ RULE = (
 History = list[dict[str, float]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """Whether a run overfits.
 
@@ -40,7 +40,7 @@ class Verdict:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trend:
     """Losses from the epoch with the lowest validation loss to the end.
 
@@ -63,7 +63,7 @@ class Trend:
         return self.end > bound(self.lowest)
 
 
-def judge(history: History, fine_tune_from: int | None = None) -> Verdict:
+def verdict_on(history: History, fine_tune_from: int | None = None) -> Verdict:
     """The verdict by RULE on rows with `epoch`, `train_loss` and `val_loss`, one an epoch.
 
     Training loss may include made cells and loss weights: only its fall is looked at.
@@ -75,11 +75,13 @@ def judge(history: History, fine_tune_from: int | None = None) -> Verdict:
     rows = [row for row in history if row["epoch"] >= (fine_tune_from or 0)] or history
     if len(rows) < FEWEST:
         few = f"cannot be told: {len(rows)} epochs count, at least {FEWEST} are needed"
-        return Verdict(None, None, float("nan"), float("nan"), few)
+        return Verdict(overfits=None, epoch=None, rise=float("nan"), fall=float("nan"), text=few)
     trend = _trend(rows)
     overfits, text = _decide(trend)
     text += _remark(history[: len(history) - len(rows)], trend)
-    return Verdict(overfits, trend.epoch, trend.rise, trend.fall, text)
+    return Verdict(
+        overfits=overfits, epoch=trend.epoch, rise=trend.rise, fall=trend.fall, text=text
+    )
 
 
 def bound(lowest: float) -> float:
@@ -93,7 +95,12 @@ def _trend(rows: History) -> Trend:
     at = int(np.argmin(validation))
     end = slice(max(at + 1, len(rows) - 2), None)
     fall = train[at] - train[end].mean() if at + 1 < len(rows) else 0.0
-    return Trend(int(rows[at]["epoch"]), float(validation[at]), validation[end], float(fall))
+    return Trend(
+        epoch=int(rows[at]["epoch"]),
+        lowest=float(validation[at]),
+        end=validation[end],
+        fall=float(fall),
+    )
 
 
 def _decide(trend: Trend) -> tuple[bool | None, str]:

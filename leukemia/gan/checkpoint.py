@@ -17,7 +17,7 @@ import numpy as np
 
 from leukemia.data.files import write_atomically
 from leukemia.errors import UserError
-from leukemia.gan.plan import Plan
+from leukemia.gan.config import GanConfig
 from leukemia.gan.step import METRICS
 
 FILE = "checkpoint.npz"
@@ -46,9 +46,9 @@ class Progress:
             self.history.setdefault(name, {})[epoch] = value
 
 
-def fingerprint(images: np.ndarray, plan: Plan, seed: int) -> str:
-    """Equal for equal trainings: same images, plan and seed."""
-    sha = hashlib.sha256(repr((images.shape, plan, seed, keras.__version__)).encode())
+def fingerprint(images: np.ndarray, config: GanConfig, seed: int) -> str:
+    """Equal for equal trainings: same images, config and seed."""
+    sha = hashlib.sha256(repr((images.shape, config, seed, keras.__version__)).encode())
     sha.update(np.ascontiguousarray(images).data)
     return sha.hexdigest()
 
@@ -103,12 +103,12 @@ def restore(folder: Path, mark: str, variables: list[keras.Variable]) -> Progres
     for n, variable in enumerate(variables):
         variable.assign(arrays[f"state_{n:03d}"])
     return Progress(
-        said["epoch"],
-        {name: {int(k): v for k, v in by.items()} for name, by in said["history"].items()},
-        arrays["steps"],
-        {int(name[5:]): arrays[name] for name in arrays if name.startswith("grid_")},
-        said["best_epoch"],
-        [arrays[name] for name in sorted(arrays) if name.startswith("best_")],
+        epoch=said["epoch"],
+        history={name: {int(k): v for k, v in by.items()} for name, by in said["history"].items()},
+        steps=arrays["steps"],
+        grids={int(name[5:]): arrays[name] for name in arrays if name.startswith("grid_")},
+        best_epoch=said["best_epoch"],
+        best=[arrays[name] for name in sorted(arrays) if name.startswith("best_")],
     )
 
 

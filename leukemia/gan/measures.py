@@ -22,7 +22,7 @@ NEIGHBOURS_PR = 3  # of precision and recall
 TAIL = 0.975
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Kid:
     """The squared distance with its 95 % interval; groups: number of them among the real ones.
 
@@ -76,10 +76,10 @@ def kid(real: np.ndarray, made: np.ndarray, groups: np.ndarray) -> Kid:
     value = float(_discrepancy(within_real.sum(), within_made.sum(), across.sum(), len(x), len(y)))
     count = len(member)
     if count < 2:
-        return Kid(value, float("nan"), float("nan"), count)
+        return Kid(value=value, low=float("nan"), high=float("nan"), groups=count)
     variance = _variance(less_real) + _variance(less_made)
     reach = float(stdtrit(count - 1, TAIL)) * variance**0.5
-    return Kid(value, value - reach, value + reach, count)
+    return Kid(value=value, low=value - reach, high=value + reach, groups=count)
 
 
 def fid(real: np.ndarray, made: np.ndarray) -> float:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from leukemia.gan.plan import Plan, halvings
+from leukemia.gan.config import GanConfig, halvings
 
 SLOPE = 0.2
 DROPOUT = 0.4
@@ -28,7 +28,7 @@ def scales(size: int) -> list[tuple[int, int]]:
     return [(size >> step, min(32 << step, 256)) for step in range(halvings(size) + 1)]
 
 
-def generator(plan: Plan, seed: int, precision: str = "float32") -> keras.Model:
+def generator(config: GanConfig, seed: int, precision: str = "float32") -> keras.Model:
     """Latent vectors (n, latent) float32, standard normal, to images (n, size, size, 3) float32,
     0 to 255 as -1 to 1.
 
@@ -42,19 +42,19 @@ def generator(plan: Plan, seed: int, precision: str = "float32") -> keras.Model:
         Conv2DTranspose 4x4 by 2, LeakyReLU      (128, 128, 32)
         Conv2D 5x5, tanh                         (128, 128, 3)
 
-    Of a conditional plan each vector is followed by a 1 in the place of its kind and 0 elsewhere.
+    Of a conditional config each vector is followed by a 1 in the place of its kind and 0 elsewhere.
     With `norm` each map has unit mean square at every pixel.
     """
-    *larger, (bottom, channels) = scales(plan.size)
+    *larger, (bottom, channels) = scales(config.size)
     seeds, policy = np.random.default_rng(seed), _policy(precision)
-    inputs = keras.Input((plan.latent + plan.kinds,), name="latent")
+    inputs = keras.Input((config.latent + config.kinds,), name="latent")
     x = layers.Dense(bottom * bottom * channels, kernel_initializer=_glorot(seeds), dtype=policy)(
         inputs
     )
     x = layers.LeakyReLU(SLOPE, dtype=policy)(x)
     x = layers.Reshape((bottom, bottom, channels))(x)
     for _, channels in reversed(larger):
-        if plan.norm:
+        if config.norm:
             x = layers.RMSNormalization(dtype=policy)(x)
         x = layers.Conv2DTranspose(
             channels, 4, strides=2, padding="same", kernel_initializer=_glorot(seeds), dtype=policy
@@ -65,7 +65,7 @@ def generator(plan: Plan, seed: int, precision: str = "float32") -> keras.Model:
     return keras.Model(inputs, image, name="generator")
 
 
-def discriminator(plan: Plan, seed: int, precision: str = "float32") -> keras.Model:
+def discriminator(config: GanConfig, seed: int, precision: str = "float32") -> keras.Model:
     """Images (n, size, size, 3) float32, 0 to 255 as -1 to 1, to the logit (n, 1) float32 of the
     probability that each is real: the sigmoid is left to the loss, which so never rounds.
 
@@ -81,11 +81,11 @@ def discriminator(plan: Plan, seed: int, precision: str = "float32") -> keras.Mo
         Dense                                    (1,), or one logit for each kind
     """
     seeds, policy = np.random.default_rng(seed), _policy(precision)
-    convolution = SpectralConv2D if plan.spectral else layers.Conv2D
-    dense = SpectralDense if plan.spectral else layers.Dense
-    inputs = x = keras.Input((plan.size, plan.size, 3), name="image")
-    for side, channels in scales(plan.size):
-        stride = 1 if side == plan.size else 2
+    convolution = SpectralConv2D if config.spectral else layers.Conv2D
+    dense = SpectralDense if config.spectral else layers.Dense
+    inputs = x = keras.Input((config.size, config.size, 3), name="image")
+    for side, channels in scales(config.size):
+        stride = 1 if side == config.size else 2
         x = convolution(
             channels,
             5,
@@ -96,21 +96,21 @@ def discriminator(plan: Plan, seed: int, precision: str = "float32") -> keras.Mo
         )(x)
         x = layers.LeakyReLU(SLOPE, dtype=policy)(x)
     x = layers.Dropout(DROPOUT, seed=_draw(seeds), dtype=policy)(layers.Flatten()(x))
-    x = dense(plan.kinds or 1, kernel_initializer=_glorot(seeds), dtype=policy)(x)
+    x = dense(config.kinds or 1, kernel_initializer=_glorot(seeds), dtype=policy)(x)
     logit = layers.Activation("linear", dtype="float32")(x)
     return keras.Model(inputs, logit, name="discriminator")
 
 
-def first_kind(plan: Plan, weights: list[np.ndarray]) -> list[np.ndarray]:
-    """Weights of a generator of this plan as those of one that makes the first kind only.
+def first_kind(config: GanConfig, weights: list[np.ndarray]) -> list[np.ndarray]:
+    """Weights of a generator of this config as those of one that makes the first kind only.
 
     The kind's row of the first kernel is added to the bias whatever the latent vector is, so it
     may as well be part of it: the same images from a generator that knows of no kinds.
     """
-    if not plan.kinds:
+    if not config.kinds:
         return weights
     kernel, bias, *rest = weights
-    return [kernel[: plan.latent], bias + kernel[plan.latent], *rest]
+    return [kernel[: config.latent], bias + kernel[config.latent], *rest]
 
 
 class _Spectral(layers.Layer):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from leukemia.gan.plan import canvas
+from leukemia.gan.config import canvas
 
 GRID = (4, 8)  # rows and columns of a picture of samples
 

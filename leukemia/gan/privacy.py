@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 from scipy.stats import binomtest, rankdata
 
-from leukemia.data.likeness import TURNS
+from leukemia.data.near_duplicates import TURNS
 from leukemia.evaluation.intervals import Interval, interval
-from leukemia.evaluation.scored import Scored
+from leukemia.evaluation.predictions import Predictions
 
 THUMB = 32  # px, side at which images are compared
 QUIETEST = 0.01  # share of real images that lie as near to another as what is called a copy
@@ -24,7 +24,7 @@ BLOCK = 256  # images compared with all others at once
 Features = Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Neighbours:
     """The nearest image of another set for each of some, in whichever of the eight turns.
 
@@ -39,7 +39,7 @@ class Neighbours:
     features: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Privacy:
     """What was found.
 
@@ -98,8 +98,9 @@ def examine(
     exact = share.proportion_ci(0.95, "exact")
     told = membership or {}
     return Privacy(
-        copies, found, real, (limits[0], limits[1]), share.statistic, exact.low, exact.high,
-        told.get("distance"), told.get("discriminator"),
+        copies=copies, made=found, real=real, limits=(limits[0], limits[1]),
+        rate=share.statistic, low=exact.low, high=exact.high,
+        by_distance=told.get("distance"), by_discriminator=told.get("discriminator"),
     )  # fmt: skip
 
 
@@ -116,7 +117,19 @@ def attack(
     names = np.concatenate([member_of, other_of]).astype(str)
     labels = np.repeat(np.array([1, 0], np.int8), [len(members), len(others)])
     scaled = (scores / (len(scores) + 1)).astype(np.float32)
-    return interval([[Scored(labels, scaled, names, np.arange(len(names)).astype(str))]], "auroc")
+    return interval(
+        [
+            [
+                Predictions(
+                    labels=labels,
+                    scores=scaled,
+                    subjects=names,
+                    cell_id=np.arange(len(names)).astype(str),
+                )
+            ]
+        ],
+        "auroc",
+    )
 
 
 def nearness(images: np.ndarray, made: np.ndarray) -> np.ndarray:
@@ -128,11 +141,11 @@ def metrics(privacy: Privacy) -> dict[str, float]:
     """The figures by metric name."""
     attacks = {"distance": privacy.by_distance, "discriminator": privacy.by_discriminator}
     return {
-        "made_copies": float(privacy.copies.sum()),
-        "made_copy_rate": privacy.rate,
-        "made_copy_rate_low": privacy.low,
-        "made_copy_rate_high": privacy.high,
-        **{f"made_attack_{name}": each.value for name, each in attacks.items() if each},
+        "synth_copies": float(privacy.copies.sum()),
+        "synth_copy_rate": privacy.rate,
+        "synth_copy_rate_low": privacy.low,
+        "synth_copy_rate_high": privacy.high,
+        **{f"synth_attack_{name}": each.value for name, each in attacks.items() if each},
     }
 
 
@@ -146,7 +159,7 @@ def nearest(
     row, turn, pixels = _nearest_thumbs(_thumbs(images), _thumbs(among), others)
     fitted = np.stack([turned(among[r], t) for r, t in zip(row, turn, strict=True)])
     apart = features(images).astype(np.float64) - features(fitted)
-    return Neighbours(row, turn, pixels, np.linalg.norm(apart, axis=1))
+    return Neighbours(row=row, turn=turn, pixels=pixels, features=np.linalg.norm(apart, axis=1))
 
 
 def turned(image: np.ndarray, turn: int) -> np.ndarray:

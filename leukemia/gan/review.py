@@ -8,17 +8,19 @@ import keras
 import numpy as np
 
 from leukemia.evaluation.intervals import Interval
-from leukemia.gan import measures, pictures, privacy, privacy_figure, shortcut, shortcut_figure
+from leukemia.gan import measures, pictures, privacy, shortcut
+from leukemia.gan import privacy_plot as privacy_figure
+from leukemia.gan import shortcut_plot as shortcut_figure
 from leukemia.gan.privacy import Privacy
 from leukemia.gan.shortcut import Shortcut
-from leukemia.gan.training import Judge
-from leukemia.training import predict
+from leukemia.gan.training import SampleScorer
+from leukemia.model.inference import predict
 
 SEEN = 256  # images that the discriminator is shown at once
 MOST_JUDGED = 500  # images that are measured at a look: more cost time and add little
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Images:
     """images: (n, S, S, 3) uint8. groups: (n,) str, whom each is of: they differ less within."""
 
@@ -26,28 +28,28 @@ class Images:
     groups: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Review:
     """What was found of made images.
 
-    copies: (m,) bool. figures: metrics by name: made_* of the made images, floor_* of what
+    copies: (m,) bool. metrics: metrics by name: made_* of the made images, floor_* of what
     perfect ones would measure. refusal: why the generator is refused, "" where it is not.
     files: pictures and texts, by path.
     """
 
     copies: np.ndarray
-    figures: dict[str, float]
+    metrics: dict[str, float]
     refusal: str
     files: dict[str, bytes]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reviewer:
     """Looks at made images against the real ones.
 
     training: those that the generator learns from. unseen: others of the same kind, of other
     subjects if possible; None where there are none, and the training images serve instead.
-    features: (n, S, S, 3) uint8 -> (n, d) float32. limit: the share of copies that is borne.
+    features: (n, S, S, 3) uint8 -> (n, d) float32. limit: the share of copies that is allowed.
     about: what the figures were measured on, for the pictures.
     """
 
@@ -62,7 +64,7 @@ class Reviewer:
         """The real images that made ones are measured against."""
         return self.unseen or self.training
 
-    def judge(self) -> Judge:
+    def scorer(self) -> SampleScorer:
         """Measures samples while the generator is trained, against the same real images."""
         real = self._real_features
         side = self.training.images.shape[1:3]
@@ -72,7 +74,7 @@ class Reviewer:
             found = measures.measure(real, features, self.real.groups)
             return {f"gan_{name}": value for name, value in found.items()}
 
-        return Judge(min(MOST_JUDGED, max(len(real), 50)), measure)
+        return SampleScorer(count=min(MOST_JUDGED, max(len(real), 50)), measure=measure)
 
     @cached_property
     def floor(self) -> dict[str, float]:
@@ -94,15 +96,15 @@ class Reviewer:
         )
         told = self._told(made, seed)
         return Review(
-            copied.copies,
-            {
-                **{f"made_{name}": value for name, value in quality.items()},
+            copies=copied.copies,
+            metrics={
+                **{f"synth_{name}": value for name, value in quality.items()},
                 **self.floor,
                 **privacy.metrics(copied),
                 **(shortcut.metrics(told) if told else {}),
             },
-            "" if copied.acceptable(self.limit) else copied.text,
-            self._files(copied, told, made),
+            refusal="" if copied.acceptable(self.limit) else copied.text,
+            files=self._files(copied, told, made),
         )
 
     @cached_property

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from leukemia.errors import UserError
 from leukemia.evaluation.intervals import Interval, interval
-from leukemia.evaluation.scored import Scored
+from leukemia.evaluation.predictions import Predictions
 
 VIEWS = ("raw", "low", "high")
 WINDOW = 64  # px, the central part that is looked at: never resampled, that would hide traces
@@ -28,7 +28,7 @@ FINE = 2 / 3  # of the highest spatial frequency: beyond it is fine structure
 TOLD = 0.5  # a view tells if its interval lies above
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shortcut:
     """How well made images can be told from real ones.
 
@@ -88,9 +88,14 @@ def probe(real: np.ndarray, made: np.ndarray, groups: np.ndarray, seed: int) -> 
     accuracy, network = {}, _Network(images.shape[1:], seed)
     for view, seen in views.items():
         scores = network.cross(seen, labels, half)
-        scored = Scored(labels, scores, subjects, np.arange(len(labels)).astype(str))
-        accuracy[view] = interval([[scored]])
-    return Shortcut(accuracy, traces(real, made))
+        predictions = Predictions(
+            labels=labels,
+            scores=scores,
+            subjects=subjects,
+            cell_id=np.arange(len(labels)).astype(str),
+        )
+        accuracy[view] = interval([[predictions]])
+    return Shortcut(accuracy=accuracy, traces=traces(real, made))
 
 
 def low_passed(images: np.ndarray) -> np.ndarray:
@@ -149,10 +154,10 @@ def power_spectrum(images: np.ndarray) -> np.ndarray:
 def metrics(shortcut: Shortcut) -> dict[str, float]:
     """The figures by metric name."""
     return {
-        **{f"made_probe_{view}": each.value for view, each in shortcut.accuracy.items()},
-        "made_trace_power": shortcut.traces["power"],
-        "made_trace_black_real": shortcut.traces["real_black"],
-        "made_trace_black_made": shortcut.traces["made_black"],
+        **{f"synth_probe_{view}": each.value for view, each in shortcut.accuracy.items()},
+        "synth_trace_power": shortcut.traces["power"],
+        "synth_trace_black_real": shortcut.traces["real_black"],
+        "synth_trace_black_made": shortcut.traces["synth_black"],
     }
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from leukemia.gan import networks
 from leukemia.gan.augment import augmented
-from leukemia.gan.plan import Plan
+from leukemia.gan.config import GanConfig
 
 METRICS = ("gan_g_loss", "gan_d_loss", "gan_d_real", "gan_d_fake")
 
@@ -19,11 +19,11 @@ STEEPEST = 30.0  # where the discriminator is surer than exp(-30), the generator
 Step = Callable[[np.ndarray, np.ndarray, np.int64], tf.Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Players:
     """Both networks with their optimizers, and the running mean of the generator.
 
-    mean: the generator itself where the plan asks for no running mean.
+    mean: the generator itself where the config asks for no running mean.
     """
 
     generator: keras.Model
@@ -44,38 +44,38 @@ class Players:
         return found if self.mean is self.generator else [*found, *self.mean.variables]
 
 
-def players(plan: Plan, seed: int) -> Players:
+def players(config: GanConfig, seed: int) -> Players:
     """New networks: the same for the same seed."""
-    generator = networks.generator(plan, seed, plan.precision)
-    discriminator = networks.discriminator(plan, seed + 1, plan.precision)
-    mean = networks.generator(plan, seed, plan.precision) if plan.ema else generator
-    rate = plan.learning_rate
+    generator = networks.generator(config, seed, config.precision)
+    discriminator = networks.discriminator(config, seed + 1, config.precision)
+    mean = networks.generator(config, seed, config.precision) if config.ema else generator
+    rate = config.learning_rate
     return Players(
-        generator,
-        discriminator,
-        mean,
-        _adam(generator, rate, plan),
-        _adam(discriminator, rate * plan.discriminator_rate, plan),
+        generator=generator,
+        discriminator=discriminator,
+        mean=mean,
+        of_generator=_adam(generator, rate, config),
+        of_discriminator=_adam(discriminator, rate * config.discriminator_rate, config),
     )
 
 
-def compiled(of: Players, plan: Plan, batch_size: int, seed: int) -> Step:
+def compiled(of: Players, config: GanConfig, batch_size: int, seed: int) -> Step:
     """The step as one graph: every draw in it is a function of `seed` and the step's number.
 
     It is given images (batch_size, size, size, 3) uint8, which of them are of the second kind
-    (batch_size,) bool (to a plan that is not conditional: nothing), and its number.
+    (batch_size,) bool (to a config that is not conditional: nothing), and its number.
     """
-    turn = _shared if plan.shared else _together if plan.merged else _apart
-    loss = _Loss(plan)
+    turn = _shared if config.shared else _together if config.merged else _apart
+    loss = _Loss(config)
 
     # Not jit_compile: XLA makes these convolutions 3 to 4 times slower on a CPU.
     @tf.function
     def step(images: tf.Tensor, second: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-        draw = _Draws(plan, batch_size, seed, number, tf.cast(second, tf.int32))
+        draw = _Draws(config, batch_size, seed, number, tf.cast(second, tf.int32))
         real = tf.cast(images, tf.float32) / 127.5 - 1
         values = turn(of, loss, real, draw)
-        if plan.ema:
-            _follow(of, plan.ema, number)
+        if config.ema:
+            _follow(of, config.ema, number)
         return tf.stack(values)
 
     return step
@@ -87,8 +87,10 @@ class _Draws:
     kinds: (batch_size,) int32, of the real images and of those that are made beside them.
     """
 
-    def __init__(self, plan: Plan, batch_size: int, seed: int, number: tf.Tensor, kinds: tf.Tensor):
-        self.plan, self.batch_size, self.kinds = plan, batch_size, kinds
+    def __init__(
+        self, config: GanConfig, batch_size: int, seed: int, number: tf.Tensor, kinds: tf.Tensor
+    ):
+        self.plan, self.batch_size, self.kinds = config, batch_size, kinds
         self._seed, self._number, self._draws = seed, number, 0
 
     def _next(self) -> tf.Tensor:
@@ -108,10 +110,10 @@ class _Draws:
 
 
 class _Loss:
-    """The plan's losses of logits (n, 1)."""
+    """The config's losses of logits (n, 1)."""
 
-    def __init__(self, plan: Plan):
-        self._kind, self._smoothing = plan.loss, plan.smoothing
+    def __init__(self, config: GanConfig):
+        self._kind, self._smoothing = config.loss, config.smoothing
 
     def on_real(self, logits: tf.Tensor) -> tf.Tensor:
         """Of the discriminator, on real images."""
@@ -145,11 +147,11 @@ def _apart(of: Players, loss: _Loss, real: tf.Tensor, draw: _Draws) -> list[tf.T
     new ones; the METRICS."""
     made = _made(of.generator, draw)
     real_loss, on_real = _teach_real(of, draw, real, loss)
-    made_loss, on_made = _teach(of, draw, made, loss.on_made)
+    synth_loss, on_made = _teach(of, draw, made, loss.on_made)
     with tf.GradientTape() as tape:
         g_loss = loss.of_generator(_judged(of, draw.seen(_made(of.generator, draw)), draw))
     _descend(of.of_generator, of.generator, tape, g_loss)
-    return [g_loss, (real_loss + made_loss) / 2, _share(on_real > 0), _share(on_made < 0)]
+    return [g_loss, (real_loss + synth_loss) / 2, _share(on_real > 0), _share(on_made < 0)]
 
 
 def _teach_real(
@@ -193,17 +195,17 @@ def _shared(of: Players, loss: _Loss, real: tf.Tensor, draw: _Draws) -> list[tf.
         seen = tf.concat([real, made], 0) if draw.plan.merged else made
         logits = _judged(of, draw.seen(seen), draw)
         on_made = logits[-draw.batch_size :]
-        made_loss = value = loss.on_made(on_made)
+        synth_loss = value = loss.on_made(on_made)
         if draw.plan.merged:
             on_real = logits[: draw.batch_size]
             real_loss = loss.on_real(on_real)
-            value = (real_loss + made_loss) / 2 + _roughness(of, real, draw)
+            value = (real_loss + synth_loss) / 2 + _roughness(of, real, draw)
     learned, to_made = judging.gradient(value, [of.discriminator.trainable_variables, made])
     of.of_discriminator.apply(learned, of.discriminator.trainable_variables)
     to_made *= _turned(on_made) * (2 if draw.plan.merged else 1)
     painted = painting.gradient(made, of.generator.trainable_variables, to_made)
     of.of_generator.apply(painted, of.generator.trainable_variables)
-    d_loss = (real_loss + made_loss) / 2
+    d_loss = (real_loss + synth_loss) / 2
     return [loss.of_generator(on_made), d_loss, _share(on_real > 0), _share(on_made < 0)]
 
 
@@ -230,7 +232,7 @@ def _teach_both(
 
 
 def _made(generator: keras.Model, draw: _Draws) -> tf.Tensor:
-    """Images from latent vectors, and 8 bits deep where the plan says so."""
+    """Images from latent vectors, and 8 bits deep where the config says so."""
     images = generator(draw.latent(), training=True)
     if not draw.plan.eight_bit:
         return images
@@ -276,8 +278,8 @@ def _descend(
     optimizer.apply(gradients, variables)
 
 
-def _adam(model: keras.Model, rate: float, plan: Plan) -> keras.Optimizer:
-    optimizer = keras.optimizers.Adam(rate, plan.beta_1)
+def _adam(model: keras.Model, rate: float, config: GanConfig) -> keras.Optimizer:
+    optimizer = keras.optimizers.Adam(rate, config.beta_1)
     optimizer.build(model.trainable_variables)
     return optimizer
 

@@ -15,12 +15,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from leukemia import precision
 from leukemia.errors import UserError
-from leukemia.gan import checkpoint, networks, pictures, watch
+from leukemia.gan import checkpoint, networks, pictures
+from leukemia.gan import collapse as watch
 from leukemia.gan.checkpoint import Progress
-from leukemia.gan.plan import Plan
+from leukemia.gan.config import GanConfig
 from leukemia.gan.step import METRICS, Players, Step, compiled, players
+from leukemia.model import precision
 from leukemia.report import Report
 
 LOOKS = 10  # how often in a training samples are shown and measured
@@ -31,8 +32,8 @@ APART = 1_000_003  # between the seeds of two attempts
 BEST = "gan_kid"  # the measure that chooses among the generators; less is better
 
 
-@dataclass(frozen=True)
-class Judge:
+@dataclass(frozen=True, kw_only=True)
+class SampleScorer:
     """Measures made images: `measure` takes `count` of them, (count, S, S, 3) uint8, and returns
     figures by name, BEST among them."""
 
@@ -40,21 +41,21 @@ class Judge:
     measure: Callable[[np.ndarray], dict[str, float]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Terms:
     """What a training may use besides its images.
 
-    judge: measures samples about ten times; the best generator is kept. None: the last is.
+    scorer: measures samples about ten times; the best generator is kept. None: the last is.
     folder: where the unfinished training lies, so that it can go on. None: it cannot.
     on_collapse: stop with an error, restart with another seed at most three times, or ignore.
     """
 
-    judge: Judge | None = None
+    scorer: SampleScorer | None = None
     folder: Path | None = None
     on_collapse: str = "ignore"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trained:
     """The outcome of a training.
 
@@ -82,7 +83,7 @@ class Collapse(Exception):
 
 def train(
     images: np.ndarray,
-    plan: Plan,
+    config: GanConfig,
     seed: int,
     report: Report,
     terms: Terms = Terms(),
@@ -94,11 +95,11 @@ def train(
     of the others, drawn anew each epoch.
 
     images: (n, size, size, 3) uint8. others: (m, size, size, 3) uint8, of another kind; with a
-        conditional plan and with no other.
+        conditional config and with no other.
     report: is called with epochs 1, 2, ... and the epoch's means `gan_g_loss`, `gan_d_loss`,
         `gan_d_real` and `gan_d_fake` (share of real and of made images that the
         discriminator tells rightly, in [0, 1]) and `gan_seconds`; at about ten epochs also
-        with the judge's figures and with `gan_samples`, a picture of 32 made images, always
+        with the scorer's figures and with `gan_samples`, a picture of 32 made images, always
         from the same latent vectors. A training that goes on reports its past once more; one
         that begins anew counts its epochs on.
 
@@ -106,11 +107,11 @@ def train(
         UserError: a loss is no longer a finite number or the training collapsed, and it is not
             to begin anew or has done so three times; the checkpoint cannot be written.
     """
-    if plan.conditional != (others is not None):
-        raise ValueError("others go with a conditional plan, and with no other")
-    plan, before = settled(plan), 0
+    if config.conditional != (others is not None):
+        raise ValueError("others go with a conditional config, and with no other")
+    config, before = resolved(config), 0
     for attempt in range(RESTARTS + 1):
-        course = _Course(images, others, plan, seed, _later(report, before), terms, attempt)
+        course = _Course(images, others, config, seed, _later(report, before), terms, attempt)
         try:
             return course.run()
         except Collapse as found:
@@ -123,9 +124,9 @@ def train(
     raise AssertionError("the last attempt returns or raises")
 
 
-def settled(plan: Plan) -> Plan:
-    """The plan with the precision that this machine is faster in, where that was left to it."""
-    return replace(plan, precision=precision.settled(plan.precision))
+def resolved(config: GanConfig) -> GanConfig:
+    """The config with the precision that this machine is faster in, where that was left to it."""
+    return replace(config, precision=precision.resolved(config.precision))
 
 
 class _Course:
@@ -135,22 +136,22 @@ class _Course:
         self,
         images: np.ndarray,
         others: np.ndarray | None,
-        plan: Plan,
+        config: GanConfig,
         seed: int,
         report: Report,
         terms: Terms,
         attempt: int,
     ):
-        self._wanted, self._plan, self._report, self._terms = len(images), plan, report, terms
+        self._wanted, self._plan, self._report, self._terms = len(images), config, report, terms
         self._images = images if others is None else np.concatenate([images, others])
         self._seed = seed + attempt * APART
-        self._mark = checkpoint.fingerprint(self._images, plan, self._seed)
+        self._mark = checkpoint.fingerprint(self._images, config, self._seed)
         self._folder = terms.folder and terms.folder / f"attempt_{attempt}"
-        self._players: Players = players(plan, self._seed)
-        self._batch_size = min(plan.batch_size, len(self._order(0)))
-        self._shown = pictures.latent(int(np.prod(pictures.GRID)), plan.latent, self._seed)
+        self._players: Players = players(config, self._seed)
+        self._batch_size = min(config.batch_size, len(self._order(0)))
+        self._shown = pictures.latent(int(np.prod(pictures.GRID)), config.latent, self._seed)
         self._real_spread = watch.spread(images) or 1.0  # of equal images
-        self._looks = looks(plan.epochs)
+        self._looks = looks(config.epochs)
         self._progress = self._recalled()
         self._saved = time.monotonic()
 
@@ -167,7 +168,11 @@ class _Course:
         discriminator = self._players.discriminator
         if self._plan.conditional:
             discriminator = keras.Model(discriminator.input, discriminator.output[:, :1])
-        return Trained(self._generator(self._progress.best), discriminator, self._progress)
+        return Trained(
+            generator=self._generator(self._progress.best),
+            discriminator=discriminator,
+            progress=self._progress,
+        )
 
     def _recalled(self) -> Progress:
         """The progress in the checkpoint, reported once more, with its state set; else none."""
@@ -221,11 +226,11 @@ class _Course:
         self._progress.grids[epoch] = pictures.grid(samples)
         self._report(epoch, {"gan_samples": self._progress.grids[epoch]})
         self._note(epoch, {"gan_spread": watch.spread(samples) / self._real_spread})
-        judge = self._terms.judge
-        if judge is None:
+        scorer = self._terms.scorer
+        if scorer is None:
             return
-        made = pictures.generate(generator, judge.count, self._seed)
-        self._note(epoch, judge.measure(made))
+        made = pictures.generate(generator, scorer.count, self._seed)
+        self._note(epoch, scorer.measure(made))
         measured = self._progress.history[BEST]
         if measured[epoch] == min(measured.values()):
             self._progress.best_epoch = epoch

@@ -1,66 +1,49 @@
-"""Cures for class imbalance, one file each: a file here IS a technique.
+"""Techniques against class imbalance, one file each: a file here IS a technique.
 
-A technique module has a docstring (what it does, the paper, when it is wrong), a frozen
-dataclass `Settings` whose fields are the options of its entry point, and
+A technique's module has a docstring (what it does, the paper, when it is wrong), a frozen
+keyword-only dataclass `Settings` whose fields are the options of its entry point, and
 
-    balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet
+    balance(train: Cells, settings: Settings, context: TechniqueContext) -> TrainingSet
 
-which makes cells of training cells only, changes none of them and takes none away. It may also have
-`THESIS`, its row of the thesis' table as a Schedule, and `AS_THESIS` and `QUICK`, the settings
-that replace its defaults under the budgets `thesis` and `quick`.
+which sees training cells only and changes none of them; `leukemia.contract` has all that it may
+say. It may also have `THESIS`, its row of the thesis' table as a Schedule, and `AS_THESIS` and
+`QUICK`, the settings that replace its defaults under the budgets `thesis` and `quick`. A file
+without a function `balance` is a helper of others.
 """
 
+import ast
 import importlib
-import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from leukemia.cells import Cells
 from leukemia.errors import UserError
-from leukemia.report import Report, silent
 
 
-@dataclass(frozen=True)
-class Workshop:
-    """What a technique has at hand besides the training cells.
-
-    rng: its only source of chance. report: whom it tells of its progress.
-    unseen: the validation cells, to measure made cells against and never to make any of; None
-        where the protocol has shown the technique every cell.
-    features: images (n, S, S, 3) uint8 -> (n, d) float32, pooled features of the network that
-        `network` names; None where there is none.
-    about: what figures here are measured on, for whoever looks at them.
-    folder: where unfinished work lies so that it can go on; None: it cannot.
-    """
-
-    rng: np.random.Generator
-    report: Report = silent
-    unseen: Cells | None = None
-    features: Callable[[np.ndarray], np.ndarray] | None = None
-    network: str = ""
-    about: str = ""
-    folder: Path | None = None
-
-
-def names() -> list[str]:
-    """The techniques that exist, in alphabetical order."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+@cache
+def names() -> tuple[str, ...]:
+    """The techniques that exist, in alphabetical order; no file is run to find out."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return tuple(file.stem for file in files if file.stem != "__init__" and _balances(file))
 
 
 def load(name: str) -> ModuleType:
     """The module of a technique.
 
     Raises:
-        UserError: no file of that name is here.
+        UserError: no file of that name is here, or it has no Settings.
     """
     if name not in names():
         raise UserError(f"there is no technique '{name}': choose one of {', '.join(names())}")
-    return importlib.import_module(f"{__name__}.{name}")
+    module = importlib.import_module(f"{__name__}.{name}")
+    if not hasattr(module, "Settings"):
+        raise UserError(
+            f"leukemia/techniques/{name}.py has a function balance but no dataclass Settings; add "
+            f"one, empty where there is nothing to set"
+        )
+    return module
 
 
 def defaults(technique: ModuleType, budget: str) -> Any:
@@ -69,11 +52,11 @@ def defaults(technique: ModuleType, budget: str) -> Any:
     return replace(technique.Settings(), **getattr(technique, name, {}))
 
 
-def setting(default: Any, help: str, **metadata: Any) -> Any:
-    """A field of a technique's Settings with the text that `--help` prints.
-
-    choices: the values that the option takes.
-    artifact: the option takes a run ID, and the technique is given the path of this
-        artifact of that run instead (downloaded by whoever starts the experiment).
-    """
-    return field(default=default, metadata={"help": help, **metadata})
+def _balances(file: Path) -> bool:
+    """Whether a file defines a function `balance`; one that cannot be read as Python does too, so
+    that loading it says what is wrong."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except SyntaxError:
+        return True
+    return any(isinstance(each, ast.FunctionDef) and each.name == "balance" for each in tree.body)

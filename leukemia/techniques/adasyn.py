@@ -19,20 +19,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leukemia.cells import Cells, TrainingSet, unchanged, with_made
-from leukemia.compiled import exact_product
+from leukemia.cells import Cells
+from leukemia.contract import (
+    Schedule,
+    Stage,
+    TechniqueContext,
+    TrainingSet,
+    setting,
+    unchanged,
+    with_synthetic,
+)
 from leukemia.errors import UserError
-from leukemia.schedule import Schedule, Stage
-from leukemia.techniques import Workshop, setting
+from leukemia.model.compiled import exact_product
 
-THESIS = Schedule(Stage(1e-6, 3), Stage(1e-4, 9))
+THESIS = Schedule(
+    transfer=Stage(learning_rate=1e-6, epochs=3), fine_tune=Stage(learning_rate=1e-4, epochs=9)
+)
 BLOCK = 4096  # pixel values worked on at once: 157 MB as float32 at 9,572 cells
 EXACT_BLOCK = 256  # pixel values whose squares sum below EXACT, whatever they are
 EXACT = 2**24  # float32 holds every whole number up to here
 TILE = 512  # cells compared with all others at once: 20 MB as float32 at 9,572 cells
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What counts as near."""
 
@@ -41,7 +50,7 @@ class Settings:
     )
 
 
-def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet:
+def balance(train: Cells, settings: Settings, context: TechniqueContext) -> TrainingSet:
     """The training cells and ADASYN's blends of the rarer class.
 
     9,572 cells of 210 x 210 need 4 GB in all and, on two cores, less than a minute.
@@ -51,16 +60,16 @@ def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet
     """
 
     def done(fraction: float) -> None:
-        workshop.report(round(100 * fraction), {"adasyn_done": fraction})
+        context.report(round(100 * fraction), {"adasyn_done": fraction})
 
-    seed = int(workshop.rng.integers(2**31))
+    seed = int(context.rng.integers(2**31))
     check(train, settings.n_neighbors)
     if train.shortage() == 0:
         return unchanged(train)
     made, parents = adasyn_samples(
         np.asarray(train.images), train.labels, train.minority(), settings.n_neighbors, seed, done
     )
-    return with_made(train, made, "adasyn", parents)
+    return with_synthetic(train, made, "adasyn", parents)
 
 
 def check(train: Cells, n_neighbors: int) -> None:

@@ -11,15 +11,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leukemia.cells import Cells, TrainingSet, with_made
-from leukemia.schedule import Schedule, Stage
-from leukemia.techniques import Workshop, setting
+from leukemia.cells import Cells
+from leukemia.contract import (
+    Schedule,
+    Stage,
+    TechniqueContext,
+    TrainingSet,
+    setting,
+    with_synthetic,
+)
 
-THESIS = Schedule(Stage(1e-6, 5), Stage(1e-4, 8))
+THESIS = Schedule(
+    transfer=Stage(learning_rate=1e-6, epochs=5), fine_tune=Stage(learning_rate=1e-4, epochs=8)
+)
 BATCH = 64  # cells transformed at once: bounds the float copy to 34 MB at 210 px
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The ranges from which each copy's transform is drawn, uniformly."""
 
@@ -30,18 +38,18 @@ class Settings:
     flip: bool = setting(True, "mirror every other copy left to right (thesis 4.7: yes)")
 
 
-def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet:
+def balance(train: Cells, settings: Settings, context: TechniqueContext) -> TrainingSet:
     """The training cells and as many transformed copies of the rarer class as balance needs."""
     sources = np.flatnonzero(train.labels == train.minority())
-    rows = in_turn(sources, train.shortage(), workshop.rng)
-    matrices = random_matrices(len(rows), train.images.shape[1], settings, workshop.rng)
-    flips = (workshop.rng.random(len(rows)) < 0.5) & settings.flip
+    rows = in_turn(sources, train.shortage(), context.rng)
+    matrices = random_matrices(len(rows), train.images.shape[1], settings, context.rng)
+    flips = (context.rng.random(len(rows)) < 0.5) & settings.flip
     made = np.empty((len(rows), *train.images.shape[1:]), np.uint8)
     for start in range(0, len(rows), BATCH):
         part = slice(start, start + BATCH)
         made[part] = transform(train.images[rows[part]], matrices[part], flips[part])
-        workshop.report(0, {"augmentation_done": min(start + BATCH, len(rows)) / len(rows)})
-    return with_made(train, made, "augmentation", rows[:, None])
+        context.report(0, {"augmentation_done": min(start + BATCH, len(rows)) / len(rows)})
+    return with_synthetic(train, made, "augmentation", rows[:, None])
 
 
 def in_turn(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

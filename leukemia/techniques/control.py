@@ -10,17 +10,18 @@ Wrong when the classifier overfits: more steps over the same cells then only do 
 
 from dataclasses import dataclass, replace
 
-from leukemia.cells import Cells, TrainingSet, unchanged
-from leukemia.techniques import Workshop, dcgan
+from leukemia.cells import Cells
+from leukemia.contract import TechniqueContext, TrainingSet, unchanged
+from leukemia.techniques import dcgan
 
 THESIS = dcgan.THESIS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The control has nothing to set."""
 
 
-def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet:
+def balance(train: Cells, settings: Settings, context: TechniqueContext) -> TrainingSet:
     """The training cells as they are, in epochs as long as those of a balanced set."""
     return replace(unchanged(train), epoch_size=len(train) + train.shortage())

@@ -17,11 +17,26 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leukemia.cells import Cells, TrainingSet, unchanged, with_made
+from leukemia.cells import Cells
+from leukemia.contract import (
+    Schedule,
+    Stage,
+    TechniqueContext,
+    TrainingSet,
+    setting,
+    unchanged,
+    with_synthetic,
+)
 from leukemia.errors import UserError
-from leukemia.gan.plan import AUGMENTS, LOSSES, ON_COLLAPSE, PRECISIONS, RECIPES, Plan, canvas
-from leukemia.schedule import Schedule, Stage
-from leukemia.techniques import Workshop, setting
+from leukemia.gan.config import (
+    AUGMENTS,
+    LOSSES,
+    ON_COLLAPSE,
+    PRECISIONS,
+    RECIPES,
+    GanConfig,
+    canvas,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +45,9 @@ if TYPE_CHECKING:
     from leukemia.gan.training import Trained
 
 AS_THESIS = {"gan": "thesis"}
-THESIS = Schedule(Stage(1e-4, 10), Stage(1e-4, 20))
+THESIS = Schedule(
+    transfer=Stage(learning_rate=1e-4, epochs=10), fine_tune=Stage(learning_rate=1e-4, epochs=20)
+)
 # A minute for 100 cells on two cores: enough to see the job work, not to make good cells.
 QUICK = {"gan_size": 32, "gan_epochs": 150, "gan_batch": 32, "gan_lr": 2e-4}
 ANY_SIDE = 64  # px: no setting is right for one size of cells and wrong for another
@@ -44,7 +61,7 @@ def _of_recipe(help: str, kind: type = float, **metadata: Any) -> Any:
     return setting(None, f"{help}; unset: the recipe's", kind=kind, **metadata)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """A recipe, and what is to differ from it; `gan_run` spares the training."""
 
@@ -84,10 +101,10 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        planned(self, ANY_SIDE)  # what is out of range is refused before anything is trained
+        config_of(self, ANY_SIDE)  # what is out of range is refused before anything is trained
 
 
-NAMES = {  # of a Plan's fields among the settings
+NAMES = {  # of a GanConfig's fields among the settings
     "batch_size": "gan_batch",
     "learning_rate": "gan_lr",
     "discriminator_rate": "gan_d_rate",
@@ -96,20 +113,22 @@ NAMES = {  # of a Plan's fields among the settings
 }
 
 
-def planned(settings: Settings, side: int) -> Plan:
+def config_of(settings: Settings, side: int) -> GanConfig:
     """The recipe with the settings that were given, for cells of `side` px.
 
     Raises:
         UserError: a setting is out of its range.
     """
-    given = {f.name: getattr(settings, NAMES.get(f.name, f"gan_{f.name}")) for f in fields(Plan)}
+    given = {
+        f.name: getattr(settings, NAMES.get(f.name, f"gan_{f.name}")) for f in fields(GanConfig)
+    }
     given = {name: value for name, value in given.items() if value is not None}
     if settings.gan == "modern":
         given.setdefault("size", canvas(side))
     return replace(RECIPES[settings.gan], **given)
 
 
-def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet:
+def balance(train: Cells, settings: Settings, context: TechniqueContext) -> TrainingSet:
     """The training cells and as many made ones as the rarer class lacks, less copies.
 
     The generator, what it was trained on and what was found of it come back as files.
@@ -120,33 +139,32 @@ def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet
     """
     if train.shortage() == 0:
         return unchanged(train)
-    made, review, files = _made(train, settings, workshop)
-    return with_made(
-        train,
-        made,
-        "dcgan",
-        figures=review.figures,
+    made, review, files = _made(train, settings, context)
+    return replace(
+        with_synthetic(train, made, "dcgan"),
+        metrics=review.metrics,
         copied=review.refusal,
         files=files | review.files,
     )
 
 
 def _made(
-    train: Cells, settings: Settings, workshop: Workshop
+    train: Cells, settings: Settings, context: TechniqueContext
 ) -> "tuple[np.ndarray, Review, dict[str, bytes]]":
     """Images (m, H, W, 3) uint8 of new cells without the copies, what was found of them and of
     the copies, and the generator's files."""
-    from leukemia.gan import kept, pictures
+    from leukemia.gan import artifacts as kept
+    from leukemia.gan import pictures
 
     rarer = train.minority()
     cells = train.take(train.labels == rarer).loaded()
-    reviewer = _reviewer(cells, rarer, settings, workshop)
-    training_seed, making_seed = workshop.rng.integers(2**31, size=2).tolist()
+    reviewer = _reviewer(cells, rarer, settings, context)
+    training_seed, making_seed = context.rng.integers(2**31, size=2).tolist()
     discriminator = None
     if settings.gan_run:
         files = kept.again(Path(settings.gan_run), cells.digest())
     else:
-        trained, files = _trained(train, cells, settings, training_seed, workshop, reviewer)
+        trained, files = _trained(train, cells, settings, training_seed, context, reviewer)
         discriminator = trained.discriminator
     made = pictures.generate(
         kept.generator(files), train.shortage(), making_seed, train.images.shape[1:3]
@@ -155,24 +173,28 @@ def _made(
     return made[~review.copies] if review.copies.any() else made, review, files
 
 
-def _reviewer(cells: Cells, rarer: int, settings: Settings, workshop: Workshop) -> "Reviewer":
+def _reviewer(
+    cells: Cells, rarer: int, settings: Settings, context: TechniqueContext
+) -> "Reviewer":
     """Measures made cells against the validation cells of the rarer class."""
     from leukemia.gan.review import Images, Reviewer, pixels
 
-    unseen = workshop.unseen and workshop.unseen.take(workshop.unseen.labels == rarer).loaded()
+    unseen = context.unseen and context.unseen.take(context.unseen.labels == rarer).loaded()
     apart = unseen is not None and len(unseen) > 1
     real = (
         f"{len(unseen)} validation cells of the rarer class, which did not train the GAN"
         if unseen is not None and apart
         else "the very cells that train the GAN, because there are no others"
     )
-    network = workshop.network or "no network, but pixels"
+    network = context.network or "no network, but pixels"
     return Reviewer(
-        Images(cells.images, cells.subjects),
-        Images(unseen.images, unseen.subjects) if unseen is not None and apart else None,
-        workshop.features or pixels,
-        settings.gan_copies,
-        f"Measured against {real}; features of {network}. {workshop.about}".strip(),
+        training=Images(images=cells.images, groups=cells.subjects),
+        unseen=Images(images=unseen.images, groups=unseen.subjects)
+        if unseen is not None and apart
+        else None,
+        features=context.features or pixels,
+        limit=settings.gan_copies,
+        about=f"Measured against {real}; features of {network}. {context.about}".strip(),
     )
 
 
@@ -181,7 +203,7 @@ def _trained(
     cells: Cells,
     settings: Settings,
     seed: int,
-    workshop: Workshop,
+    context: TechniqueContext,
     reviewer: "Reviewer",
 ) -> "tuple[Trained, dict[str, bytes]]":
     """A new generator of such cells of the training cells, and the files of its run."""
@@ -190,16 +212,19 @@ def _trained(
             f"the rarer class has {len(cells)} training cells: a GAN needs 2 or more; "
             "add cells, or choose another technique"
         )
-    from leukemia.gan import kept, pictures, training
+    from leukemia.gan import artifacts as kept
+    from leukemia.gan import pictures, training
 
-    plan = training.settled(planned(settings, cells.images.shape[1]))
-    terms = training.Terms(reviewer.judge(), workshop.folder, settings.gan_on_collapse)
-    images = pictures.put_on(cells.images, plan.size)
+    config = training.resolved(config_of(settings, cells.images.shape[1]))
+    terms = training.Terms(
+        scorer=reviewer.scorer(), folder=context.folder, on_collapse=settings.gan_on_collapse
+    )
+    images = pictures.put_on(cells.images, config.size)
     of_others = None
-    if plan.conditional:
-        of_others = pictures.put_on(train.images[train.labels != cells.labels[0]], plan.size)
-    trained = training.train(images, plan, seed, workshop.report, terms, of_others)
+    if config.conditional:
+        of_others = pictures.put_on(train.images[train.labels != cells.labels[0]], config.size)
+    trained = training.train(images, config, seed, context.report, terms, of_others)
     trained_on: dict[str, str | int] = {"digest": cells.digest(), "count": len(cells), "seed": seed}
     floor = reviewer.floor.get("floor_kid")
-    title = f"GAN ({settings.gan}), {len(cells)} cells of {plan.size} px"
-    return trained, kept.files(trained, plan, trained_on, floor, title, reviewer.about)
+    title = f"GAN ({settings.gan}), {len(cells)} cells of {config.size} px"
+    return trained, kept.files(trained, config, trained_on, floor, title, reviewer.about)

@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from leukemia.cells import NEGATIVE, POSITIVE, Cells, TrainingSet, unchanged
+from leukemia.cells import NEGATIVE, POSITIVE, Cells
+from leukemia.contract import Schedule, Stage, TechniqueContext, TrainingSet, setting, unchanged
 from leukemia.errors import UserError
-from leukemia.schedule import Schedule, Stage
-from leukemia.techniques import Workshop, setting
 
-THESIS = Schedule(Stage(1e-3, 5), Stage(1e-5, 10))
+THESIS = Schedule(
+    transfer=Stage(learning_rate=1e-3, epochs=5), fine_tune=Stage(learning_rate=1e-5, epochs=10)
+)
 THESIS_WEIGHTS = {"majority": 2.0, "minority": 7.0}
 MODES = ("balanced", "thesis", "sampler")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """How the rarer class gains weight."""
 
@@ -33,7 +34,7 @@ class Settings:
     )
 
 
-def balance(train: Cells, settings: Settings, workshop: Workshop) -> TrainingSet:
+def balance(train: Cells, settings: Settings, context: TechniqueContext) -> TrainingSet:
     """The training cells with a weight each in the loss, or in the draw of an epoch."""
     if settings.mode not in MODES:
         raise UserError(f"weighted: mode '{settings.mode}' is not one of {', '.join(MODES)}")

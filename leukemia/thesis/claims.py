@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from leukemia.reported import Reported, agrees, recompute
+from leukemia.evaluation.reported import Reported, agrees, recompute
+from leukemia.evaluation.validators import Problem, check, check_classes, check_many, check_sum
 from leukemia.thesis import numbers
 from leukemia.thesis.document import Bullets, Paragraph, Section, Table
 from leukemia.thesis.matrices import doubled
 from leukemia.thesis.numbers import FIGURE_36, PUBLISHED, Rows, Setup, Technique
-from leukemia.validators import Problem, check, check_classes, check_many, check_sum
 
 DOUBTED_RATE = 0.1  # of Adam, which moves a weight by about its rate at every step
 
@@ -16,19 +16,25 @@ def class_counts_section(techniques: Sequence[Technique]) -> Section:
     """Numbers of cells that contradict each other."""
     rows = tuple((each.name, f"{each.text}.") for each in _class_count_problems(techniques))
     lost = numbers.TRAIN_CELLS[1] - numbers.CLASSES_DCGAN[1]
-    table = Table("Numbers of cells that do not add up.", ("where", "what does not fit"), rows)
+    table = Table(
+        caption="Numbers of cells that do not add up.",
+        head=("where", "what does not fit"),
+        rows=rows,
+    )
     text = (
         f"C-NMC 2019 has {numbers.TRAIN_CELLS[0]:,} ALL and {numbers.TRAIN_CELLS[1]:,} HEM "
         f"training cells (4.2.1). Later sections train on {numbers.CLASSES_DCGAN[1]:,} HEM; what "
         f"became of the other {lost:,} is not said."
     )
-    return Section("Class counts", (Paragraph(text), table))
+    return Section(title="Class counts", blocks=(Paragraph(text=text), table))
 
 
 def _class_count_problems(techniques: Sequence[Technique]) -> list[Problem]:
     (all_cells, hem), train = numbers.CLASSES_DCGAN, sum(numbers.TRAIN_CELLS)
     exceeded = [
-        Problem(f"{each.name}'s matrix ({each.section})", "cells exist", "; ".join(texts))
+        Problem(
+            name=f"{each.name}'s matrix ({each.section})", rule="cells exist", text="; ".join(texts)
+        )
         for each in techniques
         if (texts := [p.text for p in check(each.reported) if p.rule == "cells exist"])
     ]
@@ -76,8 +82,15 @@ def figure_35_section(rows: Rows, techniques: Sequence[Technique]) -> Section:
         "classes, or over unequal folds, need not: a marked row may be such a mean, but then it "
         "cannot stand beside the others."
     )
-    table = Table("Figure 35 (4.9). Marked: cannot be of a two-class test.", head, lines, marked)
-    return Section("Its comparison with others (Figure 35)", (Paragraph(note), table))
+    table = Table(
+        caption="Figure 35 (4.9). Marked: cannot be of a two-class test.",
+        head=head,
+        rows=lines,
+        marked=marked,
+    )
+    return Section(
+        title="Its comparison with others (Figure 35)", blocks=(Paragraph(text=note), table)
+    )
 
 
 def _remarks_35(reported: Reported, rows: Rows, techniques: Sequence[Technique]) -> list[str]:
@@ -110,8 +123,13 @@ def figure_36_section(techniques: Sequence[Technique]) -> Section:
         n for n, row in enumerate(FIGURE_36) if row.name == numbers.OWN and lines[n][-1]
     )
     head = ("researcher", "year", "optimizer", "learning rate", "loss", "batch", "what is wrong")
-    table = Table("Figure 36 (4.9). Marked: not what its own section says.", head, lines, marked)
-    return Section("Its comparison of settings (Figure 36)", (table,))
+    table = Table(
+        caption="Figure 36 (4.9). Marked: not what its own section says.",
+        head=head,
+        rows=lines,
+        marked=marked,
+    )
+    return Section(title="Its comparison of settings (Figure 36)", blocks=(table,))
 
 
 def _remark_36(row: Setup, techniques: Sequence[Technique]) -> str:
@@ -152,8 +170,8 @@ def terms_section(techniques: Sequence[Technique]) -> Section:
         for each in techniques
     )
     head = ("technique", "transfer: rate / epochs", "fine-tuning: rate / epochs", "epochs", "cure")
-    table = Table("Adam's rate and the epochs of both stages.", head, lines)
-    return Section("Unequal terms", (table, Bullets(tuple(_terms(techniques)))))
+    table = Table(caption="Adam's rate and the epochs of both stages.", head=head, rows=lines)
+    return Section(title="Unequal terms", blocks=(table, Bullets(items=tuple(_terms(techniques)))))
 
 
 def _terms(techniques: Sequence[Technique]) -> list[str]:
@@ -205,16 +223,19 @@ def published_section() -> Section:
     )
     cells, subjects = sum(numbers.PRELIMINARY_CELLS), numbers.PRELIMINARY_SUBJECTS
     table = Table(
-        "C-NMC 2019, no subject on two sides.",
-        (
+        caption="C-NMC 2019, no subject on two sides.",
+        head=(
             "work",
             f"preliminary set ({cells:,} cells, {subjects} unseen subjects)",
             "final set",
             "note",
         ),
-        rows,
+        rows=rows,
     )
-    return Section("What others reach with subjects kept apart", (table, Bullets(numbers.FOUND)))
+    return Section(
+        title="What others reach with subjects kept apart",
+        blocks=(table, Bullets(items=numbers.FOUND)),
+    )
 
 
 def _measures(named: dict[str, str]) -> str:

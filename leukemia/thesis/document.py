@@ -11,14 +11,14 @@ import numpy as np
 from PIL import Image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Paragraph:
     """Text; `code` and **strong** are the only marks in it, here and in every other block."""
 
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bullets:
     """A list, numbered if its order matters."""
 
@@ -26,7 +26,7 @@ class Bullets:
     numbered: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """Rows under a head; a row in `marked` is set off, its reason standing in the row."""
 
@@ -36,7 +36,7 @@ class Table:
     marked: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Picture:
     """One of the document's figures, by name; the caption is also what a blind reader hears."""
 
@@ -47,7 +47,7 @@ class Picture:
 Block = Paragraph | Bullets | Table | Picture
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """Blocks under a heading."""
 
@@ -55,7 +55,7 @@ class Section:
     blocks: tuple[Block, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Document:
     """Title, a line under it, sections, and lines at the foot."""
 

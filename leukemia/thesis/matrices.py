@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from leukemia.reported import METRICS, agrees, both_outputs_right, recompute, value_of
+from leukemia.evaluation.reported import METRICS, agrees, both_outputs_right, recompute, value_of
+from leukemia.evaluation.validators import RULES, Problem, check, check_many
 from leukemia.thesis import numbers
 from leukemia.thesis.document import Block, Bullets, Paragraph, Picture, Section, Table
 from leukemia.thesis.numbers import Technique
-from leukemia.validators import RULES, Problem, check, check_many
 
 Techniques = Sequence[Technique]
 
@@ -55,8 +55,13 @@ def recomputed_section(techniques: Techniques) -> Section:
     head = ("technique (section)", *METRICS, "TP / FN / FP / TN")
     rows = tuple(_recomputed_row(each) for each in techniques)
     marked = frozenset(n for n, row in enumerate(rows) if any("**" in cell for cell in row))
-    picture = Picture("recomputed", "What is reported, and what the same section's counts give.")
-    return Section("Reported against recomputed", (Table(caption, head, rows, marked), picture))
+    picture = Picture(
+        name="recomputed", caption="What is reported, and what the same section's counts give."
+    )
+    return Section(
+        title="Reported against recomputed",
+        blocks=(Table(caption=caption, head=head, rows=rows, marked=marked), picture),
+    )
 
 
 def _recomputed_row(technique: Technique) -> tuple[str, ...]:
@@ -84,13 +89,21 @@ def order_section(techniques: Techniques) -> Section:
             f"beats it cannot be read from the thesis."
         )
     table = Table(
-        "The thesis' verdict (4.8) and its accuracies. Validation cells are not of other "
+        caption="The thesis' verdict (4.8) and its accuracies. Validation cells are not of other "
         "subjects either, so its last column is no figure for unseen patients.",
-        ("technique", "verdict", "reported accuracy", "from its counts", "validation accuracy"),
-        tuple(_order_row(each) for each in sorted(techniques, key=lambda t: t.place or 99)),
+        head=(
+            "technique",
+            "verdict",
+            "reported accuracy",
+            "from its counts",
+            "validation accuracy",
+        ),
+        rows=tuple(_order_row(each) for each in sorted(techniques, key=lambda t: t.place or 99)),
     )
-    picture = Picture("order", "The thesis' verdict, and the order by its validation accuracy.")
-    return Section("The ranking turned over", (Paragraph(text), table, picture))
+    picture = Picture(
+        name="order", caption="The thesis' verdict, and the order by its validation accuracy."
+    )
+    return Section(title="The ranking turned over", blocks=(Paragraph(text=text), table, picture))
 
 
 def _order_row(technique: Technique) -> tuple[str, ...]:
@@ -108,34 +121,40 @@ def findings_section(techniques: Techniques) -> Section:
     """Every broken rule, technique by technique."""
     text = (
         "Each row is a contradiction, not a matter of rounding: whatever can be rounded or cut "
-        "off to the printed decimals passes. `leukemia.validators` runs the same rules on any "
-        "paper's figures."
+        "off to the printed decimals passes. `leukemia.evaluation.validators` runs the same rules "
+        "on any paper's figures."
     )
     broken: dict[tuple[str, str], list[str]] = {}
     for problem in problems(techniques):
         broken.setdefault((problem.name, RULES[problem.rule]), []).append(problem.text)
     rows = tuple((name, rule, "; ".join(texts)) for (name, rule), texts in broken.items())
-    table = Table("What the validators find.", ("result", "rule that is broken", "how"), rows)
-    return Section("Findings", (Paragraph(text), table))
+    table = Table(
+        caption="What the validators find.",
+        head=("result", "rule that is broken", "how"),
+        rows=rows,
+    )
+    return Section(title="Findings", blocks=(Paragraph(text=text), table))
 
 
 def counted_twice_section(techniques: Techniques) -> Section:
     """The argument that each image was counted twice, and how far it goes."""
     found = doubled(techniques)
     if not found:
-        return Section("Counted twice?", (Paragraph("No matrix bears the mark of it."),))
+        return Section(
+            title="Counted twice?", blocks=(Paragraph(text="No matrix bears the mark of it."),)
+        )
     blocks: list[Block] = [
         Paragraph(
-            "Keras' counters run over every output. With one output a class and one-hot labels "
-            "an image is a positive of one output and a negative of the other, so that TP + FN "
-            "and FP + TN are both the number of images, whatever the classes are."
+            text="Keras' counters run over every output. With one output a class and one-hot "
+            "labels an image is a positive of one output and a negative of the other, so that "
+            "TP + FN and FP + TN are both the number of images, whatever the classes are."
         ),
         _doubled_table(found),
-        Paragraph("**What follows**"),
-        Bullets((*(text for each in found for text in _follows(each)), *_outputs(found))),
-        Paragraph("**What does not follow**"),
+        Paragraph(text="**What follows**"),
+        Bullets(items=(*(text for each in found for text in _follows(each)), *_outputs(found))),
+        Paragraph(text="**What does not follow**"),
         Bullets(
-            (
+            items=(
                 "Which class is missed more often: both classes are in every count, so these "
                 "sensitivities and specificities are of no class.",
                 "How good a network is on new patients: nothing in these matrices is held out.",
@@ -144,7 +163,7 @@ def counted_twice_section(techniques: Techniques) -> Section:
             )
         ),
     ]
-    return Section("Each image was counted twice", tuple(blocks))
+    return Section(title="Each image was counted twice", blocks=tuple(blocks))
 
 
 def _doubled_table(found: Techniques) -> Table:
@@ -159,7 +178,11 @@ def _doubled_table(found: Techniques) -> Table:
             (each.name, f"{images:,}", f"{counts.fp + counts.tn:,}", f"{2 * images:,}",
              f"{images:,}", f"{low:.4f} to {high:.4f}")
         )  # fmt: skip
-    return Table("The sums, and what they mean if each image is counted twice.", head, tuple(rows))
+    return Table(
+        caption="The sums, and what they mean if each image is counted twice.",
+        head=head,
+        rows=tuple(rows),
+    )
 
 
 def _follows(technique: Technique) -> list[str]:

@@ -8,8 +8,8 @@ their printed decimals matter. `validators` says which of them can be true.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from leukemia.reported import Reported
-from leukemia.schedule import Schedule, Stage
+from leukemia.contract import Schedule, Stage
+from leukemia.evaluation.reported import Reported
 
 THESIS = (
     "U. Gungor, Leukemia Cell Classification with using DC-GAN versus 3 Traditional Techniques, "
@@ -41,7 +41,7 @@ POOL = CLASSES_DCGAN[0] + CLASSES_DCGAN[1] + MADE_DCGAN
 SHARES = (0.8, 0.7)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Technique:
     """A technique of the thesis: how it was trained, what is reported, what was validated.
 
@@ -63,19 +63,25 @@ class Technique:
 # ADASYN as many HEM as it makes, for weights no more than there are.
 TECHNIQUES = (
     Technique(
-        "baseline",
-        "4.3",
-        "none",
-        Schedule(Stage(1e-3, 5), Stage(1e-4, 10)),
-        Reported("baseline"),
+        name="baseline",
+        section="4.3",
+        balancing="none",
+        schedule=Schedule(
+            transfer=Stage(learning_rate=1e-3, epochs=5),
+            fine_tune=Stage(learning_rate=1e-4, epochs=10),
+        ),
+        reported=Reported(name="baseline"),
     ),
     Technique(
-        "dcgan",
-        "4.4",
-        "5,028 HEM images of 128 px made by a DC-GAN",
-        Schedule(Stage(1e-4, 10), Stage(1e-4, 20)),
-        Reported(
-            "dcgan",
+        name="dcgan",
+        section="4.4",
+        balancing="5,028 HEM images of 128 px made by a DC-GAN",
+        schedule=Schedule(
+            transfer=Stage(learning_rate=1e-4, epochs=10),
+            fine_tune=Stage(learning_rate=1e-4, epochs=20),
+        ),
+        reported=Reported(
+            name="dcgan",
             tp=8142,
             fn=34,
             fp=7,
@@ -87,16 +93,19 @@ TECHNIQUES = (
             at_most_positive=CLASSES_DCGAN[0],
             at_most_negative=CLASSES_DCGAN[1] + MADE_DCGAN,
         ),
-        "0.91",
-        1,
+        val_accuracy="0.91",
+        place=1,
     ),
     Technique(
-        "adasyn",
-        "4.5",
-        "ADASYN, of the rarer class only",
-        Schedule(Stage(1e-6, 3), Stage(1e-4, 9)),
-        Reported(
-            "adasyn",
+        name="adasyn",
+        section="4.5",
+        balancing="ADASYN, of the rarer class only",
+        schedule=Schedule(
+            transfer=Stage(learning_rate=1e-6, epochs=3),
+            fine_tune=Stage(learning_rate=1e-4, epochs=9),
+        ),
+        reported=Reported(
+            name="adasyn",
             tp=10093,
             fn=1377,
             fp=124,
@@ -107,16 +116,19 @@ TECHNIQUES = (
             accuracy="0.96",
             at_most_positive=LABELLED[0],
         ),
-        "0.94",
-        2,
+        val_accuracy="0.94",
+        place=2,
     ),
     Technique(
-        "weighted",
-        "4.6",
-        "loss weights 2 (ALL) and 7 (HEM), named weighted random sampling",
-        Schedule(Stage(1e-3, 5), Stage(1e-5, 10)),
-        Reported(
-            "weighted",
+        name="weighted",
+        section="4.6",
+        balancing="loss weights 2 (ALL) and 7 (HEM), named weighted random sampling",
+        schedule=Schedule(
+            transfer=Stage(learning_rate=1e-3, epochs=5),
+            fine_tune=Stage(learning_rate=1e-5, epochs=10),
+        ),
+        reported=Reported(
+            name="weighted",
             tp=10093,
             fn=1377,
             fp=124,
@@ -128,17 +140,20 @@ TECHNIQUES = (
             at_most_positive=LABELLED[0],
             at_most_negative=LABELLED[1],
         ),
-        "0.95",
-        3,
+        val_accuracy="0.95",
+        place=3,
     ),
     Technique(
-        "augmentation",
-        "4.7",
-        "turned, shifted, sheared, zoomed and mirrored copies of the rarer class",
-        Schedule(Stage(1e-6, 5), Stage(1e-4, 8)),
-        Reported("augmentation", precision="1.0", accuracy="100 %"),
-        None,
-        4,
+        name="augmentation",
+        section="4.7",
+        balancing="turned, shifted, sheared, zoomed and mirrored copies of the rarer class",
+        schedule=Schedule(
+            transfer=Stage(learning_rate=1e-6, epochs=5),
+            fine_tune=Stage(learning_rate=1e-4, epochs=8),
+        ),
+        reported=Reported(name="augmentation", precision="1.0", accuracy="100 %"),
+        val_accuracy=None,
+        place=4,
     ),
 )
 
@@ -146,7 +161,7 @@ OWN = "the thesis (DC-GAN)"  # its own row in Figures 35 and 36
 Rows = Sequence[tuple[int, Reported]]  # of a table of results: year and what is reported
 # Figure 35, section 4.9: sensitivity, specificity, accuracy in per cent.
 FIGURE_35 = tuple(
-    (year, Reported(name, sensitivity=sens, specificity=spec, accuracy=acc))
+    (year, Reported(name=name, sensitivity=sens, specificity=spec, accuracy=acc))
     for year, name, sens, spec, acc in (
         (2013, "Mohapatra", "94.9 %", "95.0 %", "94.7 %"),
         (2014, "Singhal", "80.4 %", "95.1 %", "89.7 %"),
@@ -160,11 +175,14 @@ FIGURE_35 = tuple(
 )
 # What section 2.9 (Figure 1) gives for Ghaderzadeh et al. 2022.
 GHADERZADEH = Reported(
-    "Ghaderzadeh et al. 2022 (2.9)", sensitivity="99.4 %", specificity="96.7 %", accuracy="98.5 %"
+    name="Ghaderzadeh et al. 2022 (2.9)",
+    sensitivity="99.4 %",
+    specificity="96.7 %",
+    accuracy="98.5 %",
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Setup:
     """A row of Figure 36, section 4.9; batch None where the thesis has a dash."""
 
@@ -177,21 +195,83 @@ class Setup:
 
 
 FIGURE_36 = (
-    Setup(2019, "Xiao", "SGD", 3e-3, "cross-entropy", 32),
-    Setup(2019, "Xie", "Adam", 1e-4, "cross-entropy", 64),
-    Setup(2019, "Prellberg", "Adam", 1.0, "weighted cross-entropy", 16),
-    Setup(2019, "Marzahl", "Adam", 1e-2, "cross-entropy + L1", None),
-    Setup(2019, "Verma & Singh", "Adam", 1e-3, "weighted cross-entropy", None),
-    Setup(2019, "Ding", "Adam", 1e-4, "cross-entropy", 48),
-    Setup(2019, "Kulhalli", "Adam", 7e-5, "cross-entropy + JSD", None),
-    Setup(2019, "Liu", "RMSprop", 1e-3, "weighted cross-entropy", None),
-    Setup(2019, "Khan & Choo", "Adam", 1e-4, "cross-entropy", 64),
-    Setup(2021, "Mondal", "Adamax", 2e-4, "cross-entropy", 8),
-    Setup(2023, OWN, "Adam", 1e-6, "binary cross-entropy", 32),
+    Setup(
+        year=2019, name="Xiao", optimizer="SGD", learning_rate=3e-3, loss="cross-entropy", batch=32
+    ),
+    Setup(
+        year=2019, name="Xie", optimizer="Adam", learning_rate=1e-4, loss="cross-entropy", batch=64
+    ),
+    Setup(
+        year=2019,
+        name="Prellberg",
+        optimizer="Adam",
+        learning_rate=1.0,
+        loss="weighted cross-entropy",
+        batch=16,
+    ),
+    Setup(
+        year=2019,
+        name="Marzahl",
+        optimizer="Adam",
+        learning_rate=1e-2,
+        loss="cross-entropy + L1",
+        batch=None,
+    ),
+    Setup(
+        year=2019,
+        name="Verma & Singh",
+        optimizer="Adam",
+        learning_rate=1e-3,
+        loss="weighted cross-entropy",
+        batch=None,
+    ),
+    Setup(
+        year=2019, name="Ding", optimizer="Adam", learning_rate=1e-4, loss="cross-entropy", batch=48
+    ),
+    Setup(
+        year=2019,
+        name="Kulhalli",
+        optimizer="Adam",
+        learning_rate=7e-5,
+        loss="cross-entropy + JSD",
+        batch=None,
+    ),
+    Setup(
+        year=2019,
+        name="Liu",
+        optimizer="RMSprop",
+        learning_rate=1e-3,
+        loss="weighted cross-entropy",
+        batch=None,
+    ),
+    Setup(
+        year=2019,
+        name="Khan & Choo",
+        optimizer="Adam",
+        learning_rate=1e-4,
+        loss="cross-entropy",
+        batch=64,
+    ),
+    Setup(
+        year=2021,
+        name="Mondal",
+        optimizer="Adamax",
+        learning_rate=2e-4,
+        loss="cross-entropy",
+        batch=8,
+    ),
+    Setup(
+        year=2023,
+        name=OWN,
+        optimizer="Adam",
+        learning_rate=1e-6,
+        loss="binary cross-entropy",
+        batch=32,
+    ),
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Published:
     """What others reach on C-NMC 2019 with no subject on two sides.
 
@@ -207,22 +287,22 @@ class Published:
 
 PUBLISHED = (
     Published(
-        "Pan et al. 2019, neighbourhood correction, rank 1 of the challenge",
-        {"weighted F1": ".9250", "balanced accuracy": ".9173"},
-        {"weighted F1": ".9104"},
-        "transductive: looks at the other test cells",
+        work="Pan et al. 2019, neighbourhood correction, rank 1 of the challenge",
+        preliminary={"weighted F1": ".9250", "balanced accuracy": ".9173"},
+        final={"weighted F1": ".9104"},
+        note="transductive: looks at the other test cells",
     ),
-    Published("Prellberg & Kramer 2019", {}, {"weighted F1": ".8891"}),
+    Published(work="Prellberg & Kramer 2019", preliminary={}, final={"weighted F1": ".8891"}),
     Published(
-        "Mondal et al. 2021, ensemble (arXiv 2105.03995)",
-        {"weighted F1": ".886", "balanced accuracy": ".862", "AUROC": ".941"},
-        {},
+        work="Mondal et al. 2021, ensemble (arXiv 2105.03995)",
+        preliminary={"weighted F1": ".886", "balanced accuracy": ".862", "AUROC": ".941"},
+        final={},
     ),
-    Published("Oliveira & Dantas 2021", {}, {"F1": ".9260"}),
+    Published(work="Oliveira & Dantas 2021", preliminary={}, final={"F1": ".9260"}),
     Published(
-        "Albzour 2026, EfficientNet-B1 (arXiv 2606.24944)",
-        {"AUROC": ".913", "sensitivity": ".87", "specificity": ".80", "ECE": ".024"},
-        {},
+        work="Albzour 2026, EfficientNet-B1 (arXiv 2606.24944)",
+        preliminary={"AUROC": ".913", "sensitivity": ".87", "specificity": ".80", "ECE": ".024"},
+        final={},
     ),
 )
 # What others found that bears on the thesis' verdict.

@@ -6,7 +6,7 @@ from leukemia.errors import UserError
 from leukemia.thesis.document import Block, Paragraph, Picture, Section, Table
 
 COMMAND = "mlflow run . -e inflation -P data=PATH"
-TERMS = ["cells", "synthetic_data", "budget", "image_size"]  # shown together only where equal
+TERMS = ["cells", "simulated_data", "budget", "image_size"]  # shown together only where equal
 COUNTED = ["thesis_acc", "thesis_sens", "thesis_spec", "thesis_prec"]
 FIGURES = ["test_acc", "test_bal_acc", "test_bal_acc_lo", "test_bal_acc_hi", "test_wf1", "val_acc"]
 COLUMNS = ["technique", "protocol", "runs", "seeds", "folds", *TERMS, "note", *FIGURES, *COUNTED]
@@ -35,7 +35,7 @@ def checked(own: pd.DataFrame | None) -> pd.DataFrame | None:
             f"own runs lack the column(s) {', '.join(missing)}; inflation.by_protocol makes them"
         )
     kept = own[own["protocol"].isin([LEAKY, APART])].reset_index(drop=True)
-    kept["synthetic_data"] = kept["synthetic_data"].fillna("").astype(str)
+    kept["simulated_data"] = kept["simulated_data"].fillna("").astype(str)
     repeated = kept[kept.duplicated(["technique", "protocol", *TERMS])]
     if not repeated.empty:
         first = repeated.iloc[0]
@@ -64,7 +64,7 @@ def flattery(group: pd.DataFrame) -> pd.Series:
 def kind_of_cells(group: pd.DataFrame) -> str:
     """What cells these are, in capitals if they are not C-NMC 2019."""
     first = group.iloc[0]
-    if first["synthetic_data"]:
+    if first["simulated_data"]:
         return "DRAWN CELLS (they say nothing about leukemia)"
     return "C-NMC 2019" if "cnmc" in first["cells"] else "CELLS OTHER THAN C-NMC 2019"
 
@@ -94,12 +94,12 @@ def section(own: pd.DataFrame | None) -> Section:
             f"There are no own runs under the protocols `{LEAKY}` and `{APART}` yet. "
             f"`{COMMAND}` makes them; then write this report again."
         )
-        return Section(title, (Paragraph(text),))
-    blocks: list[Block] = [Paragraph(READING)]
+        return Section(title=title, blocks=(Paragraph(text=text),))
+    blocks: list[Block] = [Paragraph(text=READING)]
     for number, group in enumerate(groups(own)):
         caption = f"Balanced accuracy on test cells, technique by protocol; {kind_of_cells(group)}."
-        blocks += [_table(group), Picture(picture(number), caption)]
-    return Section(title, tuple(blocks))
+        blocks += [_table(group), Picture(name=picture(number), caption=caption)]
+    return Section(title=title, blocks=tuple(blocks))
 
 
 def picture(number: int) -> str:
@@ -133,7 +133,7 @@ def _table(group: pd.DataFrame) -> Table:
         f"{folds}. In brackets: 95 % interval over test subjects.{_same_counts(group)}"
     )
     techniques = dict.fromkeys(group["technique"])
-    return Table(caption, HEAD, tuple(_row(group, name) for name in techniques))
+    return Table(caption=caption, head=HEAD, rows=tuple(_row(group, name) for name in techniques))
 
 
 def _distinct(values: pd.Series) -> str:

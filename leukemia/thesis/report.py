@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 
 from leukemia import RESEARCH_ONLY
-from leukemia.reported import agrees, recompute
+from leukemia.evaluation.reported import agrees, recompute
+from leukemia.evaluation.validators import OF_SUMS, RULES
 from leukemia.thesis import claims, matrices, numbers
 from leukemia.thesis import own as own_runs
 from leukemia.thesis.document import Bullets, Document, Section, to_html, to_markdown
-from leukemia.thesis.figures import order_figure, own_figure, recomputed_figure
 from leukemia.thesis.numbers import Rows, Technique
-from leukemia.validators import OF_SUMS, RULES
+from leukemia.thesis.plots import order_figure, own_figure, recomputed_figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """The report as text, as one self-contained page, and its plots (uint8 (H, W, 3) by name)."""
 
@@ -42,10 +42,13 @@ def build(
     """
     runs = own_runs.checked(own)
     document = Document(
-        f"Can the thesis' {_headline(figure_35)} be believed?",
-        f"On {numbers.THESIS}. Numbers in brackets are its sections.",
-        (
-            Section("In five sentences", (Bullets(_summary(runs, techniques, figure_35), True),)),
+        title=f"Can the thesis' {_headline(figure_35)} be believed?",
+        subtitle=f"On {numbers.THESIS}. Numbers in brackets are its sections.",
+        sections=(
+            Section(
+                title="In five sentences",
+                blocks=(Bullets(items=_summary(runs, techniques, figure_35), numbered=True),),
+            ),
             matrices.recomputed_section(techniques),
             matrices.order_section(techniques),
             matrices.findings_section(techniques),
@@ -57,10 +60,10 @@ def build(
             claims.published_section(),
             own_runs.section(runs),
         ),
-        (_not_to_be_believed(techniques), f"**{RESEARCH_ONLY}**"),
+        foot=(_not_to_be_believed(techniques), f"**{RESEARCH_ONLY}**"),
     )
     figures = _figures(runs, techniques)
-    return Report(to_markdown(document), to_html(document, figures), figures)
+    return Report(markdown=to_markdown(document), html=to_html(document, figures), figures=figures)
 
 
 def _figures(runs: pd.DataFrame | None, techniques: Sequence[Technique]) -> dict[str, np.ndarray]:

@@ -1,0 +1,31 @@
+"""Cells with what a model said of them: the value that every evaluation starts from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Real cells with the probability that a model gives each of being the positive class.
+
+    labels (n,) int8 0/1, scores (n,) float32 in [0, 1], subjects (n,) str, cell_id (n,) str (the
+    cell's file, by which two models' scores of one cell are paired). threshold: the score from
+    which a cell is called positive.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    subjects: np.ndarray
+    cell_id: np.ndarray
+    threshold: float = THRESHOLD
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def calls(self) -> np.ndarray:
+        """(n,) bool: whether each cell is called positive."""
+        return self.scores >= self.threshold

@@ -1,0 +1,94 @@
+"""What an experiment is, before anything of it is done: values that decide its outcome."""
+
+import hashlib
+from dataclasses import dataclass, fields
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from leukemia.contract import Schedule
+from leukemia.data.index import Index
+from leukemia.data.near_duplicates import Pair
+from leukemia.data.store import Geometry
+from leukemia.experiment import provenance
+from leukemia.model.classifier import ModelConfig
+from leukemia.splits.protocol import Split
+from leukemia.techniques import defaults
+
+SENSITIVITY = 0.95  # asked of the operating threshold unless told otherwise
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """Everything that decides an experiment's outcome, but the cells and their split.
+
+    name: the technique, technique: its module, settings: its Settings. protocol, fold, folds:
+    as `protocol.split` takes them. budget: the name under which `schedule` (learning rates and
+    epochs) was chosen. geometry: what the cells were decoded with. model: the classifier.
+    sensitivity: what the operating threshold is to reach on validation.
+    """
+
+    name: str
+    technique: ModuleType
+    settings: Any
+    protocol: str
+    fold: int
+    folds: int
+    budget: str
+    schedule: Schedule
+    geometry: Geometry
+    model: ModelConfig
+    seed: int
+    batch_size: int = 32
+    sensitivity: float = SENSITIVITY
+
+    @property
+    def arm(self) -> str:
+        """The technique with the settings that were changed: `weighted(mode=thesis)`.
+
+        What the budget sets is no change, nor is the choice of an earlier run's artifact.
+        """
+        usual = defaults(self.technique, self.budget)
+        changed = {
+            option.name: getattr(self.settings, option.name)
+            for option in fields(self.settings)
+            if getattr(self.settings, option.name) != getattr(usual, option.name)
+            and "artifact" not in option.metadata
+        }
+        said = ",".join(f"{name}={value}" for name, value in changed.items())
+        return f"{self.name}({said})" if said else self.name
+
+    @property
+    def title(self) -> str:
+        """Technique, seed and fold, and the protocol where it is not the honest default."""
+        protocol = "" if self.protocol == "subject" else f", {self.protocol}"
+        return f"{self.arm} seed {self.seed} fold {self.fold}{protocol}"
+
+    def key(self, index: Index) -> str:
+        """Equal keys: same cells, config and code, so the same outcome on the same machine."""
+        decisive = [
+            self.arm, self.settings, self.protocol, self.fold, self.folds, self.schedule,
+            self.geometry, self.model, self.model.cached, self.seed, self.batch_size,
+            self.sensitivity, index.digest, provenance.code(),
+        ]  # fmt: skip
+        return hashlib.sha256(repr(decisive).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Which cells, which of them on which side, and what is done with them.
+
+    subjects: (n,) str, with linked subjects under one name. pairs: the near-identical cells.
+    """
+
+    index: Index
+    subjects: np.ndarray
+    pairs: tuple[Pair, ...]
+    split: Split
+    config: ExperimentConfig
+
+    def protocol_line(self) -> str:
+        """What a figure of this experiment was measured on, in a sentence or two."""
+        drawn = self.index.synthetic and f" SIMULATED DATA: {self.index.synthetic}."
+        return f"{self.split.line}.{drawn}"

@@ -1,0 +1,191 @@
+"""One experiment: cells -> technique -> audit -> classifier -> evaluation -> Outcome."""
+
+import time
+from dataclasses import dataclass
+from functools import cache as remembered
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from leukemia.cells import Cells
+from leukemia.contract import TrainingSet
+from leukemia.evaluation.doubled_counts import as_the_thesis_counts
+from leukemia.evaluation.evaluate import Evaluation, evaluate
+from leukemia.evaluation.metrics import THRESHOLD
+from leukemia.evaluation.predictions import Predictions
+from leukemia.experiment import energy
+from leukemia.experiment.balance import Balanced, balance, context, threads
+from leukemia.experiment.config import Experiment
+from leukemia.experiment.memory import peak_gib
+from leukemia.model.classifier import Classifier, build
+from leukemia.model.features import Features
+from leukemia.model.inference import Predictor, measuring
+from leukemia.model.training import FitInputs, History, fit
+from leukemia.report import Report, silent
+from leukemia.splits.audit import Audit
+from leukemia.splits.protocol import SPLITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What an experiment gives.
+
+    training_set: with the synthetic cells. audit: its findings before training. history: one row
+    an epoch. predictions: split -> its real cells, by the final model, each once. evaluation: of
+    these. thesis: the thesis' way of counting, where its protocol was asked for.
+    costs: seconds, GiB and, where the machine counts them, watt-hours.
+    """
+
+    classifier: Classifier
+    training_set: TrainingSet
+    audit: Audit
+    history: History
+    predictions: dict[str, Predictions]
+    evaluation: Evaluation
+    thesis: dict[str, float]
+    costs: dict[str, float]
+
+
+def run(
+    experiment: Experiment,
+    cells: Cells,
+    report: Report = silent,
+    folder: Path | None = None,
+    cache: Path | None = None,
+) -> Outcome:
+    """Balance, audit, train and evaluate; test cells are looked at once, after training.
+
+    The same cells, split and config on the same machine give the same outcome, bit for bit.
+
+    Args:
+        cells: those of the experiment's index, in its order.
+        folder: where a technique may leave unfinished work, so that the same experiment goes on
+            with it.
+        cache: where features of cells are kept for all experiments that start from the same
+            network.
+
+    Raises:
+        UserError: the technique cannot balance these cells, or training diverges.
+    """
+    tf.config.experimental.enable_op_determinism()
+    config, rows = experiment.config, experiment.split.rows
+    clock, classifier = Clock(), build(config.model, config.seed)
+    features = features_of(experiment, cells, classifier, report, cache)
+    clock.note("features")
+    given = context(experiment, cells, classifier, features, report, folder)
+    balanced = balance(experiment, cells, given)
+    clock.note("balance")
+    answers = Answers(classifier, {split: cells.take(rows[split]) for split in SPLITS})
+    training = balanced.training
+    history = fit(
+        classifier,
+        FitInputs(
+            training=training, validation=answers.cells["validation"],
+            stages=training.stages or given.stages(), batch_size=config.batch_size,
+            seed=config.seed, report=report, threads=threads(), features=features,
+            final=lambda: answers.scores("validation"),
+        ),
+    )  # fmt: skip
+    clock.note("train")
+    predictions = answers.predictions(training)
+    return Outcome(
+        classifier=classifier,
+        training_set=training,
+        audit=balanced.audit,
+        history=history,
+        predictions=predictions,
+        evaluation=evaluate(predictions, history, config.sensitivity),
+        thesis=_thesis_metrics(experiment, answers.predictor(), balanced),
+        costs=clock.costs | {"peak_gib": peak_gib()},
+    )
+
+
+def only_balanced(
+    experiment: Experiment,
+    cells: Cells,
+    report: Report,
+    folder: Path | None = None,
+    cache: Path | None = None,
+) -> TrainingSet:
+    """The training set that the technique makes, without training a classifier; as `run`."""
+    tf.config.experimental.enable_op_determinism()
+    classifier = build(experiment.config.model, experiment.config.seed)
+    features = features_of(experiment, cells, classifier, report, cache)
+    given = context(experiment, cells, classifier, features, report, folder)
+    return balance(experiment, cells, given).training
+
+
+def features_of(
+    experiment: Experiment,
+    cells: Cells,
+    classifier: Classifier,
+    report: Report,
+    cache: Path | None,
+) -> Features:
+    """Features of the classifier's backbone as it was built; those of training and validation
+    cells are kept in `cache`, since every technique needs them."""
+    features = Features(classifier, threads(), cache)
+    for split in SPLITS[:2]:
+        features.keep(
+            cells.take(experiment.split.rows[split]).images,
+            lambda done: report(1, {"epoch_done": done}),
+        )
+    return features
+
+
+class Answers:
+    """The trained classifier's scores of each split, computed once; not before it is trained."""
+
+    def __init__(self, classifier: Classifier, cells: dict[str, Cells]):
+        self.cells = cells
+        self.predictor = remembered(lambda: measuring(classifier.model, threads()))
+        self.scores = remembered(lambda split: self.predictor()(self.cells[split].images))
+
+    def predictions(self, training: TrainingSet) -> dict[str, Predictions]:
+        """Split -> its cells with scores and the threshold that the technique decides on."""
+        validation = self.cells["validation"]
+        threshold = THRESHOLD
+        if training.decide:
+            threshold = float(training.decide(validation.labels, self.scores("validation")))
+        return {
+            split: _predictions(cells, self.scores(split), threshold)
+            for split, cells in self.cells.items()
+        }
+
+
+class Clock:
+    """Seconds and, where the machine counts them, watt-hours of each step."""
+
+    def __init__(self) -> None:
+        self.costs: dict[str, float] = {}
+        self._then = time.perf_counter(), energy.read()
+
+    def note(self, step: str) -> None:
+        """Count what was spent since the last note as the cost of `step`."""
+        now = time.perf_counter(), energy.read()
+        self.costs[f"{step}_s"] = now[0] - self._then[0]
+        self.costs[f"{step}_wh"] = energy.watt_hours(self._then[1], now[1])
+        self._then = now
+
+
+def _predictions(cells: Cells, scores: np.ndarray, threshold: float = THRESHOLD) -> Predictions:
+    return Predictions(
+        labels=cells.labels,
+        scores=scores,
+        subjects=cells.subjects,
+        cell_id=cells.cell_id,
+        threshold=threshold,
+    )
+
+
+def _thesis_metrics(
+    experiment: Experiment, predictor: Predictor, balanced: Balanced
+) -> dict[str, float]:
+    """The thesis' own way of counting, under its protocol; else nothing."""
+    if not experiment.split.balances_first:
+        return {}
+    pooled = {"train": balanced.training.cells, **balanced.held_out}
+    return as_the_thesis_counts(
+        {split: _predictions(cells, predictor(cells.images)) for split, cells in pooled.items()}
+    )

@@ -1,0 +1,144 @@
+"""How a GAN is trained: every ingredient is a value here, and two recipes are named.
+
+thesis: the thesis' section 4.4 as it stands. modern: what helps with a few thousand images or
+fewer, each with its source beside it.
+"""
+
+from dataclasses import dataclass, replace
+
+from leukemia.errors import UserError
+
+AUGMENTS = ("none", "turns", "all")
+LOSSES = ("binary", "categorical", "hinge")
+PRECISIONS = ("float32", "bfloat16", "auto")
+ON_COLLAPSE = ("stop", "restart", "ignore")
+SMALLEST = 4  # px, side of the smallest feature map
+LARGEST = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanConfig:
+    """How a GAN is trained.
+
+    size: px, side of the images. latent: length of the vector that an image is made from.
+    epochs, batch_size: as usual; an epoch shows every image once.
+    learning_rate, beta_1: Adam's, of both networks. discriminator_rate: factor on the
+        discriminator's learning rate (two time scales: Heusel et al. 2017, arXiv 1706.08500).
+    loss: binary: cross-entropy, non-saturating (Goodfellow et al. 2014). categorical: the
+        thesis' failed experiment; over one output it is 0 whatever that is, so nothing learns.
+        hinge: Lim & Ye 2017 (arXiv 1705.02894).
+    smoothing: real images are to be called 1 - smoothing (Salimans et al. 2016, arXiv 1606.03498).
+    spectral: every weight of the discriminator divided by its largest singular value
+        (Miyato et al. 2018, arXiv 1802.05957).
+    r1: half of this times the squared gradient at real images is added to the discriminator's
+        loss (Mescheder et al. 2018, arXiv 1801.04406); 0: none.
+    augment: what the discriminator sees of real and made images, changed differentiably. turns:
+        turned and mirrored; all: shifted, lightened and partly covered as well (Zhao et al. 2020,
+        arXiv 2006.10738); none: as they are.
+    ema: images are made by a running mean of the generator that keeps this share a step
+        (Karras et al. 2018, arXiv 1710.10196); 0: by the generator itself.
+    norm: the generator's features have unit mean square at every pixel (the same paper).
+    eight_bit: made images are rounded to 8 bits before they are judged, with the gradient of the
+        unrounded ones: exact black, which tanh only approaches, does not give them away.
+    merged: one step of the discriminator on real and made images together, and the same made
+        images for both networks; false: one on real, one on made, and new ones for the
+        generator, as the thesis prints both accuracies apart.
+    shared: both networks learn from one pass of the discriminator over the made images, a quarter
+        less work; the generator then learns from the discriminator as it was before its step on
+        them. With the binary loss only.
+    conditional: both networks learn from images of another kind as well and are told the kind
+        (the discriminator has an output for each); only the first kind is made. Mirza & Osindero
+        2014 (arXiv 1411.1784).
+    precision: of the convolutions; weights are float32 in any case. auto: bfloat16 where this
+        machine has instructions for it.
+
+    Raises:
+        UserError: a value is out of its range.
+    """
+
+    size: int = 128
+    latent: int = 100
+    epochs: int = 1000
+    batch_size: int = 128
+    learning_rate: float = 1e-4
+    beta_1: float = 0.5
+    discriminator_rate: float = 1.0
+    loss: str = "binary"
+    smoothing: float = 0.0
+    spectral: bool = False
+    r1: float = 0.0
+    augment: str = "none"
+    ema: float = 0.0
+    norm: bool = False
+    eight_bit: bool = False
+    merged: bool = False
+    shared: bool = False
+    conditional: bool = False
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        halvings(self.size)
+        for name in ("latent", "epochs", "batch_size"):
+            self._hold(name, getattr(self, name) >= 1, "1 or more")
+        for name in ("learning_rate", "discriminator_rate"):
+            self._hold(name, getattr(self, name) > 0, "more than 0")
+        for name in ("beta_1", "ema", "smoothing"):
+            self._hold(name, 0 <= getattr(self, name) < 1, "0 or more and less than 1")
+        self._hold("r1", self.r1 >= 0, "0 or more")
+        self._hold("loss", self.loss in LOSSES, f"one of {', '.join(LOSSES)}")
+        self._hold("loss", not self.shared or self.loss == "binary", "binary, or shared=false")
+        self._hold("augment", self.augment in AUGMENTS, f"one of {', '.join(AUGMENTS)}")
+        self._hold("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
+
+    @property
+    def kinds(self) -> int:
+        """How many kinds of images both networks are told apart: 0 where there is but one."""
+        return 2 if self.conditional else 0
+
+    def _hold(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            said = name.replace("_", " ")
+            raise UserError(f"the GAN's {said} is {getattr(self, name)}: give {expected}")
+
+
+def halvings(size: int) -> int:
+    """How often a side of `size` px can be halved, down to 4 to 8 px.
+
+    Raises:
+        UserError: it cannot.
+    """
+    times = 0
+    while size > LARGEST and size % 2 == 0:
+        size, times = size // 2, times + 1
+    if not (SMALLEST <= size <= LARGEST and times):
+        raise UserError(
+            f"a GAN of {size << times} px cannot be built: choose a size that halves down to 4 to "
+            f"8 px, as 32, 48, 64, 96, 128 or 224"
+        )
+    return times
+
+
+def canvas(side: int) -> int:
+    """The smallest size of a GAN that holds images of `side` px: 48 for 48, 224 for 210."""
+    step = 2
+    while side > LARGEST * step:
+        step *= 2
+    return -(-side // step) * step
+
+
+THESIS = GanConfig()
+MODERN = replace(
+    THESIS,
+    learning_rate=2e-4,
+    batch_size=32,
+    beta_1=0.0,
+    discriminator_rate=2.0,
+    loss="hinge",
+    spectral=True,
+    ema=0.999,
+    norm=True,
+    eight_bit=True,
+    merged=True,
+    precision="auto",
+)
+RECIPES = {"thesis": THESIS, "modern": MODERN}

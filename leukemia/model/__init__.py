@@ -1,0 +1,1 @@
+"""The classifier: backbones, features, training in stages, and fast inference."""

@@ -1,0 +1,83 @@
+"""Where a classifier looked: Grad-CAM, and which cells are worth looking at.
+
+A map says which places spoke for the call, not that they are the reason a person would give.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from leukemia.evaluation.metrics import THRESHOLD
+from leukemia.evaluation.predictions import Predictions
+from leukemia.model.inference import PREDICT_BATCH, predict
+
+
+def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Grad-CAM of each cell for the class that it is called: (n, S, S) float32 in [0, 1].
+
+    1 is the cell's own strongest place, so two cells' maps cannot be compared in height; all
+    0 where no place speaks for the call (the bias alone decides). The map is as coarse as
+    `resolution` says and is drawn larger by bilinear blending.
+
+    images: (n, S, S, 3) uint8. A cell that is called negative is explained by the negative of
+    its logit. The head averages the maps and weighs them once, so that the gradient of the
+    logit is the weight itself over the number of places, and no tape is needed.
+    Source: Selvaraju et al. 2017, section 3 (there shown to equal CAM, Zhou et al. 2016).
+    """
+    return grad_cam_of(model)(images)
+
+
+def grad_cam_of(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """`heat` of one model, for many calls: the first takes seconds, as with any network."""
+    maps_of = keras.Model(model.inputs, model.get_layer("features").input)
+    weights, bias = (np.asarray(w) for w in model.get_layer("probability").get_weights())
+
+    def look(images: np.ndarray) -> np.ndarray:
+        """The map of each image."""
+        # ResNet-50 makes 400 kB of maps for a cell of 210 px: a batch at a time.
+        batches = [
+            _called_class(predict(maps_of, images[start : start + PREDICT_BATCH]), weights, bias)
+            for start in range(0, len(images), PREDICT_BATCH)
+        ]
+        coarse = np.concatenate(batches)
+        highest = coarse.max(axis=(1, 2), keepdims=True)
+        shares = np.divide(coarse, highest, out=np.zeros_like(coarse), where=highest > 0)
+        large = keras.ops.image.resize(shares[..., None], images.shape[1:3], "bilinear")
+        return keras.ops.convert_to_numpy(large)[..., 0]
+
+    return look
+
+
+def resolution(model: keras.Model) -> tuple[int, int]:
+    """Rows and columns of the map that `heat` draws larger: 7 x 7 for ResNet-50 at 210 px."""
+    rows, columns = model.get_layer("features").input.shape[1:3]
+    return rows, columns
+
+
+def choose(predictions: Predictions, k: int = 8) -> np.ndarray:
+    """(k,) int: the rows of the most confidently wrong and right cells, the wrong ones first.
+
+    As many of each class and of each outcome as there are; where one runs short, the next
+    most confident of the others stand in. Equal scores go by row. Fewer than k if there are
+    not as many cells.
+    """
+    right = (predictions.scores >= THRESHOLD) == (predictions.labels == 1)
+    group = 2 * right + (predictions.labels == 0)  # wrong positive, wrong negative, right ...
+    unsure = -np.abs(predictions.scores.astype(np.float64) - THRESHOLD)
+    place = np.empty(len(predictions), int)  # of each cell in its group
+    for number in range(4):
+        rows = np.flatnonzero(group == number)
+        place[rows[np.argsort(unsure[rows], kind="stable")]] = np.arange(len(rows))
+    chosen = np.lexsort((group, place))[:k]
+    return chosen[np.lexsort((place[chosen], group[chosen] // 2))]
+
+
+def _called_class(maps: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """(n, h, w) float32: what each place adds to the logit of the called class, or 0.
+
+    maps (n, h, w, c), weights (c, 1), bias (1,).
+    """
+    spoken = (maps @ weights)[..., 0]
+    positive = spoken.mean(axis=(1, 2)) + bias >= 0
+    return np.maximum(np.where(positive[:, None, None], spoken, -spoken), 0)

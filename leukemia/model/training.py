@@ -1,0 +1,439 @@
+"""Training in stages, reporting every epoch.
+
+A stage that trains the head alone works on features of the frozen backbone, which do not change and
+are computed once instead of every epoch. A stage that trains the network fine-tunes everything.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from leukemia.cells import Cells
+from leukemia.contract import Batch, BatchChange, Loss, Stage, TrainingSet
+from leukemia.errors import UserError
+from leukemia.evaluation.metrics import Confusion, from_confusion, metrics
+from leukemia.images import Images
+from leukemia.model.classifier import Classifier
+from leukemia.model.classifier import features as features_of
+from leukemia.model.fused import trainable_features
+from leukemia.model.inference import exact, in_batches, predict
+from leukemia.report import Report
+
+SECONDS_BETWEEN_PROGRESS = 5.0
+COUNTERS = {
+    "tp": keras.metrics.TruePositives,
+    "fn": keras.metrics.FalseNegatives,
+    "fp": keras.metrics.FalsePositives,
+    "tn": keras.metrics.TrueNegatives,
+}
+
+History = list[dict[str, float]]
+Extractor = Callable[[np.ndarray], np.ndarray]  # (b, S, S, 3) uint8 -> (b, d) float32
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitInputs:
+    """What a classifier is fitted to, and how.
+
+    stages: those to train, in order. report: is told of each epoch. threads: that inference uses.
+    features: (n, S, S, 3) uint8 -> (n, d) float32 of the backbone as it was built, perhaps kept
+        from an earlier run; None: they are computed.
+    final: gives the probabilities of the validation cells after the last epoch, so that whoever
+        needs them afterwards need not compute them again; None: as after any epoch.
+    """
+
+    training: TrainingSet
+    validation: Cells
+    stages: tuple[Stage, ...]
+    batch_size: int
+    seed: int
+    report: Report
+    threads: int = 0
+    features: Callable[..., np.ndarray] | None = None
+    final: Callable[[], np.ndarray] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What one stage draws its batches from.
+
+    inputs: (n, S, S, 3) uint8 images, or (n, d) float32 features. labels, weights: (n,) float32.
+    draw_weights, epoch_size: as in TrainingSet. change: of each batch of images.
+    extract: turns the images of a batch into features; None: the model takes `inputs` as they are.
+    """
+
+    inputs: Images
+    labels: np.ndarray
+    weights: np.ndarray
+    draw_weights: np.ndarray | None = None
+    epoch_size: int | None = None
+    change: BatchChange | None = None
+    extract: Extractor | None = None
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(2,) float32: rows of the negative and of the positive class."""
+        return np.bincount(self.labels.astype(int), minlength=2).astype(np.float32)
+
+
+def fit(classifier: Classifier, inputs: FitInputs) -> History:
+    """Train the classifier's model in place; the history has one row an epoch.
+
+    Reports at each epoch (from 1, through all stages) train_* and val_* metrics, the learning
+    rate, whether the backbone trains (`unfrozen`) and the epoch's seconds; within an epoch
+    `epoch_done`, a fraction. train_* come from the passes themselves, synthetic cells included,
+    while the weights move (loss with the technique's weights); val_* from one pass after the
+    epoch over real cells. Same seed, same weights on the same machine.
+
+    Raises:
+        UserError: the loss is no longer finite, or a stage cannot do what the technique asks.
+    """
+    keras.utils.set_random_seed(inputs.seed)
+    check_stages(inputs)
+    stages = [stage for stage in inputs.stages if stage.epochs]
+    history: History = []
+    trained: tuple[FitModel, Rows, Images] | None = None
+    for place, stage in enumerate(stages):
+        before = stages[place - 1] if place else None
+        first = len(history) + 1
+        if trained is None or not _goes_on(before, stage):
+            trained = _prepared(classifier, inputs, stage, place, first)
+        model, rows, validation = trained
+        rows = _weighed(rows, inputs.training, stage)
+        model.optimizer.learning_rate = stage.learning_rate
+        for epoch in range(first, first + stage.epochs):
+            last = stage is stages[-1] and epoch == first + stage.epochs - 1
+            scores = inputs.final if inputs.final and last else _scores_of(model, validation)
+            history.append(_epoch(model, rows, inputs, stage, epoch, scores))
+    return history
+
+
+def check_stages(inputs: FitInputs) -> None:
+    """Refuse what no stage could do.
+
+    Raises:
+        UserError: synthetic features without a stage that trains the head alone, or beside a draw
+            or changed batches.
+    """
+    training = inputs.training
+    if training.feature_sampler is None:
+        return
+    heads = [stage for stage in inputs.stages if stage.trains == "head" and stage.epochs]
+    if not heads:
+        raise UserError(
+            "the technique adds synthetic features, but no stage trains the head alone: start "
+            "from pretrained weights, or give the technique stages with trains='head'"
+        )
+    draws = [training.draw_weights, *(stage.draw_weights for stage in heads)]
+    if training.change or any(each is not None for each in draws):
+        raise UserError(
+            "synthetic features go together neither with changed batches nor with a weighted "
+            "draw: mend the technique"
+        )
+
+
+class FitModel(keras.Model):
+    """A network under training: its output is the logit, its predictions are probabilities."""
+
+    def predict_step(self, data: tf.Tensor) -> tf.Tensor:
+        """Called by Keras."""
+        return ops.sigmoid(super().predict_step(data))
+
+    def compute_metrics(
+        self, x: tf.Tensor, y: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Called by Keras; a soft label counts as the class that it is nearer to."""
+        return super().compute_metrics(
+            x, ops.cast(y >= 0.5, "float32"), ops.sigmoid(y_pred), sample_weight
+        )
+
+
+class Logit(keras.layers.Layer):
+    """The head without its sigmoid, on the head's own variables: (b, d) -> (b, 1) float32."""
+
+    def __init__(self, head: keras.layers.Dense):
+        super().__init__(name="logit", dtype="float32")
+        self.head = head
+        self.built = True
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """Called by Keras."""
+        return ops.add(ops.matmul(features, self.head.kernel), self.head.bias)
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Called by Keras."""
+        return (*shape[:-1], 1)
+
+
+def head_model(classifier: Classifier) -> FitModel:
+    """(b, d) float32 features -> (b, 1) logits, on the variables of the classifier's head."""
+    classifier.freeze()
+    head = classifier.model.get_layer("probability")
+    inputs = keras.Input((head.kernel.shape[0],))
+    return FitModel(inputs, Logit(head)(inputs), name="head")
+
+
+def network_model(classifier: Classifier) -> FitModel:
+    """(b, S, S, 3) uint8 -> (b, 1) logits, on all variables of the classifier."""
+    classifier.unfreeze()
+    below = trainable_features(classifier)
+    head = classifier.model.get_layer("probability")
+    return FitModel(below.inputs, Logit(head)(below.output), name="network")
+
+
+def compile_for(model: FitModel, loss: Loss | None, counts: np.ndarray) -> None:
+    """Ready a model to be trained with a loss; None: binary cross-entropy.
+
+    counts: (2,) float32, what the loss is told of the classes.
+    """
+
+    def of_cells(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        assert loss
+        return loss(labels, logits, counts)
+
+    model.compile(
+        optimizer=keras.optimizers.Adam(),  # each stage sets its own learning rate
+        loss=of_cells if loss else keras.losses.BinaryCrossentropy(from_logits=True),
+        metrics=[
+            *(counter(name=name) for name, counter in COUNTERS.items()),
+            keras.metrics.AUC(name="auroc"),
+            keras.metrics.AUC(curve="PR", name="auprc"),
+        ],
+        jit_compile=False,  # 3 to 4 times slower on a CPU
+    )
+    # Without its variables there, TensorFlow traces the first step twice: 12 s for ResNet-50.
+    model.optimizer.build(model.trainable_variables)
+
+
+def rows_of(training: TrainingSet, stage: Stage | None = None) -> Rows:
+    """The training cells as rows of images, with the weights that a stage gives them."""
+    count = len(training.cells)
+    rows = Rows(
+        inputs=training.cells.images,
+        labels=training.cells.labels.astype(np.float32),
+        weights=np.ones(count, np.float32),
+        epoch_size=training.epoch_size,
+        change=training.change,
+    )
+    return _weighed(rows, training, stage)
+
+
+def order_of_epoch(rows: Rows, seed: int, epoch: int) -> np.ndarray:
+    """(m,) int: the rows of an epoch in order, a pure function of seed and epoch."""
+    rng = np.random.default_rng([seed, epoch])
+    count = len(rows.labels)
+    size = rows.epoch_size or count
+    if rows.draw_weights is not None:
+        return rng.choice(count, size, p=rows.draw_weights)
+    turns = -(-size // count)
+    return np.concatenate([rng.permutation(count) for _ in range(turns)])[:size]
+
+
+def batches(
+    rows: Rows, order: np.ndarray, batch_size: int, key: tuple[int, int] = (0, 0)
+) -> tf.data.Dataset:
+    """(inputs, (b, 1) float32 labels, (b,) float32 loss weights) in the given order of rows.
+
+    key: seed and epoch, from which each batch's own generator is made.
+    """
+
+    def drawn() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        for step, start in enumerate(range(0, len(order), batch_size)):
+            chosen = order[start : start + batch_size]
+            batch = Batch(
+                images=rows.inputs[chosen],
+                labels=rows.labels[chosen],
+                weights=rows.weights[chosen],
+            )
+            if rows.change:
+                batch = _changed(batch, rows.change, np.random.default_rng([*key, step]))
+            inputs = rows.extract(batch.images) if rows.extract else batch.images
+            yield inputs, batch.labels[:, None], batch.weights
+
+    shape, dtype = rows.inputs.shape[1:], rows.inputs.dtype
+    if rows.extract:
+        shape, dtype = rows.extract(rows.inputs[:1]).shape[1:], np.dtype(np.float32)
+    # Sizes are left open: a last batch of its own would have TensorFlow trace the step anew.
+    shapes = (
+        tf.TensorSpec((None, *shape), dtype),
+        tf.TensorSpec((None, 1), tf.float32),
+        tf.TensorSpec((None,), tf.float32),
+    )
+    count = -(-len(order) // batch_size)
+    dataset = tf.data.Dataset.from_generator(drawn, output_signature=shapes)
+    options = tf.data.Options()
+    # Its thread sleeps twice as long each time, and an epoch would not end before it wakes:
+    # 10 s for one of 6.
+    options.autotune.enabled = False
+    counted = dataset.apply(tf.data.experimental.assert_cardinality(count))
+    return counted.prefetch(1).with_options(options)
+
+
+def _goes_on(before: Stage | None, stage: Stage) -> bool:
+    """Whether a stage goes on with the model and the optimizer of the one before it."""
+    return bool(
+        before
+        and (before.trains, before.loss) == (stage.trains, stage.loss)
+        and not stage.fresh_head
+    )
+
+
+def _prepared(
+    classifier: Classifier, inputs: FitInputs, stage: Stage, place: int, epoch: int
+) -> tuple[FitModel, Rows, Images]:
+    """The model that a stage trains, its rows, and what the model takes for validation cells."""
+    training, validation = inputs.training, inputs.validation
+    if stage.fresh_head:
+        _draw_head(classifier, [inputs.seed, place])
+    rows = rows_of(training)
+    if stage.trains == "network":
+        model, held_out = network_model(classifier), validation.images
+    else:
+        model = head_model(classifier)
+        # Only before anything was trained is the backbone the one that features were kept of.
+        kept = inputs.features if place == 0 else None
+        extract = kept or _extractor(classifier, inputs.threads)
+        held_out = extract(validation.images)
+        if training.change:
+            rows = replace(rows, extract=extract)
+        else:
+            features = extract(rows.inputs, _progress(inputs.report, epoch))
+            rows = replace(rows, inputs=features)
+        rows = _with_sampled(rows, training, np.random.default_rng([inputs.seed, place]))
+    compile_for(model, stage.loss or training.loss, rows.counts)
+    return model, rows, held_out
+
+
+def _extractor(classifier: Classifier, threads: int) -> Callable[..., np.ndarray]:
+    """Images to features of the classifier's backbone as it is now."""
+    network = exact(features_of(classifier), threads)
+
+    def extract(images: Images, progress: Callable[[float], None] | None = None) -> np.ndarray:
+        return in_batches(network, images, progress)
+
+    return extract
+
+
+def _with_sampled(rows: Rows, training: TrainingSet, rng: np.random.Generator) -> Rows:
+    """Rows of features with those after them that the technique makes of them."""
+    if training.feature_sampler is None:
+        return rows
+    labels = training.cells.labels
+    made = training.feature_sampler(np.asarray(rows.inputs), labels, rng)
+    return replace(
+        rows,
+        inputs=np.concatenate([rows.inputs, made.features.astype(np.float32)]),
+        labels=np.concatenate([rows.labels, made.labels.astype(np.float32)]),
+        weights=np.concatenate([rows.weights, np.ones(len(made.labels), np.float32)]),
+    )
+
+
+def _weighed(rows: Rows, training: TrainingSet, stage: Stage | None) -> Rows:
+    """The rows with a stage's weights and draw, else with those of the training set; synthetic
+    features count once each."""
+    loss, draw = training.loss_weights, training.draw_weights
+    if stage and stage.loss_weights is not None:
+        loss = stage.loss_weights
+    if stage and stage.draw_weights is not None:
+        draw = stage.draw_weights
+    weights = np.ones(len(rows.labels), np.float32)
+    if loss is not None:
+        weights[: len(loss)] = loss
+    return replace(rows, weights=weights, draw_weights=draw)
+
+
+def _draw_head(classifier: Classifier, key: list[int]) -> None:
+    """Give the head new weights, as when it was built."""
+    head = classifier.model.get_layer("probability")
+    seed = int(np.random.default_rng(key).integers(2**31))
+    head.kernel.assign(keras.initializers.GlorotUniform(seed)(head.kernel.shape))
+    head.bias.assign(np.zeros(head.bias.shape, np.float32))
+
+
+def _scores_of(model: FitModel, inputs: Images) -> Callable[[], np.ndarray]:
+    return lambda: predict(model, inputs)[:, 0]
+
+
+def _epoch(
+    model: FitModel,
+    rows: Rows,
+    inputs: FitInputs,
+    stage: Stage,
+    epoch: int,
+    scores_now: Callable[[], np.ndarray],
+) -> dict[str, float]:
+    start = time.perf_counter()
+    order = order_of_epoch(rows, inputs.seed, epoch)
+    drawn = batches(rows, order, inputs.batch_size, (inputs.seed, epoch))
+    progress = EpochProgress(_progress(inputs.report, epoch), len(drawn))
+    logs = model.fit(drawn, verbose=0, shuffle=False, callbacks=[progress]).history
+    train = _train_metrics({name: values[-1] for name, values in logs.items()})
+    if not math.isfinite(train["loss"]):
+        raise UserError(
+            f"training loss is {train['loss']} in epoch {epoch}: the weights have diverged; "
+            f"use a lower learning rate (another budget) or other backbone weights"
+        )
+    held_out = metrics(inputs.validation.labels, scores_now())
+    row = {
+        **{f"train_{name}": value for name, value in train.items()},
+        **{f"val_{name}": value for name, value in held_out.items()},
+        "lr": stage.learning_rate,
+        "unfrozen": float(stage.trains == "network"),
+        "epoch_seconds": time.perf_counter() - start,
+    }
+    inputs.report(epoch, row)
+    return {"epoch": epoch, **row}
+
+
+def _train_metrics(logs: dict[str, float]) -> dict[str, float]:
+    counts = Confusion(**{name: int(logs[name]) for name in COUNTERS})
+    kept = {name: float(logs[name]) for name in ("loss", "auroc", "auprc")}
+    return kept | from_confusion(counts)
+
+
+def _changed(batch: Batch, change: BatchChange, rng: np.random.Generator) -> Batch:
+    """The batch as a technique changes it, held to its contract."""
+    made = change(batch, rng)
+    if made.images.dtype != np.uint8 or made.images.shape != batch.images.shape:
+        raise UserError(
+            f"the technique's change of a batch gave images {made.images.shape} of "
+            f"{made.images.dtype}, expected {batch.images.shape} of uint8: mend the technique"
+        )
+    labels = np.asarray(made.labels, np.float32)
+    if labels.shape != batch.labels.shape or labels.min() < 0 or labels.max() > 1:
+        raise UserError(
+            f"the technique's change of a batch gave labels {labels.shape}, expected "
+            f"{batch.labels.shape} between 0 and 1: mend the technique"
+        )
+    return replace(made, labels=labels, weights=np.asarray(made.weights, np.float32))
+
+
+def _progress(report: Report, epoch: int) -> Callable[[float], None]:
+    """A listener to fractions that passes them on at most every few seconds."""
+    last = time.monotonic()
+
+    def tell(done: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS_BETWEEN_PROGRESS:
+            last = time.monotonic()
+            report(epoch, {"epoch_done": done})
+
+    return tell
+
+
+class EpochProgress(keras.callbacks.Callback):
+    """Passes the fraction of an epoch's batches that are done to a listener."""
+
+    def __init__(self, tell: Callable[[float], None], batches: int):
+        super().__init__()
+        self._tell, self._batches = tell, batches
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Called by Keras after each step."""
+        self._tell((batch + 1) / self._batches)

@@ -1,0 +1,1 @@
+"""Records of runs in, verdicts out: pure functions, no server."""

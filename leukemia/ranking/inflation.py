@@ -1,0 +1,209 @@
+"""By how much a protocol flatters: the same technique on the same cells, split in other ways.
+
+Pure: records and predictions test cells in, a table and its lines out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from leukemia import RESEARCH_ONLY
+from leukemia.errors import UserError
+from leukemia.evaluation import comparison, intervals
+from leukemia.evaluation.intervals import Repeats
+from leukemia.evaluation.plots import render
+from leukemia.evaluation.predictions import Predictions
+from leukemia.ranking.rank import TERMS, repeats_of
+from leukemia.ranking.text import aligned
+
+# (what is done, the protocol that does it, the one that does all but that)
+STEPS = (
+    ("random split", "image", "subject"),
+    ("balancing before the split", "thesis", "image"),
+    ("both", "thesis", "subject"),
+)
+OF_RUNS = ("cells", "simulated_data", "budget", "image_size", "note")
+MEANS = ("test_acc", "test_wf1", "val_acc", "thesis_acc", "thesis_sens", "thesis_spec",
+         "thesis_prec")  # fmt: skip
+ORDER = ("subject", "official", "image", "thesis")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inflation:
+    """What was measured under each protocol, and what each mistake adds.
+
+    figures: one row an arm and protocol: arm, protocol, runs, value, lo, hi, subjects.
+    steps: one row an arm and step: arm, step, difference, lo, hi, p, subjects.
+    metric: the test metric that is compared. about: the cells, budget and network in a line.
+    """
+
+    figures: pd.DataFrame
+    steps: pd.DataFrame
+    metric: str
+    about: str
+
+
+def comparable(records: pd.DataFrame) -> pd.DataFrame:
+    """The latest run's peers in all but the protocol; one run (the latest) for each seed and fold.
+
+    `folds` may differ too where a protocol has its own (the official split).
+    """
+    ordered = records.sort_values("start_time", kind="stable")
+    terms = [term for term in TERMS if term not in ("protocol", "folds")]
+    peers = (ordered[terms].astype(str) == ordered.iloc[-1][terms].astype(str)).all(axis=1)
+    kept = ordered[peers]
+    tried = kept[kept["protocol"] != "official"]
+    if len(tried):
+        kept = kept[(kept["folds"] == tried.iloc[-1]["folds"]) | (kept["protocol"] == "official")]
+    return kept[~kept.duplicated(["arm", "protocol", "seed", "fold"], keep="last")]
+
+
+def measure(records: pd.DataFrame, tested: Mapping[str, Predictions], metric: str) -> Inflation:
+    """The figures and the differences, from comparable records.
+
+    A step's difference is paired by subject: both protocols test cells of the same people,
+    and only seeds and folds that both ran are set against each other.
+
+    Raises:
+        UserError: no technique ran under two protocols.
+    """
+    figures, steps = [], []
+    for arm, runs in records.groupby("arm", sort=True):
+        by_protocol = {str(name): of for name, of in runs.groupby("protocol")}
+        if len(by_protocol) < 2:
+            continue  # there is nothing to set it against
+        for protocol in filter(by_protocol.__contains__, ORDER):
+            figures.append(_figure(str(arm), protocol, by_protocol[protocol], tested, metric))
+        for step, flattering, honest in STEPS:
+            if {flattering, honest} <= set(by_protocol):
+                pair = by_protocol[flattering], by_protocol[honest]
+                steps.append(_step(str(arm), step, *pair, tested, metric))
+    if not steps:
+        raise UserError(
+            "no technique was run under two protocols on the same terms: run the entry point "
+            "inflation, or the technique with another protocol"
+        )
+    last = records.iloc[-1]
+    drawn = f" SIMULATED DATA: {last['simulated_data']}." if last["simulated_data"] else ""
+    about = (
+        f"Cells: {last['cells']}.{drawn} Budget {last['budget']}, {last['image_size']} px, "
+        f"{last['note']}, input scaling {last['scaling']}; real cells only are tested."
+    )
+    return Inflation(
+        figures=pd.DataFrame(figures), steps=pd.DataFrame(steps), metric=metric, about=about
+    )
+
+
+def by_protocol(records: pd.DataFrame, tested: Mapping[str, Predictions]) -> pd.DataFrame:
+    """One row a technique and protocol, with what its runs say of themselves.
+
+    Columns: technique, protocol, runs, seeds, folds, OF_RUNS as the last run has them, the
+    means of MEANS (NaN where no run has one), and test_bal_acc with its interval _lo and _hi.
+    """
+    rows = []
+    for (arm, protocol), runs in records.groupby(["arm", "protocol"], sort=True):
+        wide = intervals.interval(repeats_of(runs, tested), "bal_acc")
+        rows.append(
+            {
+                "technique": arm, "protocol": protocol, "runs": len(runs),
+                "seeds": runs["seed"].nunique(), "folds": runs["fold"].nunique(),
+                **{name: runs.iloc[-1][name] for name in OF_RUNS},
+                **{name: runs[name].mean() if name in runs else np.nan for name in MEANS},
+                "test_bal_acc": wide.value, "test_bal_acc_lo": wide.low,
+                "test_bal_acc_hi": wide.high,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def as_text(found: Inflation) -> str:
+    """The tables and one sentence a technique."""
+    return "\n\n".join([_figures_text(found), *_sentences(found), found.about, RESEARCH_ONLY])
+
+
+def figure(found: Inflation) -> np.ndarray:
+    """Technique by protocol with intervals, as uint8 (H, W, 3)."""
+    drawing = Figure((7.5, 6), dpi=110)
+    axes = drawing.add_subplot()
+    arms = list(dict.fromkeys(found.figures["arm"]))
+    shown = [name for name in ORDER if name in set(found.figures["protocol"])]
+    for place, protocol in enumerate(shown):
+        rows = found.figures[found.figures["protocol"] == protocol].set_index("arm")
+        at = np.array([arms.index(arm) for arm in rows.index]) + (place - 1.5) * 0.17
+        spread = np.abs(rows[["lo", "hi"]].to_numpy().T - rows["value"].to_numpy())
+        axes.errorbar(at, rows["value"], yerr=spread, fmt="o", capsize=3, label=protocol)
+    axes.set_xticks(range(len(arms)), arms)
+    axes.set_ylabel(f"test {found.metric} with 95 % interval over subjects")
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(title="protocol", fontsize=9)
+    footnote = f"{found.about} {RESEARCH_ONLY}"
+    return render(drawing, "The same techniques under other protocols", footnote)
+
+
+def _figure(
+    arm: str, protocol: str, runs: pd.DataFrame, tested: Mapping[str, Predictions], metric: str
+) -> dict[str, object]:
+    wide = intervals.interval(repeats_of(runs, tested), metric)
+    return {
+        "arm": arm, "protocol": protocol, "runs": len(runs), "value": wide.value,
+        "lo": wide.low, "hi": wide.high, "subjects": wide.subjects,
+    }  # fmt: skip
+
+
+def _step(
+    arm: str,
+    step: str,
+    flattering: pd.DataFrame,
+    honest: pd.DataFrame,
+    tested: Mapping[str, Predictions],
+    metric: str,
+) -> dict[str, object]:
+    both = flattering[["seed", "fold"]].merge(honest[["seed", "fold"]])
+    a, b = repeats_of(flattering.merge(both), tested), repeats_of(honest.merge(both), tested)
+    found = comparison.difference(a, b, metric)
+    if _the_same(a, b):  # such as a baseline, which has nothing to balance before the split
+        found = replace(found, value=0.0, low=0.0, high=0.0, p=1.0)
+    return {
+        "arm": arm, "step": step, "difference": found.value, "lo": found.low, "hi": found.high,
+        "p": found.p, "subjects": found.subjects, "runs": len(both),
+    }  # fmt: skip
+
+
+def _the_same(a: Repeats, b: Repeats) -> bool:
+    """Whether both gave the same cells the same scores, in every seed and fold."""
+    pairs = zip(chain(*a), chain(*b), strict=True)
+    return all(
+        np.array_equal(one.cell_id, other.cell_id) and np.array_equal(one.scores, other.scores)
+        for one, other in pairs
+    )
+
+
+def _figures_text(found: Inflation) -> str:
+    table = found.figures
+    return aligned(
+        {
+            "technique": table["arm"],
+            "protocol": table["protocol"],
+            "runs": table["runs"].map(str),
+            f"test {found.metric}": table["value"].map("{:.3f}".format),
+            "95 % interval": [
+                f"{a:.3f} to {b:.3f}" for a, b in zip(table["lo"], table["hi"], strict=True)
+            ],
+            "subjects": table["subjects"].map(str),
+        }
+    )
+
+
+def _sentences(found: Inflation) -> list[str]:
+    lines = []
+    for arm, rows in found.steps.groupby("arm", sort=True):
+        parts = [
+            f"{row.step} adds {row.difference:+.3f} [{row.lo:+.3f}, {row.hi:+.3f}]"
+            for row in rows.itertuples()
+        ]
+        lines.append(f"{arm}: {', '.join(parts)} to test {found.metric}")
+    return ["\n".join(lines)]

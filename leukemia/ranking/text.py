@@ -1,0 +1,100 @@
+"""A ranking as a person reads it in a terminal."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from leukemia.ranking.rank import BASELINE, Ranking
+
+
+def as_text(ranking: Ranking) -> str:
+    """Order, comparisons and costs as a person reads them in a terminal."""
+    return "\n\n".join([_order_text(ranking), _comparison_text(ranking), _cost_text(ranking.table)])
+
+
+def _order_text(ranking: Ranking) -> str:
+    table, name = ranking.table, ranking.metric
+    places = [f"{r}{'=' if t else ''}" for r, t in zip(table["rank"], table["tie"], strict=True)]
+    return aligned(
+        {
+            "rank": places,
+            "technique": table["arm"],
+            "runs": table["runs"].map("{:d}".format),
+            f"val {name}": _mean_sd(table["val"], table["val_sd"]),
+            f"test {name}": table["test"].map("{:.3f}".format),
+            "95 % interval": _interval(table["lo"], table["hi"]),
+            "sens": table["test_sens"].map("{:.3f}".format),
+            "spec": table["test_spec"].map("{:.3f}".format),
+            "auroc": table["test_auroc"].map("{:.3f}".format),
+            "wf1": table["test_wf1"].map("{:.3f}".format),
+        }
+    )
+
+
+def _comparison_text(ranking: Ranking) -> str:
+    table = ranking.comparisons
+    if table.empty:
+        return "No two techniques ran on the same seeds and folds: nothing can be compared."
+    return aligned(
+        {
+            "compared on test": table["arm"],
+            "with": table["against"],
+            "difference": table["difference"].map("{:+.3f}".format),
+            "95 % interval": [
+                f"{a:+.3f} to {b:+.3f}" for a, b in zip(table["lo"], table["hi"], strict=True)
+            ],
+            "p": table["p"].map(_p),
+            "p Holm": table["holm"].map(_p),
+            "McNemar p": table["mcnemar"].map(_p),
+            "DeLong p": table["delong"].map(_p),
+        }
+    )
+
+
+def _cost_text(table: pd.DataFrame) -> str:
+    points = [
+        "-" if arm == BASELINE else _price(price)
+        for arm, price in zip(table["arm"], table["s_per_point"], strict=True)
+    ]
+    return aligned(
+        {
+            "cost": table["arm"],
+            "balance s": table["balance_s"].map("{:.1f}".format),
+            "train s": table["train_s"].map("{:.1f}".format),
+            "s a point": points,
+            "peak GiB": table["peak_gib"].map("{:.2f}".format),
+            "Wh": table["wh"].map(lambda wh: "-" if np.isnan(wh) else f"{wh:.1f}"),
+            "overfits": [
+                f"{share * count:.0f} of {count} runs" if count else "-"
+                for share, count in zip(table["overfits"], table["verdicts"], strict=True)
+            ],
+        }
+    )
+
+
+def aligned(columns: Mapping[str, object]) -> str:
+    """Columns of texts under their headings, as wide as they need to be."""
+    cells = [list(columns), *zip(*columns.values(), strict=True)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _price(seconds: float) -> str:
+    """What a point cost; a gain that took no longer than the baseline cost nothing."""
+    if np.isnan(seconds):
+        return "no gain"
+    return f"{seconds:.0f}" if seconds > 0 else "none"
+
+
+def _p(value: float) -> str:
+    return "-" if np.isnan(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _mean_sd(mean: pd.Series, sd: pd.Series) -> list[str]:
+    return [f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, sd, strict=True)]
+
+
+def _interval(low: pd.Series, high: pd.Series) -> list[str]:
+    return [f"{a:.3f} to {b:.3f}" for a, b in zip(low, high, strict=True)]

@@ -1,0 +1,153 @@
+"""The model card of a registered classifier, written from what its run logged. Pure.
+
+Source: Mitchell et al. 2019, "Model cards for model reporting".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from leukemia import RESEARCH_ONLY
+from leukemia.evaluation.by_subject import by_class, worst
+from leukemia.evaluation.metrics import NAMES
+
+WORST = 5  # subjects named on the card
+LONGEST = 5000  # characters that MLflow's PostgreSQL tables take as a version's description
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logged:
+    """What a training run logged.
+
+    tags, metrics: as in MLflow. subjects: the rows of its test_subjects.csv. waived: what the
+    audit found and somebody chose to overlook, or "".
+    """
+
+    run_id: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    subjects: pd.DataFrame
+    waived: str = ""
+
+
+def card(run: Logged) -> str:
+    """Markdown: use, data, protocol, figures with intervals, calibration, errors, limits."""
+    parts = [_head(run), _data(run), _figures(run), _calibration(run), _errors(run), _limits(run),
+             _source(run)]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def as_description(text: str, whole: str) -> str:
+    """A card as a version's description: what fits, and where the whole card is.
+
+    MLflow's page shows Markdown tables without space between their columns: it is put there.
+    """
+    text = text.replace(" | ", "\u00a0\u00a0\u00a0 | ")
+    if len(text) <= LONGEST:
+        return text
+    end = f"\n\n(cut; the whole card: {whole})\n"
+    return text[: text.rindex("\n", 0, LONGEST - len(end))] + end
+
+
+def _head(run: Logged) -> str:
+    tags = run.tags
+    drawn = f"\n\n**SIMULATED DATA: {tags['simulated_data']}.**" if tags["simulated_data"] else ""
+    waived = f"\n\n**{run.waived}.**" if run.waived else ""
+    return (
+        f"**{RESEARCH_ONLY}**{drawn}{waived}\n\n"
+        f"## What it is\n\n"
+        f"Probability that a picture of a single cell is '{tags['positive']}' (the other class: "
+        f"'{tags['negative']}'). Technique {tags['arm']}, seed {tags['seed']}, fold "
+        f"{tags['fold']}, budget {tags['budget']}; {tags['note']}. Meant for comparing "
+        f"techniques on cells like those below; for nothing else."
+    )
+
+
+def _data(run: Logged) -> str:
+    tags = run.tags
+    return (
+        f"## Cells and protocol\n\n"
+        f"{tags['cells']}; data digest {tags['data_digest']}. Centre window of {tags['crop']} px "
+        f"seen at {tags['image_size']} px.\n\n{tags['protocol_line']}\n\n"
+        f"Audit before training:\n\n```text\n{tags['audit']}\n```"
+    )
+
+
+def _figures(run: Logged) -> str:
+    metrics = run.metrics
+    rows = [
+        f"| {name} | {metrics[f'test_{name}']:.3f} | "
+        f"{_span(metrics, f'test_{name}')} | {_number(metrics, f'val_{name}')} | {meaning} |"
+        for name, meaning in NAMES.items()
+        if f"test_{name}" in metrics
+    ]
+    head = "| metric | test | 95 % interval | validation | |\n|---|---|---|---|---|\n"
+    return (
+        f"## Figures\n\n"
+        f"On real cells of {metrics['test_subjects']:.0f} test subjects, threshold 0.5. Interval: "
+        f"{run.tags['interval_method']}.\n\n{head}" + "\n".join(rows) + f"\n\n"
+        f"Overfitting: {run.tags['verdict']}."
+    )
+
+
+def _calibration(run: Logged) -> str:
+    metrics = run.metrics
+    return (
+        f"## Calibration and operating threshold\n\n"
+        f"Expected calibration error {_number(metrics, 'test_ece')}, Brier score "
+        f"{_number(metrics, 'test_brier')} on test cells; after temperature scaling "
+        f"{_number(metrics, 'test_ece_t')} and {_number(metrics, 'test_brier_t')} "
+        f"({run.tags['calibration']}).\n\n"
+        f"{run.tags['operating']}"
+    )
+
+
+def _errors(run: Logged) -> str:
+    names = {name: run.tags[name] for name in ("positive", "negative")}
+    classes = by_class(run.subjects, {1: names["positive"], 0: names["negative"]})
+    columns = ["subject", "group", "cells", "errors", "error_rate", "mean_score"]
+    few = worst(run.subjects, WORST)[columns].replace({"group": names})
+    few = few.rename(columns={"group": "class"})
+    return (
+        f"## Errors by subgroup\n\n{_markdown(classes)}\n\n"
+        f"The {len(few)} test subjects with the highest share of errors:\n\n{_markdown(few)}"
+    )
+
+
+def _limits(run: Logged) -> str:
+    return (
+        f"## Limits\n\n"
+        f"- Not for diagnosis. No clinician has looked at its calls.\n"
+        f"- {run.metrics['test_subjects']:.0f} test subjects of one source; another stain, camera "
+        f"or hospital was not tried.\n"
+        f"- One network of one seed and fold: another training gives another network.\n"
+        f"- Cells must be cut out singly, as in the data above; nothing tells it that a picture "
+        f"is no cell."
+    )
+
+
+def _source(run: Logged) -> str:
+    dirty = " with uncommitted changes" if run.tags.get("git_dirty") == "true" else ""
+    commit = run.tags.get("git_commit") or "unknown"
+    return f"## Where it comes from\n\nRun {run.run_id}, code {commit}{dirty}."
+
+
+def _span(metrics: Mapping[str, float], name: str) -> str:
+    return f"{_number(metrics, f'{name}_lo')} to {_number(metrics, f'{name}_hi')}"
+
+
+def _number(metrics: Mapping[str, float], name: str) -> str:
+    return f"{metrics[name]:.3f}" if name in metrics else "not defined"
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    """A table of texts and numbers as Markdown."""
+    head = f"| {' | '.join(map(str, table.columns))} |\n|{'---|' * len(table.columns)}\n"
+    return head + "\n".join(
+        f"| {' | '.join(_cell(value) for value in row)} |" for row in table.itertuples(index=False)
+    )
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

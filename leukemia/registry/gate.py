@@ -1,0 +1,127 @@
+"""What a classifier must show before it is registered. Pure: values in, reasons to refuse out.
+
+The audit is asked before this, by `ranking.refuse_leaks`: without a clean or waived one there is no
+ranking, and so no classifier to register.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from leukemia.evaluation.metrics import NAMES
+from leukemia.ranking.rank import BASELINE, Ranking
+from leukemia.registry import GAINS
+
+# The most that a probability may differ on golden cells: another processor sums in another order.
+SAME = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """What a technique gains over the baseline on the same test cells, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A run whose classifier is to be registered.
+
+    arm: its technique. metrics: what it logged. expected, there: path -> bytes of each artifact,
+    when it was logged and in the store now. difference: on golden cells, or why there is none.
+    gain: over the baseline; None where that is not known.
+    """
+
+    arm: str
+    metrics: Mapping[str, float]
+    expected: Mapping[str, int]
+    there: Mapping[str, int]
+    difference: float | str
+    gain: Gain | None
+
+
+def gain_of(ranking: Ranking) -> Gain | None:
+    """The leader's gain over the baseline; None where the leader is the baseline or there is
+    none."""
+    leader, compared = ranking.table["arm"].iloc[0], ranking.comparisons
+    found = compared[compared[["arm", "against"]].isin([leader, BASELINE]).all(axis=1)]
+    if leader == BASELINE or found.empty:
+        return None
+    row = found.iloc[0]
+    if row["arm"] == leader:
+        return Gain(value=row["difference"], low=row["lo"], high=row["hi"])
+    return Gain(value=-row["difference"], low=-row["hi"], high=-row["lo"])
+
+
+def refusals(candidate: Candidate, asked: str) -> list[str]:
+    """Why it is not to be registered, a line each; none: it is.
+
+    asked: of the gain's interval, one of GAINS.
+    """
+    rules = (_figures(candidate), _gain(candidate, asked), _store(candidate), _answers(candidate))
+    return [reason for reason in rules if reason]
+
+
+def _figures(candidate: Candidate) -> str:
+    wanted = [f"{side}_{name}" for side in ("val", "test") for name in NAMES]
+    found = {name: candidate.metrics.get(name, math.nan) for name in wanted}
+    wrong = {
+        name: value
+        for name, value in {**candidate.metrics, **found}.items()
+        if not math.isfinite(value)
+    }
+    if not wrong:
+        return ""
+    said = ", ".join(sorted(wrong))
+    return f"figures are missing or not finite ({said}); train it anew on cells of both classes"
+
+
+def _gain(candidate: Candidate, asked: str) -> str:
+    assert asked in GAINS
+    gain = candidate.gain
+    if asked == "any" or (candidate.arm == BASELINE and asked == "possible"):
+        return ""
+    if candidate.arm == BASELINE:
+        return "the leader is the baseline itself, which gains nothing over itself"
+    if gain is None:
+        return (
+            f"nothing is known of its gain over {BASELINE}, which was not run on the same seeds "
+            f"and folds; run it, or ask for gain=any"
+        )
+    if asked == "sure" and not gain.low > 0:
+        return f"its gain over {BASELINE}, {gain}, is not surely above 0"
+    if not gain.high > 0:
+        return f"its gain over {BASELINE}, {gain}, is surely none"
+    return ""
+
+
+def _store(candidate: Candidate) -> str:
+    if not candidate.expected:
+        return "it keeps no inventory of its artifacts; train it anew with this version"
+    lost = [
+        path if path not in candidate.there else f"{path} ({candidate.there[path]} of {size} bytes)"
+        for path, size in candidate.expected.items()
+        if candidate.there.get(path) != size
+    ]
+    if not lost:
+        return ""
+    few = ", ".join(sorted(lost)[:5])
+    more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+    return f"{len(lost)} of {len(candidate.expected)} artifacts are not in the store ({few}{more})"
+
+
+def _answers(candidate: Candidate) -> str:
+    apart = candidate.difference
+    if isinstance(apart, str):
+        return apart
+    if apart <= SAME:
+        return ""
+    return (
+        f"loaded back, the model answers otherwise than when it was measured: {apart:.1e} apart on "
+        f"golden cells, {SAME:.0e} are allowed"
+    )

@@ -1,0 +1,1 @@
+"""Answers about uploaded images with a registered classifier."""

@@ -1,0 +1,10 @@
+"""Which cell may be in which split, and whether that held: protocol, audit, leaks.
+
+Here are the names that commands offer; importing them costs nothing.
+"""
+
+PROTOCOLS = ("subject", "official", "image", "thesis")  # described in `protocol`
+APART = ("subject", "official")  # those that mean to keep a subject in one split
+FOLDS = 5  # 80 % to learn from and 20 % to test, as in the thesis, section 3.3
+# Kinds of leak that the audit finds and that a ranking can be told to overlook.
+LEAKS = ("identical", "alike", "subject", "made", "copies", "labels")

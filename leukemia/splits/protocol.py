@@ -1,0 +1,225 @@
+"""Which cell may be on which side of a split: the honest ways, and two that flatter.
+
+`subject` and `official` keep every subject on one side. `image` and `thesis` do not: they are
+here so that what they add to a figure can be measured.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from leukemia.cells import POSITIVE
+from leukemia.data.cnmc import PRELIMINARY
+from leukemia.data.index import Index
+from leukemia.errors import UserError
+from leukemia.splits import FOLDS, PROTOCOLS
+
+SPLITS = ("train", "validation", "test")
+OFFICIAL_FOLDS = ("fold_0", "fold_1", "fold_2")
+VALIDATION = 0.3  # of what `image` and `thesis` do not test: 8,176 of 14,600 trained there
+TRIES = 20  # shuffles tried until every fold has cells of both classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Row numbers of an index by side, and in words what was kept apart.
+
+    rows: side -> (m,) int64, ascending.
+    name: one of PROTOCOLS. fold, folds: which part is the test, of how many.
+    text: one line for people: what is on each side.
+    shared: how many test subjects also have cells in training or validation.
+    """
+
+    rows: dict[str, np.ndarray]
+    name: str
+    fold: int
+    folds: int
+    text: str
+    shared: int
+
+    @property
+    def balances_first(self) -> bool:
+        """Whether the technique sees all cells before any is put on a side."""
+        return self.name == "thesis"
+
+    @property
+    def line(self) -> str:
+        """The protocol in a sentence, its leak first."""
+        kept = "no subject on two sides"
+        if self.shared:
+            kept = f"{self.shared} TEST SUBJECTS ALSO TRAIN, the figures flatter"
+        return f"Protocol {self.name}: {kept}; {self.text}"
+
+
+def over_folds(line: str) -> str:
+    """A protocol's line where all the parts of its split have been the test in turn."""
+    return re.sub(
+        r"part \d+ test, (part \d+ validation, the rest train)?",
+        lambda found: "each tests in turn, " + ("the next validates" if found[1] else ""),
+        re.sub(r"validation: official fold_\d", "validation: each official fold in turn", line),
+    )
+
+
+def split(
+    index: Index, subjects: np.ndarray, protocol: str, seed: int, fold: int = 0, folds: int = FOLDS
+) -> Split:
+    """Train, validation and test rows; the same for every technique at a seed and fold.
+
+    subjects: (n,) str, with linked subjects under one name (`likeness.joined_subjects`).
+
+    subject: the subjects fall into `folds` parts, stratified by class; part `fold` is the
+        test, the next one validation. official: the split that the data come with: in C-NMC
+        the preliminary set is the test and official fold `fold` validation, less the subjects
+        that share cells with a training subject (those train); else the table's column
+        `split`. image: cells, not subjects, fall into parts; 30 % of what is not tested is
+        validation. thesis: the same cells as `image`, for a technique that has seen them all.
+
+    Raises:
+        UserError: too few subjects of a class, no such fold, or no official split.
+    """
+    if protocol not in PROTOCOLS:
+        raise UserError(f"there is no protocol '{protocol}': choose from {', '.join(PROTOCOLS)}")
+    available = number_of_folds(index, subjects, protocol, folds)
+    if not 0 <= fold < available:
+        raise UserError(
+            f"there is no fold {fold}: protocol {protocol} has {available} here, "
+            f"0 to {available - 1}"
+        )
+    place = {"subject": _by_subject, "official": _official}.get(protocol, _by_image)
+    side, text = place(index, subjects, seed, fold, available)
+    _check(index, side, subjects)
+    rows = {which: np.flatnonzero(side == which) for which in SPLITS}
+    shared = np.intersect1d(subjects[side == "test"], subjects[(side != "test") & (side != "")])
+    if protocol == "thesis":
+        text = f"balanced first, then split; {text}"
+    return Split(
+        rows=rows, name=protocol, fold=fold, folds=available, text=text, shared=len(shared)
+    )
+
+
+def number_of_folds(index: Index, subjects: np.ndarray, protocol: str, asked: int) -> int:
+    """How many folds a protocol has on these cells: as asked, or what the data allow.
+
+    Raises:
+        UserError: fewer than 3 are asked for, or the data have no official split.
+    """
+    if protocol == "official" and not has_official(index):
+        raise UserError(
+            f"{index.root}: there is no official split here (a C-NMC tree with its preliminary "
+            f"set, or a column 'split'); use protocol=subject"
+        )
+    if protocol == "official":
+        return len(OFFICIAL_FOLDS) if _is_cnmc(index) else 1
+    if asked < 3:
+        raise UserError(f"{asked} folds: train, validation and test need 3 or more")
+    if protocol == "subject":
+        return max(3, min(asked, _fewest(index, subjects)[0]))
+    return asked
+
+
+def has_official(index: Index) -> bool:
+    """Whether the data come with a split of their own."""
+    return _is_cnmc(index) or bool(set(index.frame["split"]) & set(SPLITS))
+
+
+def splits_of_synthetic(count: int, split: Split, seed: int) -> np.ndarray:
+    """(count,) str: the side of each made cell; `train` unless the split comes after balancing.
+
+    Then it falls at random as the real cells do: 1 / folds test, 30 % of the rest validation.
+    """
+    sides = np.full(count, "train", dtype="<U10")
+    if split.balances_first:
+        order = np.random.default_rng([seed, split.fold]).permutation(count)
+        test = round(count / split.folds)
+        sides[order[:test]] = "test"
+        sides[order[test : test + round(VALIDATION * (count - test))]] = "validation"
+    return sides
+
+
+def _by_subject(
+    index: Index, subjects: np.ndarray, seed: int, fold: int, folds: int
+) -> tuple[np.ndarray, str]:
+    labels = index.labels
+    if _fewest(index, subjects)[0] < 3:
+        return np.full(len(labels), ""), ""  # _check names the class that is too small
+    for attempt in range(TRIES):
+        state = np.random.RandomState([seed, attempt])
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=state)
+        part = _parts(splitter.split(labels, labels, subjects), len(labels))
+        if all(len(set(labels[part == each])) == 2 for each in range(folds)):
+            break
+    side = np.full(len(labels), "train", dtype="<U10")
+    side[part == fold] = "test"
+    side[part == (fold + 1) % folds] = "validation"
+    return side, (
+        f"subjects in {folds} parts, stratified by class: part {fold} test, part "
+        f"{(fold + 1) % folds} validation, the rest train"
+    )
+
+
+def _by_image(
+    index: Index, subjects: np.ndarray, seed: int, fold: int, folds: int
+) -> tuple[np.ndarray, str]:
+    labels = index.labels
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    side = np.full(len(labels), "train", dtype="<U10")
+    side[_parts(splitter.split(labels, labels), len(labels)) == fold] = "test"
+    rng = np.random.default_rng([seed, fold])
+    for label in (0, 1):
+        rest = rng.permutation(np.flatnonzero((side == "train") & (labels == label)))
+        side[rest[: round(VALIDATION * len(rest))]] = "validation"
+    return side, (
+        f"cells at random in {folds} parts, stratified by class: part {fold} test, "
+        f"{VALIDATION:.0%} of the rest validation"
+    )
+
+
+def _parts(splits: object, count: int) -> np.ndarray:
+    """(count,) int: in which test part of a scikit-learn splitter each row is."""
+    part = np.full(count, -1)
+    for number, (_, test) in enumerate(splits):  # type: ignore[var-annotated,arg-type]
+        part[test] = number
+    return part
+
+
+def _official(
+    index: Index, subjects: np.ndarray, seed: int, fold: int, folds: int
+) -> tuple[np.ndarray, str]:
+    cell_id = index.frame["split"].to_numpy(str)
+    if not _is_cnmc(index):
+        return cell_id, "train, validation and test as the table's column 'split' says"
+    held = OFFICIAL_FOLDS[fold]
+    side = np.where(cell_id == PRELIMINARY, "test", "train").astype("<U10")
+    side[cell_id == held] = "validation"
+    side[(side != "test") & np.isin(subjects, subjects[side == "test"])] = ""
+    shared = (side == "validation") & np.isin(subjects, subjects[side == "train"])
+    side[shared] = "train"
+    text = f"test: preliminary set; validation: official {held}; train: the other folds"
+    if shared.any():
+        text += f" and {shared.sum()} cells of {held} whose subject shares cells with theirs"
+    return side, text
+
+
+def _is_cnmc(index: Index) -> bool:
+    return index.source == "cnmc" and {*OFFICIAL_FOLDS, PRELIMINARY} <= set(index.frame["split"])
+
+
+def _check(index: Index, side: np.ndarray, subjects: np.ndarray) -> None:
+    """Every side has both classes."""
+    for which in SPLITS:
+        for name, label in ((index.positive, POSITIVE), (index.negative, 1 - POSITIVE)):
+            if not np.any((side == which) & (index.labels == label)):
+                count, fewest = _fewest(index, subjects)
+                raise UserError(
+                    f"{index.root}: no {name} cells are left for {which}, and class {fewest} "
+                    f"has {count} separate subject(s); 3 or more a class are needed to keep "
+                    f"train, validation and test apart: add subjects"
+                )
+
+
+def _fewest(index: Index, subjects: np.ndarray) -> tuple[int, str]:
+    """The number of separate subjects of the class that has fewest, and its name."""
+    classes = ((index.positive, POSITIVE), (index.negative, 1 - POSITIVE))
+    return min((len(set(subjects[index.labels == label])), name) for name, label in classes)

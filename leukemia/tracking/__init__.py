@@ -1,0 +1,9 @@
+"""Runs in MLflow: begun and ended, logged, read back, and shown as a ranking.
+
+Here are names that several modules share; importing them costs nothing.
+"""
+
+MODEL = "model"  # name of the logged classifier within its run
+INVENTORY = "inventory.json"  # path -> bytes of each artifact when all were there
+# Environment of a run that a study started: how many runs shared the machine.
+WORKERS = "LEUKEMIA_WORKERS"

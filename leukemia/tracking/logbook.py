@@ -1,0 +1,294 @@
+"""What a training run logs, and under which name.
+
+The run carries the tags kind=train, technique, arm and the TERMS that `ranking` compares by;
+its metrics are named as in `evaluation.metrics`, behind train_, val_ or test_.
+"""
+
+import json
+import math
+import os
+import re
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import mlflow
+import mlflow.keras
+import numpy as np
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.models import Model, infer_signature
+
+from leukemia import RESEARCH_ONLY
+from leukemia.cells import Cells
+from leukemia.contract import TrainingSet
+from leukemia.data.index import Index
+from leukemia.evaluation.evaluate import SHORT
+from leukemia.experiment import artifacts, plots, provenance
+from leukemia.experiment.balance import threads
+from leukemia.experiment.config import Experiment
+from leukemia.experiment.run import Outcome
+from leukemia.splits import audit
+from leukemia.tracking import INVENTORY, MODEL, WORKERS, records
+
+SECONDS_BETWEEN = 2.0  # two requests with numbers: one of 25 epochs costs as much as one of 1
+MOST_AT_ONCE = 1000  # metrics that MLflow takes in a request
+SERVED_WITH = ("keras", "mlflow", "numpy", "tensorflow")  # packages that a logged model needs
+
+
+class Logbook:
+    """Logs one training run; it is also the run's `Report`. Leave it through `with`: numbers are
+    sent together, at most every few seconds, and the last of them then.
+
+    seconds: spent on logging so far.
+    """
+
+    def __init__(self, run: Run):
+        self._client, self._run_id, self.seconds = mlflow.MlflowClient(), run.info.run_id, 0.0
+        self._waiting: list[Metric] = []
+        self._sent = time.monotonic()
+        self._pictures: set[str] = set()
+        self._there = _logged(self._client, run)
+
+    def __enter__(self) -> "Logbook":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._counted():
+            self._send()
+
+    def start(self, experiment: Experiment) -> None:
+        """All that is known before training: settings, data sets, code and environment."""
+        with self._counted():
+            self._params(_params(experiment))
+            self._tags(_training_tags(experiment))
+            _log_code()
+            for side, rows in experiment.split.rows.items():
+                _log_dataset(experiment.index, rows, side, experiment.split.name)
+
+    def __call__(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
+        """Numbers as one request (`*_done` is for the screen only), pictures by step."""
+        with self._counted():
+            pictures = {k: v for k, v in values.items() if isinstance(v, np.ndarray)}
+            self._metrics(
+                {k: v for k, v in values.items() if k not in pictures and k[-5:] != "_done"}, step
+            )
+            self._images(pictures, step)
+
+    def finish(self, experiment: Experiment, outcome: Outcome, cells: Cells) -> None:
+        """Final metrics, costs, audit, pictures, made cells, predictions, errors and the model.
+
+        cells: those of the experiment's index, in its order.
+        """
+        with self._counted():
+            last = len(outcome.history)
+            made = dict(outcome.training_set.metrics)
+            figures = outcome.evaluation.metrics | outcome.thesis | outcome.costs | made
+            self._metrics(figures, last)
+            self._tags(_outcome_tags(outcome))
+            drawn = plots.draw(experiment, outcome, cells)
+            self._images(drawn, last)
+            self._tags({"pictures": ",".join(sorted(self._pictures))})
+            with tempfile.TemporaryDirectory() as folder:
+                artifacts.write(Path(folder), experiment, outcome, cells, drawn)
+                self._client.log_artifacts(self._run_id, folder)
+            _log_model(experiment, outcome)
+            inventory = json.dumps(records.contents(self._run_id), indent=1)
+            self._client.log_text(self._run_id, inventory, INVENTORY)
+        self._metrics({"log_s": self.seconds}, last)
+
+    def finish_made(self, made: TrainingSet) -> None:
+        """What a technique made and measured, where no classifier was trained."""
+        with self._counted():
+            self._metrics(made.metrics, 0)
+            with tempfile.TemporaryDirectory() as folder:
+                artifacts.write_training_set(Path(folder), made)
+                self._client.log_artifacts(self._run_id, folder)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - start
+
+    def _params(self, params: Mapping[str, Any]) -> None:
+        """Log what is not there yet: `mlflow run` has logged its own parameters as typed."""
+        there = self._client.get_run(self._run_id).data.params
+        new = [Param(name, str(value)) for name, value in params.items() if name not in there]
+        self._client.log_batch(self._run_id, params=new)
+
+    def _tags(self, tags: Mapping[str, str]) -> None:
+        self._client.log_batch(self._run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+
+    def _metrics(self, values: Mapping[str, float | np.ndarray], step: int) -> None:
+        """What is not finite is left out: MLflow would sort it to an end."""
+        now = int(time.time() * 1000)
+        numbers = {name: float(value) for name, value in values.items()}
+        self._waiting += [
+            Metric(k, v, now, step)
+            for k, v in numbers.items()
+            if math.isfinite(v) and step > self._there.get(k, -1)
+        ]
+        if time.monotonic() - self._sent > SECONDS_BETWEEN or len(self._waiting) > MOST_AT_ONCE / 2:
+            self._send()
+
+    def _send(self) -> None:
+        for start in range(0, len(self._waiting), MOST_AT_ONCE):
+            batch = self._waiting[start : start + MOST_AT_ONCE]
+            self._client.log_batch(self._run_id, metrics=batch)
+        self._waiting, self._sent = [], time.monotonic()
+
+    def _images(self, named: Mapping[str, np.ndarray], step: int) -> None:
+        self._pictures |= set(named)
+        for name, picture in named.items():
+            if step <= self._there.get(name, -1):
+                continue
+            self._client.log_image(self._run_id, picture, key=name, step=step, synchronous=True)
+
+
+def _logged(client: mlflow.MlflowClient, run: Run) -> dict[str, int]:
+    """The last step of each metric and picture that a run which goes on has already."""
+    run_id = run.info.run_id
+    last = {
+        name: max(each.step for each in client.get_metric_history(run_id, name))
+        for name in client.get_run(run_id).data.metrics
+        if not name.startswith("system/")
+    }
+    for file in client.list_artifacts(run_id, "images") if last else []:
+        found = re.match(r"(\w+)[+%]step[+%](\d+)", Path(file.path).name)  # as MLflow names them
+        if found:
+            last[found[1]] = max(last.get(found[1], -1), int(found[2]))
+    return last
+
+
+def _params(experiment: Experiment) -> dict[str, Any]:
+    config, split = experiment.config, experiment.split
+    stages = {
+        f"{name}_{field}": value
+        for name, stage in asdict(config.schedule).items()
+        for field, value in stage.items()
+    }
+    sizes = {f"n_{SHORT[side]}": len(rows) for side, rows in split.rows.items()}
+    return {
+        **asdict(config.settings),
+        **stages,
+        **sizes,
+        "backbone": config.model.backbone,
+        "batch_size": config.batch_size,
+        "crop": config.geometry.crop,
+        "precision": config.model.precision,
+        "scaling": config.model.scaling,
+        "fold": split.fold,
+        "folds": split.folds,
+        "sensitivity": config.sensitivity,
+        "split": split.text,
+        "threads": threads(),
+    }
+
+
+def _training_tags(experiment: Experiment) -> dict[str, str]:
+    """What a training run is, and the TERMS it can be compared by."""
+    index, config = experiment.index, experiment.config
+    terms = {
+        "data_digest": index.digest[:16],
+        "protocol": experiment.split.name,
+        "folds": experiment.split.folds,
+        "budget": config.budget,
+        "image_size": config.geometry.side,
+        "crop": config.geometry.crop,
+        "scaling": config.model.scaling,
+        "backbone": config.model.backbone,
+        "precision": config.model.precision,
+        "batch_size": config.batch_size,
+    }
+    return {
+        "technique": config.name,
+        "arm": config.arm,
+        "seed": str(config.seed),
+        "fold": str(config.fold),
+        "key": config.key(index),
+        "positive": index.positive,
+        "negative": index.negative,
+        "cells": index.describe(),
+        "protocol_line": experiment.protocol_line(),
+        "simulated_data": index.synthetic,
+        "workers": os.environ.get(WORKERS, "1"),
+        **{name: str(value) for name, value in terms.items()},
+    }
+
+
+def _outcome_tags(outcome: Outcome) -> dict[str, str]:
+    """What was found, in words; `leaks` names the kinds that the audit found, with commas."""
+    evaluation = outcome.evaluation
+    return {
+        "weights": outcome.classifier.weights,
+        "note": outcome.classifier.note,
+        "leaks": ",".join(sorted({each.kind for each in outcome.audit.blocking})),
+        "audit": audit.as_text(outcome.audit)[:5000],
+        "verdict": evaluation.verdict.text,
+        "calibration": evaluation.temperature.text,
+        "operating": evaluation.operating.text,
+        "interval_method": evaluation.intervals["bal_acc"].method,
+    }
+
+
+def _log_code() -> None:
+    state = provenance.code()
+    mlflow.set_tags({"git_commit": state.commit, "git_dirty": str(state.dirty).lower()})
+    if state.dirty:
+        mlflow.log_text(state.diff, "code/uncommitted.diff")
+    mlflow.log_text(provenance.environment(), "code/environment.txt")
+
+
+def _log_dataset(index: Index, rows: np.ndarray, side: str, protocol: str) -> None:
+    frame = index.frame.iloc[rows].reset_index(drop=True)
+    with warnings.catch_warnings():
+        # MLflow registers its source of local files twice and warns of its own doubt.
+        warnings.simplefilter("ignore", UserWarning)
+        dataset = mlflow.data.from_pandas(
+            frame, source=str(index.root), targets="label", name=f"{index.source}_{SHORT[side]}"
+        )
+    mlflow.log_input(dataset, context=f"{protocol} {side}")
+
+
+def _save_keras(path: str, validate_serving_input: bool, **settings: Any) -> None:
+    """mlflow.keras writes an input example before its folder exists (mlflow issue 16183)."""
+    os.makedirs(path)
+    mlflow.keras.save_model(path=path, **settings)
+
+
+_KERAS = SimpleNamespace(__name__="mlflow.keras", save_model=_save_keras)
+
+
+def _log_model(experiment: Experiment, outcome: Outcome) -> None:
+    trained, config, index = outcome.classifier.model, experiment.config, experiment.index
+    bare = keras.Model(trained.inputs, trained.outputs, name=trained.name)  # no optimizer state
+    example = outcome.training_set.cells.images[:1]
+    signature = infer_signature(example, trained.predict_on_batch(example))
+    Model.log(
+        artifact_path=None,
+        flavor=_KERAS,
+        model=bare,
+        name=MODEL,
+        signature=signature,
+        input_example=example,
+        validate_serving_input=False,  # loads and runs the model anew: seconds, and a test does it
+        pip_requirements=[f"{name}=={version(name)}" for name in SERVED_WITH],
+        metadata={
+            "positive": index.positive,
+            "negative": index.negative,
+            "crop": config.geometry.crop,
+            "image_size": config.geometry.side,
+            "technique": config.arm,
+            "cells": index.describe(),
+            "protocol": experiment.protocol_line(),
+            "use": RESEARCH_ONLY,
+        },
+    )
