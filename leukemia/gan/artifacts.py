@@ -32,7 +32,7 @@ def files(
     samples, where it was measured.
     """
     progress = trained.progress
-    said = {
+    description = {
         **trained_on,
         "epochs": config.epochs,
         "size": config.size,
@@ -42,7 +42,7 @@ def files(
     drawn = course_figure.figure(progress, trained.chosen_epoch, floor, title, about)
     return {
         f"{FOLDER}/{GENERATOR}": _saved(trained.generator),
-        f"{FOLDER}/{TRAINED_ON}": json.dumps(said, indent=2).encode(),
+        f"{FOLDER}/{TRAINED_ON}": json.dumps(description, indent=2).encode(),
         "gan/plan.json": json.dumps(asdict(config), indent=2).encode(),
         "gan/losses.csv": course_figure.steps_csv(progress.steps).encode(),
         "gan/epochs.csv": course_figure.epochs_csv(progress.history).encode(),

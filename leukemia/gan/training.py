@@ -74,7 +74,7 @@ class Trained:
 
 
 class Collapse(Exception):
-    """What a detector found, in words that name the step; epoch: after which."""
+    """A collapse, in words that name the step; epoch: after which."""
 
     def __init__(self, epoch: int, text: str):
         super().__init__(text)
@@ -249,8 +249,8 @@ class _Course:
         on_real, on_made = (list(history[name].values()) for name in ("gan_d_real", "gan_d_fake"))
         if watch.pinned(on_real, on_made, epochs):
             return (
-                f"the GAN's discriminator has told over {watch.PINNED:.0%} of real and made images "
-                f"for {watch.patience(epochs)} epochs, up to epoch {epoch}"
+                f"the GAN's discriminator has recognised over {watch.PINNED:.0%} of real and "
+                f"made images for {watch.patience(epochs)} epochs, up to epoch {epoch}"
             )
         if epoch in self._looks and watch.uniform(history["gan_spread"][epoch], epoch, epochs):
             return f"the GAN's images are all but one image at epoch {epoch}"
