@@ -8,9 +8,7 @@ import keras
 import numpy as np
 
 from leukemia.evaluation.intervals import Interval
-from leukemia.gan import measures, pictures, privacy, shortcut
-from leukemia.gan import privacy_plot as privacy_figure
-from leukemia.gan import shortcut_plot as shortcut_figure
+from leukemia.gan import measures, pictures, privacy, privacy_plot, shortcut, shortcut_plot
 from leukemia.gan.privacy import Privacy
 from leukemia.gan.shortcut import Shortcut
 from leukemia.gan.training import SampleScorer
@@ -134,14 +132,14 @@ class Reviewer:
 
     def _files(self, copied: Privacy, probe: Shortcut | None, made: np.ndarray) -> dict[str, bytes]:
         real = self.training.images
-        pairs = privacy_figure.figure(copied, made, real, self.about)
+        pairs = privacy_plot.figure(copied, made, real, self.about)
         lines = [copied.text, probe.text if probe else "Too few cells for a probe.", self.about]
         files = {
             "gan/copies.png": pictures.png(pairs),
             "gan/review.txt": "".join(f"{line}\n" for line in lines).encode(),
         }
         if probe:
-            drawn = shortcut_figure.figure(probe, real, made, self.about)
+            drawn = shortcut_plot.figure(probe, real, made, self.about)
             files["gan/shortcut.png"] = pictures.png(drawn)
         return files
 
