@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from leukemia.cells import Classes
 from leukemia.data.index import Index
 from leukemia.data.near_duplicates import joined_subjects
 from leukemia.errors import UserError
@@ -30,10 +31,9 @@ def index_of(rows: list[tuple[str, str, str, str]], source: str = "table") -> In
     return Index(
         frame=frame,
         root=Path("cells"),
-        positive="all",
-        negative="hem",
+        classes=Classes(names=("hem", "all"), positive=1),
         source=source,
-        synthetic="",
+        simulated="",
         size=None,
     )
 

@@ -18,6 +18,7 @@ from leukemia.errors import UserError
 
 SIZE = 450  # pixels a side of every labelled image
 MARKER = "SIMULATED.json"  # stands in a tree of drawn cells
+FORMER_MARKER = "SYNTHETIC.json"  # its name in trees that were drawn earlier
 PRELIMINARY = "preliminary"
 FINAL = "final"
 PRELIMINARY_COUNTS = {"all": 1219, "hem": 648}  # of the complete preliminary set
@@ -57,13 +58,20 @@ def read(tree: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return frame, notes
 
 
-def synthetic(tree: Path) -> str:
-    """What the drawn sample says of itself, or "" for cells of patients."""
-    marker = next(iter(sorted(tree.glob(MARKER)) + sorted(tree.glob(f"*/{MARKER}"))), None)
-    if marker is None:
-        return ""
-    said = json.loads(marker.read_text())
-    return f"{said['kind']}, seed {said['seed']}"
+def simulated(tree: Path) -> str:
+    """The kind and seed of a drawn sample, or "" for cells of patients."""
+    for folder in (tree, *sorted(tree.glob("*/"))):
+        marker = marker_in(folder)
+        if marker.is_file():
+            sample = json.loads(marker.read_text())
+            return f"{sample['kind']}, seed {sample['seed']}"
+    return ""
+
+
+def marker_in(folder: Path) -> Path:
+    """The file by which a folder of drawn cells is known, under either of its names."""
+    former = folder / FORMER_MARKER
+    return former if former.is_file() else folder / MARKER
 
 
 def told_by(path: Path) -> tuple[str, str, str]:

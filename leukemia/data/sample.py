@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from leukemia.cells import NEGATIVE, POSITIVE, Cells
-from leukemia.data.cnmc import MARKER
+from leukemia.data.cnmc import MARKER, marker_in
 from leukemia.data.drawing import CANVAS, GENERATOR_VERSION, draw_cell, draw_style
 from leukemia.errors import UserError
 
@@ -201,21 +201,21 @@ def _is_there(target: Path, marker: dict[str, str | int]) -> bool:
     """
     if not os.path.lexists(target):
         return False
-    found = _found(target)
-    if found == marker:
+    existing = _marker_of(target)
+    if existing == marker:
         return True
     raise UserError(
-        f"{target} holds {_described(found)}, not {_described(marker)}: "
+        f"{target} holds {_described(existing)}, not {_described(marker)}: "
         "name another folder, or move this one away first."
     )
 
 
-def _found(target: Path) -> dict[str, str | int] | None:
+def _marker_of(target: Path) -> dict[str, str | int] | None:
     try:
-        found = json.loads((target / MARKER).read_text(encoding="utf-8"))
+        marker = json.loads(marker_in(target).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return marker if isinstance(marker, dict) else None
 
 
 def _described(marker: dict[str, str | int] | None) -> str:

@@ -90,5 +90,5 @@ class Experiment:
 
     def protocol_line(self) -> str:
         """What a figure of this experiment was measured on, in a sentence or two."""
-        drawn = self.index.synthetic and f" SIMULATED DATA: {self.index.synthetic}."
+        drawn = self.index.simulated and f" SIMULATED DATA: {self.index.simulated}."
         return f"{self.split.line}.{drawn}"

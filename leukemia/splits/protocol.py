@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from leukemia.cells import POSITIVE
 from leukemia.data.cnmc import PRELIMINARY
 from leukemia.data.index import Index
 from leukemia.errors import UserError
@@ -141,14 +140,14 @@ def splits_of_synthetic(count: int, split: Split, seed: int) -> np.ndarray:
 def _by_subject(
     index: Index, subjects: np.ndarray, seed: int, fold: int, folds: int
 ) -> tuple[np.ndarray, str]:
-    labels = index.labels
+    labels, classes = index.labels, len(index.classes.names)
     if _fewest(index, subjects)[0] < 3:
         return np.full(len(labels), ""), ""  # _check names the class that is too small
     for attempt in range(TRIES):
         state = np.random.RandomState([seed, attempt])
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=state)
         part = _parts(splitter.split(labels, labels, subjects), len(labels))
-        if all(len(set(labels[part == each])) == 2 for each in range(folds)):
+        if all(len(set(labels[part == each])) == classes for each in range(folds)):
             break
     side = np.full(len(labels), "train", dtype="<U10")
     side[part == fold] = "test"
@@ -167,7 +166,7 @@ def _by_image(
     side = np.full(len(labels), "train", dtype="<U10")
     side[_parts(splitter.split(labels, labels), len(labels)) == fold] = "test"
     rng = np.random.default_rng([seed, fold])
-    for label in (0, 1):
+    for label in range(len(index.classes.names)):
         rest = rng.permutation(np.flatnonzero((side == "train") & (labels == label)))
         side[rest[: round(VALIDATION * len(rest))]] = "validation"
     return side, (
@@ -209,7 +208,7 @@ def _is_cnmc(index: Index) -> bool:
 def _check(index: Index, side: np.ndarray, subjects: np.ndarray) -> None:
     """Every side has both classes."""
     for which in SPLITS:
-        for name, label in ((index.positive, POSITIVE), (index.negative, 1 - POSITIVE)):
+        for label, name in enumerate(index.classes.names):
             if not np.any((side == which) & (index.labels == label)):
                 count, fewest = _fewest(index, subjects)
                 raise UserError(
@@ -221,5 +220,5 @@ def _check(index: Index, side: np.ndarray, subjects: np.ndarray) -> None:
 
 def _fewest(index: Index, subjects: np.ndarray) -> tuple[int, str]:
     """The number of separate subjects of the class that has fewest, and its name."""
-    classes = ((index.positive, POSITIVE), (index.negative, 1 - POSITIVE))
-    return min((len(set(subjects[index.labels == label])), name) for name, label in classes)
+    names = enumerate(index.classes.names)
+    return min((len(set(subjects[index.labels == label])), name) for label, name in names)
