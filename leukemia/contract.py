@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from leukemia.cells import Cells
-from leukemia.images import lazy
+from leukemia.images import Images, lazy
 from leukemia.report import Report, silent
 
 
@@ -175,7 +175,7 @@ def without(train: Cells, rows: np.ndarray) -> TrainingSet:
 
 
 def with_synthetic(
-    train: Cells, images: np.ndarray, maker: str, parents: np.ndarray | None = None
+    train: Cells, images: Images, maker: str, parents: np.ndarray | None = None
 ) -> TrainingSet:
     """The training cells followed by `images` (m, H, W, 3) uint8 as cells of the rarer class.
 
@@ -215,7 +215,7 @@ class TechniqueContext:
     schedule: Schedule | None = None
     pretrained: bool = False
     unseen: Cells | None = None
-    features: Callable[[np.ndarray], np.ndarray] | None = None
+    features: Callable[[Images], np.ndarray] | None = None
     network: str = ""
     about: str = ""
     folder: Path | None = None

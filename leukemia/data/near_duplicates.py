@@ -24,6 +24,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from leukemia.data.files import write_atomically
+from leukemia.images import Images
 
 VERSION = 3  # raise it when the same images would give other pairs
 Progress = Callable[[int, int], None]
@@ -92,7 +93,7 @@ TURNS = tuple(
 # Pairs
 
 
-def alike(images: np.ndarray, progress: Progress = lambda done, total: None) -> tuple[Pair, ...]:
+def alike(images: Images, progress: Progress = lambda done, total: None) -> tuple[Pair, ...]:
     """Every pair of near-identical cells, once, under the turn that fits best.
 
     images: (n, S, S, 3) uint8, S 32 or more; a memory map is read once and then cell by cell.
@@ -116,7 +117,7 @@ def alike(images: np.ndarray, progress: Progress = lambda done, total: None) -> 
 
 
 def remembered(
-    images: np.ndarray, key: str, cache: Path, progress: Progress = lambda done, total: None
+    images: Images, key: str, cache: Path, progress: Progress = lambda done, total: None
 ) -> tuple[Pair, ...]:
     """`alike`, computed once: kept as JSON in `cache`/likeness.
 
@@ -171,7 +172,7 @@ def in_order(name: str) -> list[tuple[int, str]]:
 # The coarse look
 
 
-def _thumbs(images: np.ndarray) -> np.ndarray:
+def _thumbs(images: Images) -> np.ndarray:
     """(n, THUMB, THUMB) float32: the structure of each picture, 0 all over in a blank one."""
     thumbs = np.empty((len(images), THUMB, THUMB), np.float32)
     for row, image in enumerate(images):
@@ -244,7 +245,7 @@ class _Close:
     alike: the correlation above which they are one.
     """
 
-    def __init__(self, images: np.ndarray):
+    def __init__(self, images: Images):
         self._images, size = images, images.shape[1]
         self.alike = ALIKE if size >= SMALL else ALIKE_SMALL
         self._side = size // -(-size // CLOSE)  # whole pixels are pooled where they can be

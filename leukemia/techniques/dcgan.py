@@ -17,6 +17,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from leukemia.cells import Cells
 from leukemia.contract import (
     Schedule,
@@ -39,8 +41,6 @@ from leukemia.gan.config import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from leukemia.gan.review import Review, Reviewer
     from leukemia.gan.training import Trained
 
@@ -188,8 +188,8 @@ def _reviewer(
     )
     network = context.network or "no network, but pixels"
     return Reviewer(
-        training=Images(images=cells.images, groups=cells.subjects),
-        unseen=Images(images=unseen.images, groups=unseen.subjects)
+        training=Images(images=np.asarray(cells.images), groups=cells.subjects),
+        unseen=Images(images=np.asarray(unseen.images), groups=unseen.subjects)
         if unseen is not None and apart
         else None,
         features=context.features or pixels,
@@ -219,7 +219,7 @@ def _trained(
     terms = training.Terms(
         scorer=reviewer.scorer(), folder=context.folder, on_collapse=settings.gan_on_collapse
     )
-    images = pictures.put_on(cells.images, config.size)
+    images = pictures.put_on(np.asarray(cells.images), config.size)
     of_others = None
     if config.conditional:
         of_others = pictures.put_on(train.images[train.labels != cells.labels[0]], config.size)
