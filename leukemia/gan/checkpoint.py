@@ -23,7 +23,7 @@ from leukemia.gan.step import METRICS
 FILE = "checkpoint.npz"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Progress:
     """What a training has found so far.
 
