@@ -197,7 +197,7 @@ def test_a_faulty_table_is_refused_in_one_line(table: Path, edit, message: str) 
     assert "\n" not in str(caught.value)
 
 
-def test_the_sought_class_must_be_named_and_known(table: Path) -> None:
+def test_the_positive_class_must_be_named_and_known(table: Path) -> None:
     with pytest.raises(UserError, match="give positive=blast or positive=normal"):
         open_index(table)
     with pytest.raises(UserError, match="there is no class 'cancer'"):

@@ -77,7 +77,7 @@ class ExperimentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Which cells, which of them on which side, and what is done with them.
+    """Which cells, which of them in which split, and what is done with them.
 
     subjects: (n,) str, with linked subjects under one name. pairs: the near-identical cells.
     """

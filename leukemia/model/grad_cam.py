@@ -30,7 +30,7 @@ def grad_cam(model: keras.Model, images: Images) -> np.ndarray:
 
 
 def grad_cam_of(model: keras.Model) -> Callable[[Images], np.ndarray]:
-    """`heat` of one model, for many calls: the first takes seconds, as with any network."""
+    """`grad_cam` of one model, for many calls: the first takes seconds, as with any network."""
     maps_of = keras.Model(model.inputs, model.get_layer("features").input)
     weights, bias = (np.asarray(w) for w in model.get_layer("probability").get_weights())
 
@@ -51,7 +51,7 @@ def grad_cam_of(model: keras.Model) -> Callable[[Images], np.ndarray]:
 
 
 def resolution(model: keras.Model) -> tuple[int, int]:
-    """Rows and columns of the map that `heat` draws larger: 7 x 7 for ResNet-50 at 210 px."""
+    """Rows and columns of the map that `grad_cam` draws larger: 7 x 7 for ResNet-50 at 210 px."""
     rows, columns = model.get_layer("features").input.shape[1:3]
     return rows, columns
 

@@ -1,4 +1,4 @@
-"""The picture of an audit: how many findings of each kind, and cells that are one twice."""
+"""The plot of an audit: how many findings of each kind, and pairs that show one cell."""
 
 import textwrap
 from pathlib import Path
@@ -63,7 +63,7 @@ def _rows(cell_id: np.ndarray) -> dict[str, int]:
 def _draw_counts(axes: Axes, audit: Audit) -> None:
     counts = [audit.counts.get(kind, 0) for kind in KINDS]
     colours = ["firebrick" if kind in LEAKS else "grey" for kind in KINDS]
-    names = [textwrap.fill(f"{kind}: {said}", 48) for kind, said in KINDS.items()]
+    names = [textwrap.fill(f"{kind}: {text}", 48) for kind, text in KINDS.items()]
     bars = axes.barh(names, counts, color=colours)
     axes.bar_label(bars, padding=3)
     axes.invert_yaxis()
@@ -80,5 +80,5 @@ def _draw_pair(axes: Axes, finding: Finding, pair: np.ndarray) -> None:
 
 def _title(audit: Audit) -> str:
     count = len(audit.blocking)
-    said = f"{count} finding{'s' * (count > 1)} of a leak" if count else "no leak found"
-    return f"audit: {said}"
+    result = f"{count} finding{'s' * (count > 1)} of a leak" if count else "no leak found"
+    return f"audit: {result}"
