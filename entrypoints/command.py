@@ -14,7 +14,7 @@ from leukemia.evaluation import PRIMARY
 from leukemia.experiment.provenance import ROOT
 from leukemia.model.schedule import BUDGETS
 from leukemia.registry import GAINS
-from leukemia.splits import FOLDS, LEAKS, PROTOCOLS
+from leukemia.splits import FOLDS, LEAKS, PROTOCOLS, leaks_in
 
 CHAMPION = "models:/leukemia-classifier@champion"
 REGISTERED = "leukemia-classifier"
@@ -81,14 +81,14 @@ DATA = [
 ]
 SEED = option(
     "seed",
-    "decides split, weights, order and made cells",
+    "decides split, weights, order and synthetic cells",
     default=0,
     type=click.IntRange(0),
 )
 FOLD = option("fold", "which of the folds is the test", default=0, type=click.IntRange(0))
 PROTOCOL = option(
     "protocol",
-    "subject: no subject on two sides; official: the split that the data come with; image: "
+    "subject: no subject in two splits; official: the split that the data come with; image: "
     "cells at random, whoever they are of; thesis: balanced first, then split at random",
     default="subject",
     type=click.Choice(PROTOCOLS),
@@ -172,7 +172,7 @@ METRIC = option(
 
 def kinds_of_leak(context: click.Context, parameter: click.Parameter, value: str) -> set[str]:
     """The kinds named with commas; `all` stands for every kind."""
-    kinds = set(LEAKS if value == "all" else filter(None, value.split(",")))
+    kinds = set(LEAKS) if value == "all" else leaks_in(value)
     for unknown in sorted(kinds - set(LEAKS)):
         raise click.BadParameter(f"'{unknown}': choose from {', '.join(LEAKS)}, or all")
     return kinds

@@ -1,4 +1,4 @@
-"""How the core tells of its progress, without knowing who listens."""
+"""How the core reports its progress without knowing who listens."""
 
 from collections.abc import Callable, Mapping
 

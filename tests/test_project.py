@@ -227,14 +227,6 @@ def test_a_ranking_can_go_by_metrics_that_runs_log_and_waive_what_the_audit_find
     assert set(command.LEAKS) <= set(KINDS)
 
 
-def test_nothing_in_the_core_imports_mlflow_or_click() -> None:
-    speaks = {"tracking.py", "logbook.py", "board.py", "registry.py", "server.py"}
-    for path in (ROOT / "leukemia").rglob("*.py"):
-        imports = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
-        assert "click" not in imports, path
-        assert "mlflow" not in imports or path.name in speaks, path
-
-
 def test_what_the_readme_commands_name_exists() -> None:
     text = README + (ROOT / "docs/lab.md").read_text()
     blocks = "\n".join(re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL))

@@ -125,8 +125,8 @@ def read_image(path: Path, geometry: Geometry, size: int | None = None) -> np.nd
 def decode_image(
     file: BinaryIO, name: str, geometry: Geometry, size: int | None = None
 ) -> np.ndarray:
-    """An image file's content as (side, side, 3) uint8; what it says of itself is checked before
-    any pixel is decoded.
+    """An image file's content as (side, side, 3) uint8; its header is checked before any pixel is
+    decoded.
 
     name: what the file is called in messages. size: as in `read_image`.
 

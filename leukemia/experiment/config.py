@@ -77,7 +77,7 @@ class ExperimentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Which cells, which of them on which side, and what is done with them.
+    """Which cells, which of them in which split, and what is done with them.
 
     subjects: (n,) str, with linked subjects under one name. pairs: the near-identical cells.
     """
@@ -90,5 +90,5 @@ class Experiment:
 
     def protocol_line(self) -> str:
         """What a figure of this experiment was measured on, in a sentence or two."""
-        drawn = self.index.synthetic and f" SIMULATED DATA: {self.index.synthetic}."
+        drawn = self.index.simulated and f" SIMULATED DATA: {self.index.simulated}."
         return f"{self.split.line}.{drawn}"

@@ -10,10 +10,11 @@ import numpy as np
 
 from leukemia.evaluation.metrics import THRESHOLD
 from leukemia.evaluation.predictions import Predictions
+from leukemia.images import Images
 from leukemia.model.inference import PREDICT_BATCH, predict
 
 
-def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
+def grad_cam(model: keras.Model, images: Images) -> np.ndarray:
     """Grad-CAM of each cell for the class that it is called: (n, S, S) float32 in [0, 1].
 
     1 is the cell's own strongest place, so two cells' maps cannot be compared in height; all
@@ -28,12 +29,12 @@ def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return grad_cam_of(model)(images)
 
 
-def grad_cam_of(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """`heat` of one model, for many calls: the first takes seconds, as with any network."""
+def grad_cam_of(model: keras.Model) -> Callable[[Images], np.ndarray]:
+    """`grad_cam` of one model, for many calls: the first takes seconds, as with any network."""
     maps_of = keras.Model(model.inputs, model.get_layer("features").input)
     weights, bias = (np.asarray(w) for w in model.get_layer("probability").get_weights())
 
-    def look(images: np.ndarray) -> np.ndarray:
+    def look(images: Images) -> np.ndarray:
         """The map of each image."""
         # ResNet-50 makes 400 kB of maps for a cell of 210 px: a batch at a time.
         batches = [
@@ -50,7 +51,7 @@ def grad_cam_of(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def resolution(model: keras.Model) -> tuple[int, int]:
-    """Rows and columns of the map that `heat` draws larger: 7 x 7 for ResNet-50 at 210 px."""
+    """Rows and columns of the map that `grad_cam` draws larger: 7 x 7 for ResNet-50 at 210 px."""
     rows, columns = model.get_layer("features").input.shape[1:3]
     return rows, columns
 

@@ -1,6 +1,6 @@
 """By how much a protocol flatters: the same technique on the same cells, split in other ways.
 
-Pure: records and predictions test cells in, a table and its lines out.
+Pure: records and predictions of test cells in, a table and its lines out.
 """
 
 from collections.abc import Mapping

@@ -14,7 +14,7 @@ from leukemia.errors import UserError
 from leukemia.evaluation import comparison, intervals
 from leukemia.evaluation.intervals import Repeats
 from leukemia.evaluation.predictions import Predictions
-from leukemia.splits import APART
+from leukemia.splits import APART, leaks_in
 
 CHOICE = "bal_acc"  # what the order goes by, unless told otherwise
 LEVEL = 0.05  # two techniques are apart where the corrected p is below
@@ -71,15 +71,15 @@ def comparable(
 
 
 def refuse_leaks(records: pd.DataFrame, waived: set[str]) -> str:
-    """What was found and waived, in a line; "" where nothing was found.
+    """One line on the leaks that are waived; "" where no audit found any.
 
     Raises:
-        UserError: the audit of a run found what is not waived.
+        UserError: the audit of a run found a leak that is not waived.
     """
-    found = records["leaks"].map(lambda leaks: {*filter(None, leaks.split(","))})
-    kinds = set().union(*found)
+    leaks = records["leaks"].map(leaks_in)
+    kinds = set().union(*leaks)
     if kinds - waived:
-        count = int(found.map(lambda of_run: bool(of_run - waived)).sum())
+        count = int(leaks.map(lambda of_run: bool(of_run - waived)).sum())
         raise UserError(
             f"the audit of {count} of {len(records)} runs found leaks "
             f"({', '.join(sorted(kinds - waived))}), so their figures flatter; see audit/ in a "
@@ -94,7 +94,7 @@ def refuse_leaks(records: pd.DataFrame, waived: set[str]) -> str:
 def rank(records: pd.DataFrame, tested: Mapping[str, Predictions], metric: str = CHOICE) -> Ranking:
     """One row an arm, best first, from comparable records.
 
-    tested: run ID -> its predictions test cells.
+    tested: run ID -> the predictions of its test cells.
 
     Columns of the table: rank, tie (not told apart from the leader on test cells), arm, runs,
     seeds, val and val_sd (mean and standard deviation over seeds; 0 for one seed), test, lo, hi

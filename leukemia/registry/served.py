@@ -14,6 +14,7 @@ from mlflow.entities.model_registry import ModelVersion
 from leukemia.data.store import Geometry
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import THRESHOLD
+from leukemia.images import Images
 
 if TYPE_CHECKING:  # Keras takes seconds to import, and only `load` needs it
     import keras
@@ -134,7 +135,7 @@ def _registered(uri: str) -> ModelVersion | None:
     return client.get_model_version(name, version)
 
 
-def probabilities(served: Served, images: np.ndarray) -> np.ndarray:
+def probabilities(served: Served, images: Images) -> np.ndarray:
     """(n,) float32: the probability of the positive class for (n, side, side, 3) uint8."""
     from leukemia.model.inference import serving
 

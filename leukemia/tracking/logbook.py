@@ -218,7 +218,7 @@ def _training_tags(experiment: Experiment) -> dict[str, str]:
         "negative": index.negative,
         "cells": index.describe(),
         "protocol_line": experiment.protocol_line(),
-        "simulated_data": index.synthetic,
+        "simulated_data": index.simulated,
         "workers": os.environ.get(WORKERS, "1"),
         **{name: str(value) for name, value in terms.items()},
     }

@@ -1,7 +1,4 @@
-"""Runs of MLflow: where they are kept, how they begin and end, and how they are read back.
-
-Only this module, `logbook`, `board`, `registry` and `server` speak to MLflow.
-"""
+"""Runs of MLflow: where they are kept, and how they begin and end."""
 
 import logging
 import os
