@@ -228,10 +228,12 @@ class Clock:
     def begun(self, trial: Trial) -> str:
         """Count a trial that begins, and name it in a line."""
         self._begun += 1
+        line = f"=== run {self._begun} of {self._trials}: {trial}"
+        if not self._ended:
+            return line
         done = self._ended + (self._begun - 1 - self._ended) / 2  # those that go on: half done
         spent = time.monotonic() - self._start
-        left = f", about {spent / done * (self._trials - done) / 60:.0f} min left"
-        return f"=== run {self._begun} of {self._trials}: {trial}{left if self._ended else ''}"
+        return f"{line}, about {spent / done * (self._trials - done) / 60:.0f} min left"
 
     def ended(self) -> None:
         """Count a trial that has ended."""
