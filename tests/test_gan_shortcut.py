@@ -51,8 +51,8 @@ def test_the_traces_name_a_background_that_is_not_quite_black(drawn):
     real, _, fresh = drawn
     found = traces(real, np.maximum(fresh, 1))
     assert found["real_black"] > 0.2
-    assert found["synth_black"] == 0
-    assert found["synth_mean_r"] == pytest.approx(np.maximum(fresh, 1)[..., 0].mean())
+    assert found["made_black"] == 0
+    assert found["made_mean_r"] == pytest.approx(np.maximum(fresh, 1)[..., 0].mean())
 
 
 def test_same_seed_same_probe(drawn):

@@ -32,7 +32,7 @@ class Images:
 class Review:
     """What was found of made images.
 
-    copies: (m,) bool. metrics: metrics by name: made_* of the made images, floor_* of what
+    copies: (m,) bool. metrics: metrics by name: synth_* of the made images, floor_* of what
     perfect ones would measure. refusal: why the generator is refused, "" where it is not.
     files: pictures and texts, by path.
     """

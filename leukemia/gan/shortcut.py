@@ -157,7 +157,7 @@ def metrics(shortcut: Shortcut) -> dict[str, float]:
         **{f"synth_probe_{view}": each.value for view, each in shortcut.accuracy.items()},
         "synth_trace_power": shortcut.traces["power"],
         "synth_trace_black_real": shortcut.traces["real_black"],
-        "synth_trace_black_made": shortcut.traces["synth_black"],
+        "synth_trace_black_made": shortcut.traces["made_black"],
     }
 
 
