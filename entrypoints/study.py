@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from leukemia import techniques
+from leukemia.errors import UserError
 
 from . import console
 from .command import (
@@ -119,7 +120,11 @@ def train_all(
     again: bool,
     workers: int,
 ) -> "dict[Trial, str]":
-    """Train what is not there yet; the trials that failed, with their errors."""
+    """Train what is not there yet; the trials that failed, with their errors.
+
+    Raises:
+        UserError: all of them failed.
+    """
     from leukemia.study import launch
 
     asked = {trial: trial.options(options) for trial in trials}
@@ -130,16 +135,23 @@ def train_all(
             f"repeats them"
         )
     warn: Callable[[str], object] = partial(click.echo, err=True)
-    return launch.Launcher(TRAIN, study, workers, tell=click.echo, warn=warn)(missing)
+    failed = launch.Launcher(TRAIN, study, workers, tell=click.echo, warn=warn)(missing)
+    if failed and len(failed) == len(asked):
+        trial, error = next(iter(failed.items()))
+        raise UserError(f"none of {len(asked)} runs went well; {trial}: {_reason(error)}")
+    return failed
 
 
 def exit_if(failed: "dict[Trial, str]") -> None:
     """Name the trials that failed, and exit with 1 if there are any."""
     for trial, error in failed.items():
-        reason = error.removeprefix("Error: ")
-        click.echo(f"Failed and not ranked: {trial}: {reason}", err=True)
+        click.echo(f"Failed and not ranked: {trial}: {_reason(error)}", err=True)
     if failed:
         sys.exit(1)
+
+
+def _reason(error: str) -> str:
+    return error.removeprefix("Error: ")
 
 
 if __name__ == "__main__":
