@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from leukemia.evaluation.plots import DPI, grid, render
+from leukemia.images import Images
 from leukemia.splits import LEAKS
 from leukemia.splits.audit import Audit, as_json, as_table
 from leukemia.splits.leaks import KINDS, Finding
@@ -22,7 +23,7 @@ def figure(
     audit: Audit,
     footnote: str,
     cell_id: np.ndarray | None = None,
-    images: np.ndarray | None = None,
+    images: Images | None = None,
 ) -> np.ndarray:
     """(H, W, 3) uint8: a bar a kind, red where it blocks, above the first pairs of cells.
 
