@@ -27,6 +27,7 @@ from entrypoints.command import Command
 from leukemia import techniques
 from leukemia.evaluation.metrics import NAMES, metrics
 from leukemia.experiment import ERRORS
+from leukemia.experiment.provenance import code_digest
 from leukemia.registry import champion as registry
 from leukemia.tracking import INVENTORY, records, views
 from leukemia.tracking import leaderboard as board
@@ -196,7 +197,8 @@ class TestEveryRun:
         assert len(run.data.tags["data_digest"]) == 16
         assert (run.data.tags["protocol"], run.data.tags["folds"]) == ("subject", "5")
         assert len(run.data.tags["key"]) == 32
-        assert run.data.tags["mlflow.project.entryPoint"] == name
+        assert run.data.tags["mlflow.source.name"] == f"entrypoints.train {name}"
+        assert run.data.tags["code"] == code_digest()
         assert {"git_commit", "git_dirty", "weights", "note"} <= set(run.data.tags)
         assert "environment.txt" in artifacts(run, "code")
 

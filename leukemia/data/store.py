@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +26,7 @@ from leukemia.errors import UserError
 VERSION = 1  # of the decoding: raise it when the same file would give other pixels
 LARGEST = 50_000_000  # pixels of an image that is still a picture of one cell
 FORMATS = ("BMP", "PNG", "JPEG", "TIFF")
+ENDINGS = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")  # of files in those formats
 SMALLEST_SIZE = 32  # what ResNet-50 needs
 
 
@@ -87,6 +88,26 @@ def load_cells(
         subjects=index.frame["subject"].to_numpy(str),
         cell_id=index.frame["path"].to_numpy(str),
     )
+
+
+def image_files(named: Sequence[Path]) -> list[Path]:
+    """The image files that are named, and those below the folders that are named, in order.
+
+    Raises:
+        UserError: a name stands for nothing, or a folder has no images.
+    """
+    paths: list[Path] = []
+    for path in named:
+        if path.is_dir():
+            inside = [each for each in sorted(path.rglob("*")) if each.suffix.lower() in ENDINGS]
+            if not inside:
+                raise UserError(f"{path}: no image files below (looked for {' '.join(ENDINGS)})")
+            paths += inside
+        elif path.is_file():
+            paths.append(path)
+        else:
+            raise UserError(f"{path}: no such file or folder; give images or folders of them")
+    return paths
 
 
 def decode(

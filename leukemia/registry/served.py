@@ -3,15 +3,17 @@
 import hashlib
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
+import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
-from leukemia.data.store import Geometry
+from leukemia.data.store import Geometry, read_image
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import THRESHOLD
 from leukemia.images import Images
@@ -133,6 +135,13 @@ def _registered(uri: str) -> ModelVersion | None:
     if alias:
         return client.get_model_version_by_alias(name, alias)
     return client.get_model_version(name, version)
+
+
+def called(served: Served, paths: Sequence[Path]) -> pd.DataFrame:
+    """One row an image file: path, probability of the positive class, and label."""
+    scores = probabilities(served, np.stack([read_image(path, served.geometry) for path in paths]))
+    labels = np.where(scores >= served.threshold, served.positive, served.negative)
+    return pd.DataFrame({"path": map(str, paths), "probability": scores, "label": labels})
 
 
 def probabilities(served: Served, images: Images) -> np.ndarray:

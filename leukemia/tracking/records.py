@@ -18,7 +18,7 @@ from leukemia.experiment import PREDICTIONS
 from leukemia.tracking import INVENTORY
 
 
-def records(experiment_id: str) -> pd.DataFrame:
+def training_runs(experiment_id: str) -> pd.DataFrame:
     """The finished training runs of an experiment, one row each, as `ranking` reads them."""
     runs = _trained(experiment_id)
     if runs.empty:
@@ -56,7 +56,7 @@ def finished(experiment_id: str) -> dict[str, str]:
     return dict(zip(runs["tags.key"], runs["run_id"], strict=True))
 
 
-def test_cells(run_ids: Iterable[str], cache: Path) -> dict[str, Predictions]:
+def test_predictions(run_ids: Iterable[str], cache: Path) -> dict[str, Predictions]:
     """The test predictions of each run; kept in `cache`, since a finished run does not change.
 
     Subjects and origins are whole numbers that stand for names, the same number for the same
