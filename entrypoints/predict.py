@@ -35,7 +35,8 @@ def main(images: tuple[Path, ...], model: str, csv: Path | None) -> None:
         served = load(model)
         cells = np.stack([read_image(path, served.geometry) for path in paths])
         scores = probabilities(served, cells)
-        labels = np.where(scores >= served.threshold, served.positive, served.negative)
+        called = scores.astype(np.float64) >= served.threshold
+        labels = np.where(called, served.positive, served.negative)
         rows = pd.DataFrame({"path": map(str, paths), "probability": scores, "label": labels})
         click.echo(
             f"# {served.about} Probability of '{served.positive}', called from {served.threshold}."

@@ -62,19 +62,20 @@ def rank(experiment_id: str, protocol: str, metric: str, waive: set[str]) -> "tu
 
 def ranked(
     experiment_id: str, protocol: str, metric: str, waive: set[str]
-) -> "tuple[Ranking, pd.DataFrame, int, str]":
-    """The ranking, the records it was made from, how many were left out, what was waived."""
+) -> "tuple[Ranking, pd.DataFrame, str, str]":
+    """The ranking, the records it was made from, which were left out, what was waived."""
     from leukemia.ranking import rank as ranking
     from leukemia.tracking import records
 
     asked = None if protocol == "auto" else protocol
-    kept, left_out = ranking.comparable(records.training_runs(experiment_id), asked)
+    kept, left_out = ranking.comparable(records.training_runs(experiment_id), asked, metric)
     waived = ranking.refuse_leaks(kept, waive)
     tested = records.test_predictions(kept["run_id"], cache())
-    return ranking.rank(kept, tested, metric), kept, len(left_out), waived
+    text = ranking.left_out_text(left_out, metric)
+    return ranking.rank(kept, tested, metric), kept, text, waived
 
 
-def _terms(found: "Ranking", run: Any, left_out: int) -> list[str]:
+def _terms(found: "Ranking", run: Any, left_out: str) -> list[str]:
     """What the table was measured on, for a reader who sees nothing else."""
     from leukemia.splits.protocol import over_folds
 
@@ -89,9 +90,7 @@ def _terms(found: "Ranking", run: Any, left_out: int) -> list[str]:
         f"Cells: {run.cells}. Budget {run.budget}, {run.image_size} px, {run.note}.",
         "Research use only; not for diagnosis.",
     ]
-    if left_out:
-        lines.append(f"{left_out} runs on other terms or of repeated seeds are left out.")
-    return lines
+    return [*lines, left_out] if left_out else lines
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from benchmarks.coverage import Design, draw_arms, draw_cases
 from leukemia.errors import UserError
 from leukemia.evaluation.comparison import delong, difference, holm, mcnemar
 from leukemia.evaluation.intervals import interval
-from leukemia.evaluation.jackknife import METRICS
+from leukemia.evaluation.metrics import METRICS
 from leukemia.evaluation.predictions import Predictions
 from tests.test_intervals import predictions, take, with_scores
 

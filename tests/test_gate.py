@@ -15,7 +15,6 @@ from click.testing import CliRunner
 from entrypoints import history, promote, rollback
 from entrypoints import register as register_entry
 from leukemia.errors import UserError
-from leukemia.evaluation.metrics import NAMES
 from leukemia.experiment import GOLDEN
 from leukemia.registry import champion as registry
 from leukemia.registry import gate, served
@@ -26,7 +25,7 @@ from tests.test_ranking import ranked, record
 
 COMMANDS = {"register": register_entry.main, "promote": promote.main,
             "rollback": rollback.main, "history": history.main}  # fmt: skip
-FIGURES = {f"{side}_{name}": 0.8 for side in ("val", "test") for name in NAMES}
+FIGURES = {f"{side}_{name}": 0.8 for side in ("val", "test") for name in gate.FIRST}
 FILES = {"predictions/test.csv": 900, "models/model/data/model.keras": 90_000}
 GOOD = Candidate(
     arm="adasyn",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from leukemia.evaluation.metrics import NAMES, Confusion, confusion, from_confusion, metrics
+from leukemia.evaluation.metrics import METRICS, Confusion, confusion, from_confusion, metrics
 
 
 def drawn(n: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -34,8 +34,8 @@ def test_every_metric_is_what_scikit_learn_says() -> None:
 
 def test_metric_names_are_documented_and_short() -> None:
     labels, scores = drawn()
-    assert set(metrics(labels, scores)) == set(NAMES)
-    assert max(len(f"test_{name}") for name in NAMES) <= 13
+    assert set(metrics(labels, scores)) == set(METRICS)
+    assert max(len(f"test_{name}") for name in METRICS) <= 13
 
 
 @pytest.mark.parametrize(

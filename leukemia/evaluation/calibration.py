@@ -91,11 +91,6 @@ def expected_calibration_error(
     return reliability(labels, scores, bins, equal_count).error
 
 
-def brier(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean squared distance of scores (n,) from labels (n,) 0/1; 0 is best. Source: Brier 1950."""
-    return float(np.mean((scores.astype(np.float64) - labels) ** 2))
-
-
 def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> Temperature:
     """The temperature under which VALIDATION labels (n,) 0/1 are likeliest, given scores (n,).
 
@@ -126,6 +121,8 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> Temperature:
 
 def rescale(scores: np.ndarray, temperature: float) -> np.ndarray:
     """Scores (n,) under a temperature: no order is reversed, no call at 0.5 changes.
+
+    For calls at another threshold, rescale the threshold with the scores.
 
     float64: rounded to float32, scores just below 0.5 would become 0.5.
     """

@@ -13,7 +13,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from leukemia.data.store import Geometry
 from leukemia.errors import UserError
-from leukemia.evaluation.metrics import THRESHOLD
+from leukemia.evaluation.predictions import THRESHOLD
 
 if TYPE_CHECKING:  # Keras takes seconds to import, and only `load` needs it
     import keras
@@ -73,6 +73,9 @@ def load(uri: str) -> Served:
         ) from error
     if not {"crop", "image_size", "positive", "negative"} <= set(metadata):
         raise UserError(f"model '{uri}' was not logged by this project: its crop is not known")
+    threshold = metadata.get("threshold", THRESHOLD)  # of the run; models of old have none
+    if registered:
+        threshold = registered.tags.get("threshold", threshold)
     return Served(
         model=model,
         geometry=Geometry(crop=metadata["crop"], size=metadata["image_size"]),
@@ -81,7 +84,7 @@ def load(uri: str) -> Served:
         about=f"{uri}: {metadata['technique']}; {metadata['cells']}. {metadata['protocol']}",
         name=registered.name if registered else uri,
         version=str(registered.version) if registered else "",
-        threshold=float(registered.tags.get("threshold", THRESHOLD)) if registered else THRESHOLD,
+        threshold=float(threshold),
         protocol=metadata["protocol"],
         card=(registered and registered.description) or metadata["protocol"],
     )

@@ -1,4 +1,4 @@
-"""What is read off a run's scores is logged under one set of names, finite figures only."""
+"""The evaluation of a run: one set of names, finite values only, calls by the threshold."""
 
 import math
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from leukemia.evaluation.doubled_counts import as_the_thesis_counts, doubled
-from leukemia.evaluation.evaluate import fine_tune_from, read
-from leukemia.evaluation.metrics import NAMES
+from leukemia.evaluation.evaluate import evaluate, fine_tune_from
+from leukemia.evaluation.metrics import METRICS
 from leukemia.evaluation.predictions import Predictions
 
 
@@ -32,8 +32,8 @@ HISTORY = [
 
 def test_every_figure_has_its_name_and_is_finite() -> None:
     sides = {side: cells(n) for n, side in enumerate(("train", "validation", "test"))}
-    found = read(sides, HISTORY, 0.9).metrics
-    for name in NAMES:
+    found = evaluate(sides, HISTORY, 0.9).metrics
+    for name in METRICS:
         assert {f"train_{name}", f"val_{name}", f"test_{name}", f"test_{name}_lo",
                 f"test_{name}_hi"} <= set(found)  # fmt: skip
         assert found[f"test_{name}_lo"] <= found[f"test_{name}"] <= found[f"test_{name}_hi"]
@@ -43,7 +43,7 @@ def test_every_figure_has_its_name_and_is_finite() -> None:
 
 def test_the_threshold_is_chosen_on_validation_and_told_on_test() -> None:
     sides = {side: cells(n) for n, side in enumerate(("train", "validation", "test"))}
-    evaluation = read(sides, HISTORY, 0.9)
+    evaluation = evaluate(sides, HISTORY, 0.9)
     threshold = evaluation.metrics["op_threshold"]
     for side, name in (("validation", "op_val_sens"), ("test", "op_test_sens")):
         positive = sides[side].scores[sides[side].labels == 1]
@@ -53,7 +53,7 @@ def test_the_threshold_is_chosen_on_validation_and_told_on_test() -> None:
 
 def test_a_figure_that_is_not_defined_is_left_out() -> None:
     one_class = cells(2, [1] * 12)
-    found = read({"train": cells(0), "validation": cells(1), "test": one_class}, HISTORY, 0.9)
+    found = evaluate({"train": cells(0), "validation": cells(1), "test": one_class}, HISTORY, 0.9)
     assert "test_auroc" not in found.metrics
     assert "test_spec" not in found.metrics
     assert "test_sens" in found.metrics
@@ -63,7 +63,7 @@ def test_overfitting_is_judged_on_the_epochs_of_fine_tuning() -> None:
     sides = {side: cells(n) for n, side in enumerate(("train", "validation", "test"))}
     assert fine_tune_from(HISTORY) == 3
     assert fine_tune_from([row | {"unfrozen": 1.0} for row in HISTORY]) is None
-    evaluation = read(sides, HISTORY, 0.9)
+    evaluation = evaluate(sides, HISTORY, 0.9)
     assert evaluation.metrics["overfits"] == 1
     assert "overfits after epoch 3" in evaluation.verdict.text
 
