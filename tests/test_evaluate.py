@@ -1,6 +1,7 @@
 """The evaluation of a run: one set of names, finite values only, calls by the threshold."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,40 @@ def test_the_threshold_is_chosen_on_validation_and_told_on_test() -> None:
         positive = sides[side].scores[sides[side].labels == 1]
         assert evaluation.metrics[name] == pytest.approx(np.mean(positive >= threshold))
     assert evaluation.metrics["op_val_sens"] >= 0.9
+
+
+def shifted(predictions: Predictions, threshold: float) -> Predictions:
+    """Scores that are called from 0.5 on as these are from the threshold on."""
+    above = predictions.scores >= threshold
+    return replace(predictions, scores=np.where(above, 0.75, 0.25).astype(np.float32))
+
+
+def test_counts_go_by_the_threshold_and_all_else_by_the_scores() -> None:
+    usual = {split: cells(n) for n, split in enumerate(("train", "validation", "test"))}
+    moved = {split: replace(each, threshold=0.3) for split, each in usual.items()}
+    at_half = {split: shifted(each, 0.3) for split, each in usual.items()}
+    first, second, third = (evaluate(each, HISTORY, 0.9) for each in (usual, moved, at_half))
+    counted = [name for name, metric in METRICS.items() if metric.of_counts]
+    of_counts = {f"{split}_{name}" for split in ("train", "val", "test") for name in counted}
+    of_counts |= {f"test_{name}_{end}" for name in counted for end in ("lo", "hi")}
+    for name, value in second.metrics.items():
+        if name in of_counts:
+            assert value == third.metrics[name], name
+        elif not name.startswith("by_subject_"):
+            assert value == (0.3 if name == "threshold" else first.metrics[name]), name
+    assert second.metrics["test_bal_acc"] != first.metrics["test_bal_acc"]
+    assert second.metrics["by_subject_spec"] < first.metrics["by_subject_spec"]
+    assert (second.temperature, second.operating) == (first.temperature, first.operating)
+    assert "called positive from 0.3" in second.lines()[0]
+    assert "called positive" not in first.lines()[0]
+
+
+def test_the_thesis_way_of_counting_goes_by_the_threshold() -> None:
+    test = cells(2)
+    pooled = dict.fromkeys(("train", "validation", "test"), replace(test, threshold=0.3))
+    at_half = dict.fromkeys(pooled, shifted(test, 0.3))
+    assert as_the_thesis_counts(pooled) == as_the_thesis_counts(at_half)
+    assert doubled(pooled["test"]) != doubled(test)
 
 
 def test_a_figure_that_is_not_defined_is_left_out() -> None:

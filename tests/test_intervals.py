@@ -1,5 +1,7 @@
 """Intervals against closed forms, scikit-learn, and draws whose true figures are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
@@ -30,12 +32,8 @@ def predictions(subjects: int, cells: int = 20, mixed: bool = False, seed: int =
 
 
 def take(cells: Predictions, rows: np.ndarray) -> Predictions:
-    return Predictions(
-        labels=cells.labels[rows],
-        scores=cells.scores[rows],
-        subjects=cells.subjects[rows],
-        cell_id=cells.cell_id[rows],
-    )
+    columns = ("labels", "scores", "subjects", "cell_id")
+    return replace(cells, **{name: getattr(cells, name)[rows] for name in columns})
 
 
 def ends(found: Interval) -> tuple[float, float]:
@@ -43,9 +41,7 @@ def ends(found: Interval) -> tuple[float, float]:
 
 
 def with_scores(cells: Predictions, scores: np.ndarray) -> Predictions:
-    return Predictions(
-        labels=cells.labels, scores=scores, subjects=cells.subjects, cell_id=cells.cell_id
-    )
+    return replace(cells, scores=scores)
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -111,6 +107,24 @@ def test_the_order_of_cells_is_of_no_account() -> None:
     shuffled = take(cells, np.random.default_rng(0).permutation(len(cells)))
     for name, found in intervals(shuffled).items():
         assert ends(found) == pytest.approx(ends(intervals(cells)[name]))
+
+
+def test_calls_are_counted_at_the_threshold() -> None:
+    cells = predictions(20, mixed=True)
+    low = replace(cells, threshold=0.4)
+    called = with_scores(cells, np.where(cells.scores >= 0.4, 0.75, 0.25).astype(np.float32))
+    for name, found in intervals(low).items():
+        same = called if METRICS[name].of_counts else cells
+        assert found == interval([[same]], name)
+    assert intervals(low)["sens"].value > intervals(cells)["sens"].value
+
+
+@pytest.mark.parametrize("name", ["mcc", "kappa"])
+def test_a_correlation_s_interval_may_reach_below_0(name: str) -> None:
+    cells = predictions(12)
+    useless = with_scores(cells, np.random.default_rng(0).random(len(cells)).astype(np.float32))
+    found = interval([[useless]], name)
+    assert found.low < 0 < found.high
 
 
 def test_the_interval_widens_when_subjects_are_few() -> None:

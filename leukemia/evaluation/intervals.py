@@ -71,7 +71,7 @@ def interval(repeats: Repeats, metric: str = "bal_acc") -> Interval:
 
 
 def intervals(predictions: Predictions) -> dict[str, Interval]:
-    """The interval of every metric from one run's test cells; 2,000 of 60 subjects take 20 ms."""
+    """The interval of every metric from one run's test cells; 2,000 cells take 30 ms."""
     counts = subject_counts([[predictions]])
     return {name: _interval(counts, metric) for name, metric in METRICS.items()}
 
