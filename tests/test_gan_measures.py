@@ -54,8 +54,8 @@ def test_kid_is_zero_on_average_for_equal_distributions():
 def test_the_interval_is_that_of_leaving_out_each_group_and_each_made_image():
     real, made, groups = normal(24), normal(10, seed=1, mean=0.5), np.repeat(list("abcdef"), 4)
     without = [by_definition(real[groups != one], made) for one in "abcdef"]
-    synth_without = [by_definition(real, np.delete(made, row, 0)) for row in range(10)]
-    variance = sum((len(x) - 1) * np.var(x) for x in (without, synth_without))
+    made_without = [by_definition(real, np.delete(made, row, 0)) for row in range(10)]
+    variance = sum((len(x) - 1) * np.var(x) for x in (without, made_without))
     found = kid(real, made, groups)
     assert found.high - found.value == pytest.approx(2.5705818 * variance**0.5, rel=1e-6)
     assert found.value - found.low == pytest.approx(found.high - found.value)

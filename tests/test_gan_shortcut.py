@@ -6,7 +6,7 @@ from PIL import Image
 
 from leukemia.data.sample import draw_cells
 from leukemia.errors import UserError
-from leukemia.gan import shortcut_plot as shortcut_figure
+from leukemia.gan import shortcut_plot
 from leukemia.gan.pictures import resize
 from leukemia.gan.shortcut import high_passed, low_passed, metrics, power_spectrum, probe, traces
 
@@ -51,8 +51,8 @@ def test_the_traces_name_a_background_that_is_not_quite_black(drawn):
     real, _, fresh = drawn
     found = traces(real, np.maximum(fresh, 1))
     assert found["real_black"] > 0.2
-    assert found["synth_black"] == 0
-    assert found["synth_mean_r"] == pytest.approx(np.maximum(fresh, 1)[..., 0].mean())
+    assert found["made_black"] == 0
+    assert found["made_mean_r"] == pytest.approx(np.maximum(fresh, 1)[..., 0].mean())
 
 
 def test_same_seed_same_probe(drawn):
@@ -89,6 +89,6 @@ def test_figures_and_picture(drawn):
         "synth_probe_raw", "synth_probe_low", "synth_probe_high", "synth_trace_power",
         "synth_trace_black_real", "synth_trace_black_made",
     }  # fmt: skip
-    picture = shortcut_figure.figure(found, real, fresh, "drawn cells")
+    picture = shortcut_plot.figure(found, real, fresh, "drawn cells")
     assert picture.dtype == np.uint8
     assert picture.std() > 10

@@ -15,8 +15,7 @@ import pytest
 import tensorflow as tf
 
 from leukemia.errors import UserError
-from leukemia.gan import checkpoint, networks, pictures, training
-from leukemia.gan import collapse as watch
+from leukemia.gan import checkpoint, collapse, networks, pictures, training
 from leukemia.gan.config import MODERN, GanConfig
 from leukemia.gan.step import compiled, players
 from leukemia.gan.training import SampleScorer, Terms
@@ -172,37 +171,37 @@ class TestOfBothKinds:
 
     def test_the_wanted_kind_is_made_and_not_the_other(self):
         images, others = coloured(16), coloured(40)[..., ::-1]
-        trained = training.train(images, self.plan, 3, silent, others=others)
+        trained = training.train(images, self.config, 3, silent, others=others)
         red, _, blue = pictures.generate(trained.generator, 32, 0).mean((0, 1, 2))
         assert red > blue + 40  # (200, 60, 120) is wanted, (120, 60, 200) is not
-        other = training.train(others, self.plan, 3, silent, others=images)
+        other = training.train(others, self.config, 3, silent, others=images)
         red, _, blue = pictures.generate(other.generator, 32, 0).mean((0, 1, 2))
         assert blue > red + 40
 
     def test_an_epoch_shows_every_wanted_image_and_as_many_others(self):
-        config = replace(self.plan, epochs=1, batch_size=4)
+        config = replace(self.config, epochs=1, batch_size=4)
         trained = training.train(coloured(8), config, 3, silent, others=coloured(100))
         assert len(trained.progress.steps) == 4
         few = training.train(coloured(8), config, 3, silent, others=coloured(4))
         assert len(few.progress.steps) == 3
 
     def test_the_kept_generator_makes_what_the_trained_one_makes_of_the_wanted_kind(self):
-        generator = networks.generator(self.plan, 0)
-        alone = networks.generator(replace(self.plan, conditional=False), 1)
+        generator = networks.generator(self.config, 0)
+        alone = networks.generator(replace(self.config, conditional=False), 1)
         weights = [w + 0.01 for w in generator.get_weights()]
         generator.set_weights(weights)
-        alone.set_weights(networks.first_kind(self.plan, weights))
-        latent = pictures.latent(5, self.plan.latent, 0)
+        alone.set_weights(networks.first_kind(self.config, weights))
+        latent = pictures.latent(5, self.config.latent, 0)
         told = np.concatenate([latent, np.tile(np.float32([1, 0]), (5, 1))], 1)
         np.testing.assert_allclose(alone(latent), generator(told), atol=1e-6)
 
     def test_the_discriminator_that_comes_back_judges_the_wanted_kind(self):
-        config = replace(self.plan, epochs=1)
+        config = replace(self.config, epochs=1)
         trained = training.train(coloured(8), config, 3, silent, others=coloured(8))
         assert trained.discriminator.output_shape == (None, 1)
 
     def test_others_without_a_conditional_plan_are_a_mistake(self):
-        for config, others in ((PLAN, coloured(9)), (self.plan, None)):
+        for config, others in ((PLAN, coloured(9)), (self.config, None)):
             with pytest.raises(ValueError, match="others go with a conditional plan"):
                 training.train(coloured(9), config, 0, silent, others=others)
 
@@ -264,26 +263,26 @@ class TestDetectors:
 
     def test_the_first_step_that_is_no_number(self):
         losses = np.zeros((6, 4), np.float32)
-        assert watch.first_bad_step(losses) is None
+        assert collapse.first_bad_step(losses) is None
         losses[3, 1], losses[5, 0] = np.nan, np.inf
-        assert watch.first_bad_step(losses) == 3
+        assert collapse.first_bad_step(losses) == 3
 
     def test_a_discriminator_that_wins_every_time_is_pinned_only_after_its_patience(self):
         winning = [1.0] * 10
-        assert watch.pinned(winning, winning, 50)
-        assert not watch.pinned(winning[:9], winning[:9], 50)
-        assert not watch.pinned(winning, [*winning[:9], 0.9], 50)
-        assert not watch.pinned(winning, winning, 500)  # a tenth of 500 epochs
+        assert collapse.pinned(winning, winning, 50)
+        assert not collapse.pinned(winning[:9], winning[:9], 50)
+        assert not collapse.pinned(winning, [*winning[:9], 0.9], 50)
+        assert not collapse.pinned(winning, winning, 500)  # a tenth of 500 epochs
 
     def test_spread_is_the_deviation_of_a_pixel_over_the_images(self):
         images = coloured(40)
-        assert watch.spread(images) == pytest.approx(images.std(0).mean(), rel=0.02)
-        assert watch.spread(np.repeat(images[:1], 5, 0)) == 0
+        assert collapse.spread(images) == pytest.approx(images.std(0).mean(), rel=0.02)
+        assert collapse.spread(np.repeat(images[:1], 5, 0)) == 0
 
     def test_one_image_again_and_again_is_a_collapse_but_not_at_the_beginning(self):
-        assert watch.uniform(0.05, 50, 100)
-        assert not watch.uniform(0.05, 10, 100)
-        assert not watch.uniform(0.5, 50, 100)
+        assert collapse.uniform(0.05, 50, 100)
+        assert not collapse.uniform(0.05, 10, 100)
+        assert not collapse.uniform(0.5, 50, 100)
 
     def collapsing(self, terms: Terms, heard: Heard) -> training.Trained:
         """A generator that cannot learn beside a discriminator that can: pinned."""

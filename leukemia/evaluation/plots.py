@@ -100,12 +100,12 @@ def grid(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def real_and_made_figure(
-    real: np.ndarray, made: np.ndarray, synth_by: str, label: str, footnote: str
+    real: np.ndarray, made: np.ndarray, made_by: str, label: str, footnote: str
 ) -> np.ndarray:
     """Up to 4 x 8 real cells of the rarer class above as many made ones."""
     figure = Figure((7, 7.4), dpi=DPI)
     for place, (cells, name) in enumerate(
-        ((real, f"real {label}"), (made, f"SYNTHETIC {label}, made by {synth_by}")), 1
+        ((real, f"real {label}"), (made, f"SYNTHETIC {label}, made by {made_by}")), 1
     ):
         axes = figure.add_subplot(2, 1, place)
         axes.imshow(grid(cells[:32], 8))

@@ -35,13 +35,13 @@ class Players:
     def variables(self) -> list[keras.Variable]:
         """Every variable that a step reads or changes, random states included, always in the
         same order: what a checkpoint must hold."""
-        found = [
+        variables = [
             *self.generator.variables,
             *self.discriminator.variables,
             *self.of_generator.variables,
             *self.of_discriminator.variables,
         ]
-        return found if self.mean is self.generator else [*found, *self.mean.variables]
+        return variables if self.mean is self.generator else [*variables, *self.mean.variables]
 
 
 def players(config: GanConfig, seed: int) -> Players:
@@ -147,11 +147,11 @@ def _apart(of: Players, loss: _Loss, real: tf.Tensor, draw: _Draws) -> list[tf.T
     new ones; the METRICS."""
     made = _made(of.generator, draw)
     real_loss, on_real = _teach_real(of, draw, real, loss)
-    synth_loss, on_made = _teach(of, draw, made, loss.on_made)
+    made_loss, on_made = _teach(of, draw, made, loss.on_made)
     with tf.GradientTape() as tape:
         g_loss = loss.of_generator(_judged(of, draw.seen(_made(of.generator, draw)), draw))
     _descend(of.of_generator, of.generator, tape, g_loss)
-    return [g_loss, (real_loss + synth_loss) / 2, _share(on_real > 0), _share(on_made < 0)]
+    return [g_loss, (real_loss + made_loss) / 2, _share(on_real > 0), _share(on_made < 0)]
 
 
 def _teach_real(
@@ -195,17 +195,17 @@ def _shared(of: Players, loss: _Loss, real: tf.Tensor, draw: _Draws) -> list[tf.
         seen = tf.concat([real, made], 0) if draw.plan.merged else made
         logits = _judged(of, draw.seen(seen), draw)
         on_made = logits[-draw.batch_size :]
-        synth_loss = value = loss.on_made(on_made)
+        made_loss = value = loss.on_made(on_made)
         if draw.plan.merged:
             on_real = logits[: draw.batch_size]
             real_loss = loss.on_real(on_real)
-            value = (real_loss + synth_loss) / 2 + _roughness(of, real, draw)
+            value = (real_loss + made_loss) / 2 + _roughness(of, real, draw)
     learned, to_made = judging.gradient(value, [of.discriminator.trainable_variables, made])
     of.of_discriminator.apply(learned, of.discriminator.trainable_variables)
     to_made *= _turned(on_made) * (2 if draw.plan.merged else 1)
     painted = painting.gradient(made, of.generator.trainable_variables, to_made)
     of.of_generator.apply(painted, of.generator.trainable_variables)
-    d_loss = (real_loss + synth_loss) / 2
+    d_loss = (real_loss + made_loss) / 2
     return [loss.of_generator(on_made), d_loss, _share(on_real > 0), _share(on_made < 0)]
 
 

@@ -5,6 +5,7 @@ are computed once instead of every epoch. A stage that trains the network fine-t
 """
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -372,7 +373,13 @@ def _epoch(
     order = order_of_epoch(rows, inputs.seed, epoch)
     drawn = batches(rows, order, inputs.batch_size, (inputs.seed, epoch))
     progress = EpochProgress(_progress(inputs.report, epoch), len(drawn))
-    logs = model.fit(drawn, verbose=0, shuffle=False, callbacks=[progress]).history
+    try:
+        logs = model.fit(drawn, verbose=0, shuffle=False, callbacks=[progress]).history
+    except tf.errors.OpError as error:  # what a batch's making raised comes wrapped in it
+        raised = re.search(r"UserError: (.*)", str(error))
+        if not raised:
+            raise
+        raise UserError(raised[1]) from error
     train = _train_metrics({name: values[-1] for name, values in logs.items()})
     if not math.isfinite(train["loss"]):
         raise UserError(

@@ -27,7 +27,7 @@ from leukemia.tracking import INVENTORY, MODEL, records
 
 NAME = "leukemia-classifier"
 CHAMPION = "champion"
-GATE = "gate"  # tag of a run and of a version: what the gate said
+GATE = "gate"  # tag of a run and of a version: the gate's verdict
 
 if TYPE_CHECKING:  # Keras takes seconds to import, and only `load` needs it
     pass
