@@ -11,8 +11,8 @@ LEAST_RISE = 0.01  # nats: 5 % of a loss near 0 would be noise
 RULE = (
     f"A run overfits if validation loss in both of its last two epochs is more than "
     f"{TOLERANCE:.0%} (and {LEAST_RISE:g}) above its lowest, and training loss has fallen since "
-    f"the lowest. A rise in the very last epoch alone may be chance, so nothing can be told from "
-    f"it, nor from fewer than {FEWEST} epochs. Where a frozen backbone is unfrozen, only epochs "
+    f"the lowest. A rise in the very last epoch alone may be chance, so it decides nothing, nor do "
+    f"fewer than {FEWEST} epochs. Where a frozen backbone is unfrozen, only epochs "
     f"of fine-tuning count: other weights learn at another rate there, and a jump at the boundary "
     f"is not overfitting."
 )
