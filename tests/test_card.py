@@ -1,5 +1,7 @@
 """The model card is written from what a run logged, and says what the model is not for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,7 @@ def logged(waived: str = "", **tags: str) -> Logged:
         "no leak found",
         "| bal_acc | 0.813 | 0.700 to 0.900 | not defined |",
         "| auroc | 0.880 | not defined to not defined | 0.900 |",
-        "On real cells of 4 test subjects",
+        "On real cells of 4 test subjects, threshold 0.5.",
         "Overfitting: does not overfit",
         "Expected calibration error 0.051, Brier score not defined",
         "temperature 1.2",
@@ -60,6 +62,11 @@ def test_drawn_cells_and_waived_findings_stand_at_the_top() -> None:
     head = text[: text.index("## What it is")]
     assert "SIMULATED DATA: drawn, seed 7" in head
     assert "WAIVED findings of the audit: synthetic" in head
+
+
+def test_the_threshold_is_that_of_the_run() -> None:
+    run = logged()
+    assert "threshold 0.31." in card(replace(run, metrics=METRICS | {"threshold": 0.31}))
 
 
 def test_code_that_was_not_committed_is_said() -> None:

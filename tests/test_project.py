@@ -211,10 +211,10 @@ def test_every_option_has_a_help_text(name: str) -> None:
 
 
 def test_a_ranking_can_go_by_metrics_that_runs_log_and_waive_what_the_audit_finds() -> None:
-    from leukemia.evaluation.metrics import NAMES
+    from leukemia.evaluation.metrics import METRICS
     from leukemia.splits.leaks import KINDS
 
-    assert set(command.PRIMARY) <= set(NAMES)
+    assert set(command.PRIMARY) <= set(METRICS)
     assert set(command.LEAKS) <= set(KINDS)
 
 

@@ -25,7 +25,7 @@ from mlflow.entities import Run
 from entrypoints import rank, register
 from entrypoints.command import Command
 from leukemia import techniques
-from leukemia.evaluation.metrics import NAMES, metrics
+from leukemia.evaluation.metrics import METRICS, metrics
 from leukemia.experiment import ERRORS
 from leukemia.experiment.provenance import code_digest
 from leukemia.registry import champion as registry
@@ -175,14 +175,15 @@ class TestEveryRun:
         run = runs[name]
         assert run.info.status == "FINISHED"
         for side in ("train", "val", "test"):
-            assert {f"{side}_{metric}" for metric in NAMES} <= set(run.data.metrics)
+            assert {f"{side}_{metric}" for metric in METRICS} <= set(run.data.metrics)
         client = mlflow.MlflowClient()
         for metric in ("train_loss", "val_loss", "train_bal_acc", "val_bal_acc", "lr"):
             steps = [each.step for each in client.get_metric_history(run.info.run_id, metric)]
             assert sorted(set(steps)) == [1, 2, 3, 4, 5]
         judged = {"test_subjects", "test_bal_acc_lo", "test_bal_acc_hi", "test_auroc_lo",
                   "test_ece", "test_brier", "temperature", "test_ece_t", "op_threshold",
-                  "op_test_sens", "op_test_spec", "by_subject_bal_acc", "val_rise"}  # fmt: skip
+                  "op_test_sens", "op_test_spec", "by_subject_bal_acc", "val_rise", "threshold",
+                  "synthetic", "left_out"}  # fmt: skip
         assert judged <= set(run.data.metrics)
         costs = {"balance_s", "train_s", "peak_gib", "log_s", "epoch_seconds"}
         assert costs <= set(run.data.metrics)
@@ -372,7 +373,7 @@ def test_the_same_seed_gives_the_same_figures_alone_or_beside_another_run(
     again, before = find("tags.technique = 'weighted' and tags.kind = 'train'")[0], runs["weighted"]
     assert again.info.run_id != before.info.run_id
     assert (again.data.tags["workers"], before.data.tags["workers"]) == ("1", "2")
-    for metric in (*(f"test_{name}" for name in NAMES), "val_bal_acc", "train_loss"):
+    for metric in (*(f"test_{name}" for name in METRICS), "val_bal_acc", "train_loss"):
         assert again.data.metrics[metric] == before.data.metrics[metric]
     alone, beside = (predictions(run, tmp_path / run.info.run_id) for run in (again, before))
     pd.testing.assert_frame_equal(alone, beside)

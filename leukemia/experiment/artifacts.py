@@ -79,7 +79,8 @@ def _errors(experiment: Experiment, outcome: Outcome, cells: Cells) -> str:
     )
     about = (
         f"{experiment.config.title}: {len(wrong)} of {len(test)} test cells were called wrongly; "
-        f"{len(shown)} are shown, the surest calls first. Click a heading to sort. "
+        f"{len(shown)} are shown, the surest calls first. A cell is called {index.positive} from a "
+        f"probability of {test.threshold:.4g} on. Click a heading to sort. "
         f"{experiment.protocol_line()} {RESEARCH_ONLY}"
     )
     return page(table, cells.images[experiment.split.rows["test"][shown]], about)

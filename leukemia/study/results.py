@@ -23,13 +23,13 @@ from leukemia.tracking import leaderboard, records, runs, views
 class Ranked:
     """A ranking and what it was made from.
 
-    records: one row a run that is ranked. left_out: how many were not. waived: findings of the
+    records: one row a run that is ranked. left_out: how many were not and why, in a line. waived: findings of the
     audit that were overlooked, in a line, "" for none.
     """
 
     ranking: Ranking
     records: pd.DataFrame
-    left_out: int
+    left_out: str
     waived: str
 
 
@@ -50,13 +50,13 @@ def rank(
     Raises:
         UserError: there are no such runs, or their audit found what is not waived.
     """
-    kept, left_out = rankings.comparable(records.training_runs(experiment_id), protocol)
+    kept, left_out = rankings.comparable(records.training_runs(experiment_id), protocol, metric)
     waived = rankings.refuse_leaks(kept, set(waive))
     tested = records.test_predictions(kept["run_id"], cache or cache_folder())
     return Ranked(
         ranking=rankings.rank(kept, tested, metric),
         records=kept,
-        left_out=len(left_out),
+        left_out=rankings.left_out_text(left_out, metric),
         waived=waived,
     )
 
@@ -146,5 +146,5 @@ def _terms(ranked: Ranked) -> list[str]:
         RESEARCH_ONLY,
     ]
     if ranked.left_out:
-        lines.append(f"{ranked.left_out} runs on other terms or of repeated seeds are left out.")
+        lines.append(ranked.left_out)
     return lines

@@ -1,7 +1,7 @@
 """What a training run logs, and under which name.
 
 The run carries the tags kind=train, technique, arm and the TERMS that `ranking` compares by;
-its metrics are named as in `evaluation.metrics`, behind train_, val_ or test_.
+its metrics are named as in `evaluation.metrics.METRICS`, behind train_, val_ or test_.
 """
 
 import json
@@ -31,6 +31,7 @@ from leukemia.cells import Cells
 from leukemia.contract import TrainingSet
 from leukemia.data.index import Index
 from leukemia.evaluation.evaluate import SHORT
+from leukemia.evaluation.metrics import METRICS
 from leukemia.experiment import artifacts, plots, provenance
 from leukemia.experiment.balance import threads
 from leukemia.experiment.config import Experiment
@@ -93,9 +94,7 @@ class Logbook:
         """
         with self._counted():
             last = len(outcome.history)
-            made = dict(outcome.training_set.metrics)
-            figures = outcome.evaluation.metrics | outcome.thesis | outcome.costs | made
-            self._metrics(figures, last)
+            self._metrics(_outcome_metrics(outcome), last)
             self._tags(_outcome_tags(outcome))
             drawn = plots.draw(experiment, outcome, cells)
             self._images(drawn, last)
@@ -223,8 +222,22 @@ def _training_tags(experiment: Experiment) -> dict[str, str]:
         "cells": index.describe(),
         "protocol_line": experiment.protocol_line(),
         "simulated_data": index.simulated,
+        "metrics": ",".join(METRICS),
         "workers": os.environ.get(WORKERS, "1"),
         **{name: str(value) for name, value in terms.items()},
+    }
+
+
+def _outcome_metrics(outcome: Outcome) -> dict[str, float]:
+    """What was measured, and how many cells the technique added and left out."""
+    training = outcome.training_set
+    return {
+        **outcome.evaluation.metrics,
+        **outcome.thesis,
+        **outcome.costs,
+        **training.metrics,
+        "synthetic": float(training.synthetic.sum()),
+        "left_out": float(len(training.left_out)),
     }
 
 
@@ -296,6 +309,7 @@ def _log_model(experiment: Experiment, outcome: Outcome) -> None:
             "negative": index.negative,
             "crop": config.geometry.crop,
             "image_size": config.geometry.side,
+            "threshold": outcome.predictions["test"].threshold,
             "technique": config.arm,
             "cells": index.describe(),
             "protocol": experiment.protocol_line(),
