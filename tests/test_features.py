@@ -2,6 +2,7 @@
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,6 @@ def test_two_runs_that_keep_the_same_at_once_lose_nothing_and_compute_nothing_tw
         first.keep(noise(), begun)
         asked[0].result()
     (path,) = (tmp_path / "features").glob("*.sqlite")
-    with sqlite3.connect(path) as base:
+    with closing(sqlite3.connect(path)) as base:
         assert base.execute("SELECT count(*) FROM features").fetchone() == (60,)
     assert sum(given) == 60

@@ -8,8 +8,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from leukemia.data.sample import draw_cells
-from leukemia.gan import privacy
-from leukemia.gan import privacy_plot as privacy_figure
+from leukemia.gan import privacy, privacy_plot
 from leukemia.gan.privacy import TURNS, attack, examine, nearest, turned
 
 LIMIT = 0.05
@@ -144,6 +143,6 @@ def test_the_figures_are_named_and_those_not_measured_are_left_out(drawn):
 def test_the_picture_shows_pairs(drawn):
     training, fresh = drawn
     found = examine(fresh[:30], training, features)
-    drawn_picture = privacy_figure.figure(found, fresh[:30], training, "drawn cells")
+    drawn_picture = privacy_plot.figure(found, fresh[:30], training, "drawn cells")
     assert drawn_picture.dtype == np.uint8
     assert drawn_picture.std() > 10

@@ -6,7 +6,7 @@ from PIL import Image
 
 from leukemia.data.sample import draw_cells
 from leukemia.errors import UserError
-from leukemia.gan import shortcut_plot as shortcut_figure
+from leukemia.gan import shortcut_plot
 from leukemia.gan.pictures import resize
 from leukemia.gan.shortcut import high_passed, low_passed, metrics, power_spectrum, probe, traces
 
@@ -89,6 +89,6 @@ def test_figures_and_picture(drawn):
         "synth_probe_raw", "synth_probe_low", "synth_probe_high", "synth_trace_power",
         "synth_trace_black_real", "synth_trace_black_made",
     }  # fmt: skip
-    picture = shortcut_figure.figure(found, real, fresh, "drawn cells")
+    picture = shortcut_plot.figure(found, real, fresh, "drawn cells")
     assert picture.dtype == np.uint8
     assert picture.std() > 10

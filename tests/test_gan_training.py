@@ -15,8 +15,7 @@ import pytest
 import tensorflow as tf
 
 from leukemia.errors import UserError
-from leukemia.gan import checkpoint, networks, pictures, training
-from leukemia.gan import collapse as watch
+from leukemia.gan import checkpoint, collapse, networks, pictures, training
 from leukemia.gan.config import MODERN, GanConfig
 from leukemia.gan.step import compiled, players
 from leukemia.gan.training import SampleScorer, Terms
@@ -264,26 +263,26 @@ class TestDetectors:
 
     def test_the_first_step_that_is_no_number(self):
         losses = np.zeros((6, 4), np.float32)
-        assert watch.first_bad_step(losses) is None
+        assert collapse.first_bad_step(losses) is None
         losses[3, 1], losses[5, 0] = np.nan, np.inf
-        assert watch.first_bad_step(losses) == 3
+        assert collapse.first_bad_step(losses) == 3
 
     def test_a_discriminator_that_wins_every_time_is_pinned_only_after_its_patience(self):
         winning = [1.0] * 10
-        assert watch.pinned(winning, winning, 50)
-        assert not watch.pinned(winning[:9], winning[:9], 50)
-        assert not watch.pinned(winning, [*winning[:9], 0.9], 50)
-        assert not watch.pinned(winning, winning, 500)  # a tenth of 500 epochs
+        assert collapse.pinned(winning, winning, 50)
+        assert not collapse.pinned(winning[:9], winning[:9], 50)
+        assert not collapse.pinned(winning, [*winning[:9], 0.9], 50)
+        assert not collapse.pinned(winning, winning, 500)  # a tenth of 500 epochs
 
     def test_spread_is_the_deviation_of_a_pixel_over_the_images(self):
         images = coloured(40)
-        assert watch.spread(images) == pytest.approx(images.std(0).mean(), rel=0.02)
-        assert watch.spread(np.repeat(images[:1], 5, 0)) == 0
+        assert collapse.spread(images) == pytest.approx(images.std(0).mean(), rel=0.02)
+        assert collapse.spread(np.repeat(images[:1], 5, 0)) == 0
 
     def test_one_image_again_and_again_is_a_collapse_but_not_at_the_beginning(self):
-        assert watch.uniform(0.05, 50, 100)
-        assert not watch.uniform(0.05, 10, 100)
-        assert not watch.uniform(0.5, 50, 100)
+        assert collapse.uniform(0.05, 50, 100)
+        assert not collapse.uniform(0.05, 10, 100)
+        assert not collapse.uniform(0.5, 50, 100)
 
     def collapsing(self, terms: Terms, heard: Heard) -> training.Trained:
         """A generator that cannot learn beside a discriminator that can: pinned."""

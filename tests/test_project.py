@@ -1,14 +1,19 @@
 """One source of versions, one line a technique, and documents that say what is there."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import click
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from entrypoints import (
     audit,
@@ -34,6 +39,9 @@ from tests.conftest import ROOT
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 README = (ROOT / "README.md").read_text()
+CHOICE = (ROOT / ".ci/python").read_text()
+PYTHONS = re.search(r'^supported="(.+)"$', CHOICE, re.MULTILINE)[1].split()  # the newest first
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 COMMANDS: dict[str, click.Command] = {
     "gan": gan.main, "sample": sample.main, "study": study.main, "inflation": inflation.main,
     "audit": audit.main, "thesis-report": thesis_report.main, "rank": rank.main,
@@ -43,32 +51,133 @@ COMMANDS: dict[str, click.Command] = {
 COMMANDS |= {name: train.command_of(name) for name in techniques.names()}
 
 
-def pins(file: str) -> dict[str, str]:
-    lines = (ROOT / file).read_text().splitlines()
-    found = [re.match(r"([\w.-]+)(?:\[\w+\])?==([\w.]+)", line) for line in lines]
-    return {match[1].lower().replace("_", "-"): match[2] for match in found if match}
+def pin(requirement: Requirement) -> tuple[str, str]:
+    (only,) = requirement.specifier
+    assert only.operator == "=="
+    return canonicalize_name(requirement.name), only.version
 
 
-def test_every_version_chosen_in_pyproject_is_the_locked_one() -> None:
+def pins(file: str, python: str = RUNNING, system: str = sys.platform) -> dict[str, str]:
+    """What a lock installs on a Python of a system."""
+    where = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": system}
+    lines = map(Requirement, (ROOT / file).read_text().splitlines())
+    found = [pin(line) for line in lines if not line.marker or line.marker.evaluate(where)]
+    assert len(found) == len(dict(found)), "two versions of one package"
+    return dict(found)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_every_version_chosen_in_pyproject_is_the_locked_one(python: str) -> None:
     extras = PYPROJECT["project"]["optional-dependencies"]
     for file, chosen in {
         "requirements.lock": PYPROJECT["project"]["dependencies"],
         "requirements-dev.lock": [*extras["dev"], *extras["server"]],
     }.items():
-        for requirement in chosen:
-            name, version = re.fullmatch(r"([\w.-]+)(?:\[\w+\])?==([\w.]+)", requirement).groups()
-            assert pins(file)[name.lower()] == version, f"{requirement} in {file}: make lock"
+        for name, version in map(pin, map(Requirement, chosen)):
+            assert pins(file, python)[name] == version, f"{name} in {file}: make lock"
 
 
-def test_the_development_lock_holds_every_pin_of_the_run_time_lock() -> None:
-    assert pins("requirements.lock").items() <= pins("requirements-dev.lock").items()
+@pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_development_lock_holds_every_pin_of_the_run_time_lock(
+    python: str, system: str
+) -> None:
+    run_time, development = (
+        pins(file, python, system) for file in ("requirements.lock", "requirements-dev.lock")
+    )
+    assert run_time.items() <= development.items()
 
 
-def test_conda_takes_its_pins_from_the_lock_and_the_same_python() -> None:
+def test_all_name_the_same_pythons_and_the_locks_begin_at_the_oldest() -> None:
+    newest, *_, oldest = PYTHONS
+    allowed = SpecifierSet(PYPROJECT["project"]["requires-python"])
+    assert [f"3.{n}" for n in range(30, 0, -1) if f"3.{n}.1" in allowed] == PYTHONS
+    assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
+    assert PYPROJECT["tool"]["mypy"]["python_version"] == oldest
+    locked = re.findall(r"pip compile .*--python-version (\S+)", (ROOT / "Makefile").read_text())
+    assert locked == [oldest, oldest]
+    assert f"FROM python:{newest}-slim" in (ROOT / "docker/Dockerfile").read_text()
+    for document in (README, (ROOT / "docs/lab.md").read_text()):
+        (named,) = re.findall(r"git, make and Python ([\d., or]+\d)", document)
+        assert re.findall(r"[\d.]+\d", named) == PYTHONS[::-1]
+
+
+def test_conda_takes_its_pins_from_the_lock_and_the_newest_python() -> None:
     conda = yaml.safe_load((ROOT / "conda.yaml").read_text())
-    assert conda["dependencies"] == ["python=3.11", "pip", {"pip": ["-r requirements.lock"]}]
-    assert PYPROJECT["project"]["requires-python"] == "==3.11.*"
+    newest = f"python={PYTHONS[0]}"
+    assert conda["dependencies"] == [newest, "pip", {"pip": ["-r requirements.lock"]}]
     assert PROJECT["conda_env"] == "conda.yaml"
+
+
+def script(place: Path, *lines: str) -> Path:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    place.chmod(0o755)
+    return place
+
+
+def python_that_says(place: Path, version: str) -> Path:
+    """Asked for this version it answers with its own path, as an interpreter does."""
+    return script(place, f'[ "$3" = {version} ] && echo {place}')
+
+
+def chosen(place: Path, *words: str) -> tuple[int, str]:
+    """.ci/python's code and last words where no other command is on PATH."""
+    where = {"PATH": str(place / "bin"), "PYENV_ROOT": str(place / "pyenv")}
+    done = subprocess.run([ROOT / ".ci/python", *words], env=where, capture_output=True, text=True)
+    return done.returncode, (done.stdout + done.stderr).strip()
+
+
+def test_the_newest_python_is_chosen_that_is_really_there(tmp_path: Path) -> None:
+    code, said = chosen(tmp_path)
+    assert code == 1
+    assert said.startswith("Error: none of Python 3.13 3.12 3.11 is here; install one")
+    oldest = python_that_says(tmp_path / "bin/python3.11", "3.11")
+    assert chosen(tmp_path) == (0, str(oldest))
+    script(
+        tmp_path / "bin/python3.13", 'echo "pyenv: python3.13: command not found" >&2', "exit 127"
+    )
+    assert chosen(tmp_path) == (0, str(oldest))
+    python_that_says(tmp_path / "pyenv/versions/3.13.0rc1/bin/python3.13", "3.13")
+    assert chosen(tmp_path) == (0, str(oldest))
+    newest = python_that_says(tmp_path / "pyenv/versions/3.13.10/bin/python3.13", "3.13")
+    assert chosen(tmp_path) == (0, str(newest))
+    assert chosen(tmp_path, "python3.13") == (0, str(newest))
+    assert chosen(tmp_path, str(oldest)) == (0, str(oldest))
+    older = python_that_says(tmp_path / "bin/python3.10", "3.10")
+    assert chosen(tmp_path, str(older))[0] == 1
+    base = f"{sys.base_prefix}/bin/python{RUNNING}"  # and no environment's
+    assert chosen(tmp_path, sys.executable) == (0, base)
+
+
+def test_an_environment_is_made_anew_for_another_python_and_not_otherwise(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
+    (tmp_path / "requirements-dev.lock").touch()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / ".venv"], check=True)
+    (tmp_path / ".venv/ready").touch()
+
+    def made_anew(*words: str) -> bool:
+        quiet = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+        quiet.pop("PYTHON", None)
+        done = subprocess.run(
+            ["make", "--dry-run", "setup", *words],
+            cwd=tmp_path, env=quiet, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return "-m venv --clear .venv" in done.stdout
+
+    assert not made_anew()
+    assert not made_anew(f"PYTHON={sys.executable}")
+    other = next(version for version in PYTHONS if version != RUNNING)
+    assert made_anew(f"PYTHON={python_that_says(tmp_path / 'other', other)}")
+    os.utime(tmp_path / "requirements-dev.lock", (2**32, 2**32))
+    assert made_anew()
+    os.utime(tmp_path / "requirements-dev.lock", (0, 0))
+    assert not made_anew()
+    for name in ("python", f"python{RUNNING}"):
+        (tmp_path / ".venv/bin" / name).unlink()
+        (tmp_path / ".venv/bin" / name).symlink_to("gone")
+    assert made_anew()
 
 
 def test_the_environment_of_these_tests_is_the_locked_one() -> None:
@@ -172,6 +281,8 @@ def test_the_readmes_check_of_a_papers_matrix_runs(capsys: pytest.CaptureFixture
 def test_what_the_containers_run_is_there() -> None:
     compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
     assert set(compose["services"]) == {"postgres", "store", "server", "backup", "trainer"}
+    native = re.search(r"^POSTGRES = (\d+)", (ROOT / "docker/native.py").read_text(), re.M)[1]
+    assert compose["services"]["postgres"]["image"].startswith(f"postgres:{native}.")
     for service in compose["services"].values():
         if "build" in service:
             stages = re.findall(r" AS (\w+)", (ROOT / "docker/Dockerfile").read_text())

@@ -8,8 +8,7 @@ from pathlib import Path
 import keras
 
 from leukemia.errors import UserError
-from leukemia.gan import course_plot as course_figure
-from leukemia.gan import pictures
+from leukemia.gan import course_plot, pictures
 from leukemia.gan.config import GanConfig
 from leukemia.gan.training import Trained
 
@@ -32,20 +31,20 @@ def files(
     samples, where it was measured.
     """
     progress = trained.progress
-    said = {
+    description = {
         **trained_on,
         "epochs": config.epochs,
         "size": config.size,
         "epoch_of_generator": trained.chosen_epoch,
     }
     grids = [progress.grids[epoch] for epoch in sorted(progress.grids)]
-    drawn = course_figure.figure(progress, trained.chosen_epoch, floor, title, about)
+    drawn = course_plot.figure(progress, trained.chosen_epoch, floor, title, about)
     return {
         f"{FOLDER}/{GENERATOR}": _saved(trained.generator),
-        f"{FOLDER}/{TRAINED_ON}": json.dumps(said, indent=2).encode(),
+        f"{FOLDER}/{TRAINED_ON}": json.dumps(description, indent=2).encode(),
         "gan/plan.json": json.dumps(asdict(config), indent=2).encode(),
-        "gan/losses.csv": course_figure.steps_csv(progress.steps).encode(),
-        "gan/epochs.csv": course_figure.epochs_csv(progress.history).encode(),
+        "gan/losses.csv": course_plot.steps_csv(progress.steps).encode(),
+        "gan/epochs.csv": course_plot.epochs_csv(progress.history).encode(),
         "gan/course.png": pictures.png(drawn),
         "gan/samples.gif": pictures.animation(grids),
     }

@@ -25,7 +25,7 @@ FILE = "checkpoint.npz"
 
 @dataclass
 class Progress:
-    """What a training has found so far.
+    """The state of a training so far.
 
     epoch: the last whole one.
     history: name -> {epoch: value}. steps: (steps, 4) float32, in the order of METRICS.

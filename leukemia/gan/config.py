@@ -92,13 +92,13 @@ class GanConfig:
 
     @property
     def kinds(self) -> int:
-        """How many kinds of images both networks are told apart: 0 where there is but one."""
+        """How many kinds of images the networks are told of: 0 where there is but one."""
         return 2 if self.conditional else 0
 
     def _hold(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
-            said = name.replace("_", " ")
-            raise UserError(f"the GAN's {said} is {getattr(self, name)}: give {expected}")
+            words = name.replace("_", " ")
+            raise UserError(f"the GAN's {words} is {getattr(self, name)}: give {expected}")
 
 
 def halvings(size: int) -> int:

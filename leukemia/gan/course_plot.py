@@ -60,13 +60,13 @@ def _by_step(axes: Axes, steps: np.ndarray, names: tuple[str, ...], what: str) -
 
 
 def _measures(axes: Axes, progress: Progress, chosen: int, floor: float | None) -> None:
-    found = progress.history.get("gan_kid", {})
-    if not found:
+    kid = progress.history.get("gan_kid", {})
+    if not kid:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "samples were not measured", ha="center", transform=axes.transAxes)
         return
-    epochs = sorted(found)
-    axes.plot(epochs, [found[epoch] for epoch in epochs], "o-", label="KID of samples")
+    epochs = sorted(kid)
+    axes.plot(epochs, [kid[epoch] for epoch in epochs], "o-", label="KID of samples")
     if floor is not None:
         axes.axhline(floor, ls=":", color="grey", label="the same of the training cells")
     axes.axvline(chosen, color="C2", lw=1, label=f"chosen: epoch {chosen}")

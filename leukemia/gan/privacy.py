@@ -41,7 +41,7 @@ class Neighbours:
 
 @dataclass(frozen=True, kw_only=True)
 class Privacy:
-    """What was found.
+    """Copies among the synthetic images, and attacks on membership.
 
     copies: (m,) bool. made: each made image's neighbour among the training images; real: each
     training image's among the other ones. limits: (pixels, features) below both of which a made
@@ -71,9 +71,9 @@ class Privacy:
             f"{int(self.copies.sum())} of {len(self.copies)} made cells "
             f"({self.rate:.1%}, 95 % interval {self.low:.1%} to {self.high:.1%}) are copies: "
             f"nearer to a training cell than {1 - QUIETEST:.0%} of these are to each other, "
-            f"in pixels and in features. Membership can be told with an area under the curve of "
-            f"{_said(self.by_distance)} by distance and {_said(self.by_discriminator)} by the "
-            f"discriminator (0.5: not at all)."
+            f"in pixels and in features. Membership shows with an area under the curve of "
+            f"{_as_text(self.by_distance)} by distance and "
+            f"{_as_text(self.by_discriminator)} by the discriminator (0.5: not at all)."
         )
 
 
@@ -201,7 +201,7 @@ def _thumbs(images: np.ndarray) -> np.ndarray:
     return np.stack([np.asarray(each) for each in small]).astype(np.float32)
 
 
-def _said(found: Interval | None) -> str:
-    if found is None:
+def _as_text(interval: Interval | None) -> str:
+    if interval is None:
         return "(not tried)"
-    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"

@@ -8,9 +8,7 @@ import keras
 import numpy as np
 
 from leukemia.evaluation.intervals import Interval
-from leukemia.gan import measures, pictures, privacy, shortcut
-from leukemia.gan import privacy_plot as privacy_figure
-from leukemia.gan import shortcut_plot as shortcut_figure
+from leukemia.gan import measures, pictures, privacy, privacy_plot, shortcut, shortcut_plot
 from leukemia.gan.privacy import Privacy
 from leukemia.gan.shortcut import Shortcut
 from leukemia.gan.training import SampleScorer
@@ -30,7 +28,7 @@ class Images:
 
 @dataclass(frozen=True, kw_only=True)
 class Review:
-    """What was found of made images.
+    """Measures of synthetic images.
 
     copies: (m,) bool. metrics: metrics by name: synth_* of the made images, floor_* of what
     perfect ones would measure. refusal: why the generator is refused, "" where it is not.
@@ -94,17 +92,17 @@ class Reviewer:
         copied = privacy.examine(
             made, self.training.images, self.features, self._membership(made, discriminator)
         )
-        told = self._told(made, seed)
+        probe = self._probe(made, seed)
         return Review(
             copies=copied.copies,
             metrics={
                 **{f"synth_{name}": value for name, value in quality.items()},
                 **self.floor,
                 **privacy.metrics(copied),
-                **(shortcut.metrics(told) if told else {}),
+                **(shortcut.metrics(probe) if probe else {}),
             },
             refusal="" if copied.acceptable(self.limit) else copied.text,
-            files=self._files(copied, told, made),
+            files=self._files(copied, probe, made),
         )
 
     @cached_property
@@ -126,24 +124,24 @@ class Reviewer:
             found["discriminator"] = privacy.attack(taken[0], taken[1], members, others)
         return found
 
-    def _told(self, made: np.ndarray, seed: int) -> Shortcut | None:
+    def _probe(self, made: np.ndarray, seed: int) -> Shortcut | None:
         """The probe; None where there are too few images for one."""
         if min(len(made), len(self.training.images)) < shortcut.FEWEST:
             return None
         return shortcut.probe(self.training.images, made, self.training.groups, seed)
 
-    def _files(self, copied: Privacy, told: Shortcut | None, made: np.ndarray) -> dict[str, bytes]:
+    def _files(self, copied: Privacy, probe: Shortcut | None, made: np.ndarray) -> dict[str, bytes]:
         real = self.training.images
-        pairs = privacy_figure.figure(copied, made, real, self.about)
-        lines = [copied.text, told.text if told else "Too few cells for a probe.", self.about]
-        found = {
+        pairs = privacy_plot.figure(copied, made, real, self.about)
+        lines = [copied.text, probe.text if probe else "Too few cells for a probe.", self.about]
+        files = {
             "gan/copies.png": pictures.png(pairs),
             "gan/review.txt": "".join(f"{line}\n" for line in lines).encode(),
         }
-        if told:
-            drawn = shortcut_figure.figure(told, real, made, self.about)
-            found["gan/shortcut.png"] = pictures.png(drawn)
-        return found
+        if probe:
+            drawn = shortcut_plot.figure(probe, real, made, self.about)
+            files["gan/shortcut.png"] = pictures.png(drawn)
+        return files
 
 
 def _logits(discriminator: keras.Model, images: np.ndarray) -> np.ndarray:

@@ -27,13 +27,15 @@ def table(by_seed: Mapping[int, Mapping[str, float]]) -> pd.DataFrame:
     """One row a measure: its value for each seed, mean and standard deviation over the seeds, and
     the floor, what the real training cells themselves would measure; NaN where there is none."""
     rows = {}
-    for name, said in MEASURES.items():
-        values = {f"seed {seed}": found.get(name, np.nan) for seed, found in by_seed.items()}
+    for name, label in MEASURES.items():
+        values = {f"seed {seed}": metrics.get(name, np.nan) for seed, metrics in by_seed.items()}
         several = np.array(list(values.values()))
         if np.isnan(several).all():
             continue
-        floors = [found.get(name.replace("synth_", "floor_"), np.nan) for found in by_seed.values()]
-        rows[said] = {
+        floors = [
+            metrics.get(name.replace("synth_", "floor_"), np.nan) for metrics in by_seed.values()
+        ]
+        rows[label] = {
             **values,
             "mean": np.nanmean(several),
             "sd": np.std(several, ddof=1) if len(several) > 1 else np.nan,
@@ -42,7 +44,7 @@ def table(by_seed: Mapping[int, Mapping[str, float]]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("measure")
 
 
-def as_text(found: pd.DataFrame, title: str, about: str) -> str:
+def as_text(table: pd.DataFrame, title: str, about: str) -> str:
     """The table for a terminal, with what it was measured on."""
-    shown = found.map(lambda value: "-" if np.isnan(value) else f"{value:.3f}")
+    shown = table.map(lambda value: "-" if np.isnan(value) else f"{value:.3f}")
     return f"{title}\n{shown.reset_index().to_string(index=False)}\n{about}"

@@ -124,16 +124,16 @@ def traces(real: np.ndarray, made: np.ndarray) -> dict[str, float]:
     """What a person would check: of both kinds the shares of exactly black and of saturated
     pixels, mean and standard deviation of each channel; and `power`, the made images' power in
     fine structure as a multiple of the real ones'."""
-    found = {}
+    values = {}
     for kind, images in (("real", real), ("made", made)):
-        found[f"{kind}_black"] = float((images == 0).all(-1).mean())
-        found[f"{kind}_saturated"] = float((images == 255).any(-1).mean())
+        values[f"{kind}_black"] = float((images == 0).all(-1).mean())
+        values[f"{kind}_saturated"] = float((images == 255).any(-1).mean())
         for channel, name in enumerate("rgb"):
-            found[f"{kind}_mean_{name}"] = float(images[..., channel].mean())
-            found[f"{kind}_sd_{name}"] = float(images[..., channel].std())
+            values[f"{kind}_mean_{name}"] = float(images[..., channel].mean())
+            values[f"{kind}_sd_{name}"] = float(images[..., channel].std())
     fine_real, fine_made = (_fine(power_spectrum(each)) for each in (real, made))
-    found["power"] = fine_made / fine_real if fine_real else float("nan")
-    return found
+    values["power"] = fine_made / fine_real if fine_real else float("nan")
+    return values
 
 
 def power_spectrum(images: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The picture of a shortcut probe: what the network saw, how well it told, and the spectra."""
+"""The picture of a shortcut probe: what the network saw, how well it separated, and spectra."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -35,4 +35,4 @@ def figure(shortcut: Shortcut, real: np.ndarray, made: np.ndarray, footnote: str
         axes.semilogy(power_spectrum(images)[1:], label=name)
     axes.set(xlabel="waves across the image", ylabel="power")
     axes.legend(fontsize=8)
-    return render(whole, "Can made cells be told from real ones?", footnote)
+    return render(whole, "Can synthetic cells be recognised?", footnote)

@@ -35,13 +35,13 @@ class Players:
     def variables(self) -> list[keras.Variable]:
         """Every variable that a step reads or changes, random states included, always in the
         same order: what a checkpoint must hold."""
-        found = [
+        variables = [
             *self.generator.variables,
             *self.discriminator.variables,
             *self.of_generator.variables,
             *self.of_discriminator.variables,
         ]
-        return found if self.mean is self.generator else [*found, *self.mean.variables]
+        return variables if self.mean is self.generator else [*variables, *self.mean.variables]
 
 
 def players(config: GanConfig, seed: int) -> Players:

@@ -16,8 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from leukemia.errors import UserError
-from leukemia.gan import checkpoint, networks, pictures
-from leukemia.gan import collapse as watch
+from leukemia.gan import checkpoint, collapse, networks, pictures
 from leukemia.gan.checkpoint import Progress
 from leukemia.gan.config import GanConfig
 from leukemia.gan.step import METRICS, Players, Step, compiled, players
@@ -74,7 +73,7 @@ class Trained:
 
 
 class Collapse(Exception):
-    """What a detector found, in words that name the step; epoch: after which."""
+    """A collapse, in words that name the step; epoch: after which."""
 
     def __init__(self, epoch: int, text: str):
         super().__init__(text)
@@ -150,7 +149,7 @@ class _Course:
         self._players: Players = players(config, self._seed)
         self._batch_size = min(config.batch_size, len(self._order(0)))
         self._shown = pictures.latent(int(np.prod(pictures.GRID)), config.latent, self._seed)
-        self._real_spread = watch.spread(images) or 1.0  # of equal images
+        self._real_spread = collapse.spread(images) or 1.0  # of equal images
         self._looks = looks(config.epochs)
         self._progress = self._recalled()
         self._saved = time.monotonic()
@@ -211,7 +210,7 @@ class _Course:
         return rng.permutation(np.concatenate([np.arange(self._wanted), drawn]))
 
     def _hold_finite(self, losses: np.ndarray, epoch: int, done: int) -> None:
-        bad = watch.first_bad_step(losses)
+        bad = collapse.first_bad_step(losses)
         if bad is not None:
             step = done - len(losses) + bad + 1
             raise Collapse(
@@ -225,7 +224,7 @@ class _Course:
         samples = pictures.paint(generator, self._shown)
         self._progress.grids[epoch] = pictures.grid(samples)
         self._report(epoch, {"gan_samples": self._progress.grids[epoch]})
-        self._note(epoch, {"gan_spread": watch.spread(samples) / self._real_spread})
+        self._note(epoch, {"gan_spread": collapse.spread(samples) / self._real_spread})
         scorer = self._terms.scorer
         if scorer is None:
             return
@@ -247,12 +246,12 @@ class _Course:
     def _finding(self, epoch: int) -> str | None:
         history, epochs = self._progress.history, self._plan.epochs
         on_real, on_made = (list(history[name].values()) for name in ("gan_d_real", "gan_d_fake"))
-        if watch.pinned(on_real, on_made, epochs):
+        if collapse.pinned(on_real, on_made, epochs):
             return (
-                f"the GAN's discriminator has told over {watch.PINNED:.0%} of real and made images "
-                f"for {watch.patience(epochs)} epochs, up to epoch {epoch}"
+                f"the GAN's discriminator has recognised over {collapse.PINNED:.0%} of real and "
+                f"made images for {collapse.patience(epochs)} epochs, up to epoch {epoch}"
             )
-        if epoch in self._looks and watch.uniform(history["gan_spread"][epoch], epoch, epochs):
+        if epoch in self._looks and collapse.uniform(history["gan_spread"][epoch], epoch, epochs):
             return f"the GAN's images are all but one image at epoch {epoch}"
         return None
 

@@ -23,6 +23,15 @@ def openvino() -> Any:
     return openvino
 
 
+def _tell_version() -> None:
+    """OpenVINO 2026.4 looks TensorFlow's version up by exec("import ...") and exec("del ..."), an
+    error in Python 3.13, which keeps no names between the two. It is told instead."""
+    import tensorflow
+    from openvino.frontend.tensorflow import utils
+
+    utils.get_environment_setup = lambda framework: {"tensorflow": tensorflow.__version__}
+
+
 class Network:
     """A Keras model of one input and one output: a batch (n, ...) to answers (n, ...) float32.
 
@@ -37,6 +46,7 @@ class Network:
         import keras
 
         package = openvino()
+        _tell_version()
         converted = package.convert_model(keras.Model(model.inputs, model.outputs))
         self._model = package.Core().compile_model(
             converted,

@@ -27,7 +27,7 @@ from leukemia.tracking import INVENTORY, MODEL, records
 
 NAME = "leukemia-classifier"
 CHAMPION = "champion"
-GATE = "gate"  # tag of a run and of a version: what the gate said
+GATE = "gate"  # tag of a run and of a version: the gate's verdict
 
 if TYPE_CHECKING:  # Keras takes seconds to import, and only `load` needs it
     pass
@@ -69,8 +69,8 @@ def register(
         client.update_model_version(
             name, version.version, as_description(text, f"model_card.md of run {run_id}")
         )
-        told = ("technique", "seed", "fold", "protocol", "data_digest", "simulated_data", "leaks")
-        tags = {key: run.data.tags.get(key, "") for key in told} | {
+        copied = ("technique", "seed", "fold", "protocol", "data_digest", "simulated_data", "leaks")
+        tags = {key: run.data.tags.get(key, "") for key in copied} | {
             "waived": waived, "threshold": str(THRESHOLD), DIGEST: digest, GATE: passed,
         }  # fmt: skip
         for key, value in tags.items():

@@ -49,10 +49,10 @@ def gain_of(ranking: Ranking) -> Gain | None:
     """The leader's gain over the baseline; None where the leader is the baseline or there is
     none."""
     leader, compared = ranking.table["arm"].iloc[0], ranking.comparisons
-    found = compared[compared[["arm", "against"]].isin([leader, BASELINE]).all(axis=1)]
-    if leader == BASELINE or found.empty:
+    comparison = compared[compared[["arm", "against"]].isin([leader, BASELINE]).all(axis=1)]
+    if leader == BASELINE or comparison.empty:
         return None
-    row = found.iloc[0]
+    row = comparison.iloc[0]
     if row["arm"] == leader:
         return Gain(value=row["difference"], low=row["lo"], high=row["hi"])
     return Gain(value=-row["difference"], low=-row["hi"], high=-row["lo"])
@@ -77,8 +77,8 @@ def _figures(candidate: Candidate) -> str:
     }
     if not wrong:
         return ""
-    said = ", ".join(sorted(wrong))
-    return f"figures are missing or not finite ({said}); train it anew on cells of both classes"
+    names = ", ".join(sorted(wrong))
+    return f"figures are missing or not finite ({names}); train it anew on cells of both classes"
 
 
 def _gain(candidate: Candidate, asked: str) -> str:

@@ -98,12 +98,12 @@ def digest_of(uri: str) -> str:
 
 def _digest(folder: Path) -> str:
     """SHA-256 of a model's files and their names, without MLflow's note of its registration."""
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file.name != "registered_model_meta":
             content = hashlib.sha256(file.read_bytes()).hexdigest()
-            found.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
-    return found.hexdigest()
+            sha.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
+    return sha.hexdigest()
 
 
 def version_of(uri: str) -> str:
@@ -117,18 +117,18 @@ def version_of(uri: str) -> str:
         registered = _registered(uri)
     except Exception as error:
         raise UserError(
-            f"model '{uri}' is not to be found ({str(error).splitlines()[0]}); register one with "
+            f"model '{uri}' is not there ({str(error).splitlines()[0]}); register one with "
             f"mlflow run . -e register"
         ) from error
     return str(registered.version) if registered else ""
 
 
 def _registered(uri: str) -> ModelVersion | None:
-    found = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)
-    if not found:
+    match = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)
+    if not match:
         return None
     client = mlflow.MlflowClient()
-    name, alias, version = found.groups()
+    name, alias, version = match.groups()
     if alias:
         return client.get_model_version_by_alias(name, alias)
     return client.get_model_version(name, version)

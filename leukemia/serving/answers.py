@@ -39,7 +39,7 @@ class Answering:
 
     def __init__(self, served: Served):
         self.served = served
-        self._judge = serving(served.model, served.threshold)
+        self._predictor = serving(served.model, served.threshold)
         self._looking = grad_cam_of(served.model)
         self._lock = Lock()  # of the compiled model: it uses all cores for one batch
 
@@ -65,7 +65,7 @@ class Answering:
     def answer(self, cells: np.ndarray) -> list[Answer]:
         """One for each cell."""
         with self._lock:
-            found = self._judge(cells)
+            scores = self._predictor(cells)
         served = self.served
         return [
             Answer(
@@ -76,7 +76,7 @@ class Answering:
                 version=served.version,
                 protocol=served.protocol,
             )
-            for each in found
+            for each in scores
         ]
 
     def grad_cam(self, cells: np.ndarray) -> list[bytes]:

@@ -73,14 +73,14 @@ def answers(
     """
     now = following.current()
     cells = now.cells(files, names or ())
-    found = [{**asdict(answer), "use": RESEARCH_ONLY} for answer in now.answer(cells)]
+    values = [{**asdict(answer), "use": RESEARCH_ONLY} for answer in now.answer(cells)]
     if pictures != "none":
-        for answer, cell in zip(found, cells, strict=True):
+        for answer, cell in zip(values, cells, strict=True):
             answer["seen"] = _data_url(png(cell))
     if pictures == "heat":
-        for answer, drawn in zip(found, now.grad_cam(cells), strict=True):
-            answer["heat"] = _data_url(drawn)
-    return found
+        for answer, overlay in zip(values, now.grad_cam(cells), strict=True):
+            answer["heat"] = _data_url(overlay)
+    return values
 
 
 def _data_url(content: bytes) -> str:

@@ -153,8 +153,7 @@ def _made(
 ) -> "tuple[np.ndarray, Review, dict[str, bytes]]":
     """Images (m, H, W, 3) uint8 of new cells without the copies, what was found of them and of
     the copies, and the generator's files."""
-    from leukemia.gan import artifacts as kept
-    from leukemia.gan import pictures
+    from leukemia.gan import artifacts, pictures
 
     rarer = train.minority()
     cells = train.take(train.labels == rarer).loaded()
@@ -162,12 +161,12 @@ def _made(
     training_seed, making_seed = context.rng.integers(2**31, size=2).tolist()
     discriminator = None
     if settings.gan_run:
-        files = kept.again(Path(settings.gan_run), cells.digest())
+        files = artifacts.again(Path(settings.gan_run), cells.digest())
     else:
         trained, files = _trained(train, cells, settings, training_seed, context, reviewer)
         discriminator = trained.discriminator
     made = pictures.generate(
-        kept.generator(files), train.shortage(), making_seed, train.images.shape[1:3]
+        artifacts.generator(files), train.shortage(), making_seed, train.images.shape[1:3]
     )
     review = reviewer.review(made, discriminator, making_seed)
     return made[~review.copies] if review.copies.any() else made, review, files
@@ -212,8 +211,7 @@ def _trained(
             f"the rarer class has {len(cells)} training cells: a GAN needs 2 or more; "
             "add cells, or choose another technique"
         )
-    from leukemia.gan import artifacts as kept
-    from leukemia.gan import pictures, training
+    from leukemia.gan import artifacts, pictures, training
 
     config = training.resolved(config_of(settings, cells.images.shape[1]))
     terms = training.Terms(
@@ -227,4 +225,4 @@ def _trained(
     trained_on: dict[str, str | int] = {"digest": cells.digest(), "count": len(cells), "seed": seed}
     floor = reviewer.floor.get("floor_kid")
     title = f"GAN ({settings.gan}), {len(cells)} cells of {config.size} px"
-    return trained, kept.files(trained, config, trained_on, floor, title, reviewer.about)
+    return trained, artifacts.files(trained, config, trained_on, floor, title, reviewer.about)
