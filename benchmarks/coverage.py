@@ -22,7 +22,9 @@ from scipy.special import ndtr, ndtri
 
 from leukemia.evaluation.comparison import delong, difference, mcnemar
 from leukemia.evaluation.intervals import TAIL, Interval, interval
-from leukemia.evaluation.jackknife import Repeats, SubjectCounts, from_rates, subject_counts
+from leukemia.evaluation.jackknife import Repeats, SubjectCounts, subject_counts
+from leukemia.evaluation.metrics import METRICS as ENTRIES
+from leukemia.evaluation.metrics import of_rates
 from leukemia.evaluation.predictions import Predictions
 
 METRICS = ("bal_acc", "wf1", "auroc")
@@ -161,7 +163,7 @@ def truth(design: Design) -> dict[str, float]:
     share = np.array(design.positive / (design.positive + design.negative))
     return {
         **{
-            metric: float(np.sum(weights * from_rates(metric, sens, spec, share)))
+            metric: float(np.sum(weights * ENTRIES[metric].of_counts(of_rates(sens, spec, share))))
             for metric in ("bal_acc", "wf1")
         },
         "auroc": float(np.sum(weights * ndtr(np.sqrt(2) * middle))),
@@ -194,7 +196,7 @@ def holds(found: Interval, true: float) -> bool:
 
 def bootstrap(summed: SubjectCounts, rng: np.random.Generator) -> Interval:
     """Percentiles of balanced accuracy over resampled subjects (of each kind), for comparison."""
-    cells, right = summed.sums[:2].sum(axis=1)
+    cells, right = summed.cells.sum(axis=0), summed.right.sum(axis=0)
     draws = np.zeros((RESAMPLES, len(cells)))
     for kind in np.unique(summed.kinds):
         of_kind = summed.kinds == kind

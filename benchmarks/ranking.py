@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from mlflow.entities import Metric, Param, RunTag
 
-from leukemia.evaluation.metrics import NAMES, metrics
+from leukemia.evaluation.metrics import metrics
 from leukemia.ranking.rank import TERMS
 from leukemia.tracking.runs import PREDICTIONS, connect
 
@@ -103,7 +103,7 @@ def log(
     """As many parameters, tags and metrics as a training run logs."""
     found = metrics(test["labels"].to_numpy(), test["scores"].to_numpy())
     named = {f"{side}_{name}{end}": found[name] for side in ("train", "val", "test")
-             for name in NAMES for end in ("", "_lo", "_hi")}  # fmt: skip
+             for name in found for end in ("", "_lo", "_hi")}  # fmt: skip
     named |= {"balance_s": 1.0, "train_s": 100.0, "peak_gib": 1.5, "overfits": float(seed % 2)}
     tags = dict.fromkeys(TERMS, "same") | {
         "kind": "train", "technique": arm, "arm": arm, "seed": str(seed), "fold": str(fold),

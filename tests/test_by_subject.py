@@ -1,5 +1,7 @@
 """Figures person by person, against hand-made subjects and scikit-learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,14 +56,17 @@ def test_every_column_of_hand_made_subjects(hand_made: Predictions) -> None:
 
 def test_the_order_of_the_cells_does_not_matter(hand_made: Predictions) -> None:
     rows = np.random.default_rng(0).permutation(len(hand_made))
-    shuffled = Predictions(**{name: column[rows] for name, column in vars(hand_made).items()})
+    shuffled = Predictions(
+        labels=hand_made.labels[rows], scores=hand_made.scores[rows],
+        subjects=hand_made.subjects[rows], cell_id=hand_made.cell_id[rows],
+    )  # fmt: skip
     pd.testing.assert_frame_equal(by_subject(shuffled), by_subject(hand_made))
 
 
 def test_errors_sum_to_those_of_the_cells_at_any_threshold(hand_made: Predictions) -> None:
     for threshold in (0.05, 0.5, 0.85):
         wrong = (hand_made.scores >= threshold) != (hand_made.labels == 1)
-        table = by_subject(hand_made, threshold)
+        table = by_subject(replace(hand_made, threshold=threshold))
         assert table["errors"].sum() == wrong.sum()
         assert table["cells"].sum() == len(hand_made)
 
@@ -72,7 +77,7 @@ def test_subject_metrics_count_each_subject_once(hand_made: Predictions) -> None
     assert found == pytest.approx(
         {"sens": 0.5, "spec": 0.5, "bal_acc": 0.5, "auroc": auroc, "count": 4}
     )
-    assert subject_metrics(hand_made, 0.55)["spec"] == 1
+    assert subject_metrics(replace(hand_made, threshold=0.55))["spec"] == 1
 
 
 def test_a_class_without_subjects_has_no_figure() -> None:

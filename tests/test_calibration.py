@@ -8,12 +8,12 @@ from sklearn.metrics import brier_score_loss
 
 from leukemia.evaluation.calibration import (
     TEMPERATURES,
-    brier,
     expected_calibration_error,
     fit_temperature,
     reliability,
     rescale,
 )
+from leukemia.evaluation.metrics import brier
 
 
 def drawn(temperature: float = 1.0, n: int = 20_000) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,7 @@
 """The model card is written from what a run logged, and says what the model is not for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ TAGS = {
     "positive": "blast", "negative": "normal", "arm": "adasyn", "seed": "1", "fold": "2",
     "budget": "quick", "note": "resnet50 starts from imagenet", "cells": "90 cells of 12 subjects",
     "data_digest": "0123456789abcdef", "crop": "210", "image_size": "64", "audit": "no leak found",
-    "protocol_line": "Protocol subject: no subject on two sides", "simulated_data": "",
+    "protocol_line": "Protocol subject: no subject in two splits", "simulated_data": "",
     "interval_method": "bootstrap over subjects", "verdict": "does not overfit",
     "calibration": "temperature 1.2", "operating": "threshold 0.31", "git_commit": "abc123",
 }  # fmt: skip
@@ -34,11 +36,11 @@ def logged(waived: str = "", **tags: str) -> Logged:
     [
         "Research use only; not for diagnosis",
         "90 cells of 12 subjects; data digest 0123456789abcdef",
-        "Protocol subject: no subject on two sides",
+        "Protocol subject: no subject in two splits",
         "no leak found",
         "| bal_acc | 0.813 | 0.700 to 0.900 | not defined |",
         "| auroc | 0.880 | not defined to not defined | 0.900 |",
-        "On real cells of 4 test subjects",
+        "On real cells of 4 test subjects, threshold 0.5.",
         "Overfitting: does not overfit",
         "Expected calibration error 0.051, Brier score not defined",
         "temperature 1.2",
@@ -54,10 +56,17 @@ def test_the_card_says(said: str) -> None:
 
 
 def test_drawn_cells_and_waived_findings_stand_at_the_top() -> None:
-    text = card(logged(waived="WAIVED findings of the audit: made", simulated_data="drawn, seed 7"))
+    text = card(
+        logged(waived="WAIVED findings of the audit: synthetic", simulated_data="drawn, seed 7")
+    )
     head = text[: text.index("## What it is")]
     assert "SIMULATED DATA: drawn, seed 7" in head
-    assert "WAIVED findings of the audit: made" in head
+    assert "WAIVED findings of the audit: synthetic" in head
+
+
+def test_the_threshold_is_that_of_the_run() -> None:
+    run = logged()
+    assert "threshold 0.31." in card(replace(run, metrics=METRICS | {"threshold": 0.31}))
 
 
 def test_code_that_was_not_committed_is_said() -> None:

@@ -1,5 +1,7 @@
 """Paired comparisons against closed forms, statsmodels, published figures and plain loops."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -10,7 +12,7 @@ from benchmarks.coverage import Design, draw_arms, draw_cases
 from leukemia.errors import UserError
 from leukemia.evaluation.comparison import delong, difference, holm, mcnemar
 from leukemia.evaluation.intervals import interval
-from leukemia.evaluation.jackknife import METRICS
+from leukemia.evaluation.metrics import METRICS
 from leukemia.evaluation.predictions import Predictions
 from tests.test_intervals import predictions, take, with_scores
 
@@ -292,3 +294,17 @@ def test_holm_is_statsmodels_and_leaves_nan_alone() -> None:
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
     assert holm(np.array([0.02, np.nan, 0.5])) == pytest.approx([0.04, np.nan, 0.5], nan_ok=True)
     assert holm(np.array([])).size == 0
+
+
+def test_each_network_s_cells_are_called_at_its_own_threshold() -> None:
+    a, b = arms()
+    low = replace(b, threshold=0.4)
+    called = with_scores(b, np.where(b.scores >= 0.4, 0.75, 0.25).astype(np.float32))
+    for test in (mcnemar, difference):
+        assert test([[a]], [[low]]) == test([[a]], [[called]])
+        assert test([[a]], [[low]]) != test([[a]], [[b]])
+    assert delong([[a]], [[low]]) == delong([[a]], [[b]])
+    half = np.arange(len(b)) < 240  # two folds with a threshold each
+    mixed = [[take(low, half), take(b, ~half)]]
+    right = np.concatenate([low.right[half], b.right[~half]])
+    assert mcnemar([[a]], mixed).only_b == np.sum(right & ~a.right)

@@ -1,5 +1,7 @@
 """Grad-CAM against a gradient tape and a hand-made network; which cells are shown."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 
 from leukemia.cells import Cells
 from leukemia.evaluation.predictions import Predictions
+from leukemia.experiment.plots import surest_errors
 from leukemia.model import grad_cam as explain
 from leukemia.model.classifier import ModelConfig, build
 from leukemia.model.inference import PREDICT_BATCH, predict
@@ -46,6 +49,19 @@ def test_heat_is_grad_cam_by_a_gradient_tape(model: keras.Model, cells: Cells) -
     assert 40 <= called.sum() <= 50  # both signs are tried
     found = explain.grad_cam(model, cells.images)
     np.testing.assert_allclose(found, by_tape(model, cells.images), atol=1e-4)
+
+
+def test_heat_is_of_the_class_that_a_moved_threshold_calls(
+    model: keras.Model, cells: Cells
+) -> None:
+    scores = predict(model, cells.images)[:, 0]
+    threshold = float(np.quantile(scores, 0.2))
+    usual = explain.grad_cam(model, cells.images)
+    moved = explain.grad_cam(model, cells.images, threshold)
+    turned = (scores >= threshold) & (scores < 0.5)
+    assert turned.sum() > 10
+    changed = np.abs(moved - usual).max(axis=(1, 2)) > 1e-3
+    np.testing.assert_array_equal(changed, turned)
 
 
 def test_heat_has_a_cell_s_size_and_lies_in_0_to_1(model: keras.Model, cells: Cells) -> None:
@@ -128,3 +144,12 @@ def test_where_a_kind_runs_short_the_others_stand_in() -> None:
 def test_equal_scores_are_chosen_by_row() -> None:
     alike = predictions([1, 0] * 4, [0.5] * 8)
     assert explain.choose(alike, 4).tolist() == explain.choose(alike, 4).tolist() == [1, 3, 0, 2]
+
+
+def test_a_moved_threshold_decides_which_cells_are_wrong_and_how_sure() -> None:
+    cells = predictions([1, 1, 0, 0], [0.25, 0.9, 0.35, 0.1])
+    low = replace(cells, threshold=0.3)
+    assert sorted(explain.choose(low, 2)) == [0, 2]  # one of each class is called wrongly
+    assert explain.choose(low, 1).tolist() == [0]
+    assert surest_errors(low).tolist() == [0, 2]
+    assert surest_errors(cells).tolist() == [0]

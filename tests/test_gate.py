@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from entrypoints import history, promote, rollback
 from entrypoints import register as register_entry
 from leukemia.errors import UserError
-from leukemia.evaluation.metrics import NAMES
+from leukemia.evaluation.metrics import METRICS
 from leukemia.experiment import GOLDEN
 from leukemia.registry import champion as registry
 from leukemia.registry import gate, served
@@ -26,7 +26,7 @@ from tests.test_ranking import ranked, record
 
 COMMANDS = {"register": register_entry.main, "promote": promote.main,
             "rollback": rollback.main, "history": history.main}  # fmt: skip
-FIGURES = {f"{side}_{name}": 0.8 for side in ("val", "test") for name in NAMES}
+FIGURES = {f"{side}_{name}": 0.8 for side in ("val", "test") for name in gate.FIRST}
 FILES = {"predictions/test.csv": 900, "models/model/data/model.keras": 90_000}
 GOOD = Candidate(
     arm="adasyn",
@@ -75,6 +75,26 @@ BROKEN = {
     "other answers": ({"difference": 0.2}, "possible", "2.0e-01 apart on golden cells"),
     "no answers": ({"difference": "it does not load"}, "possible", "it does not load"),
 }  # fmt: skip
+
+
+def test_a_run_is_held_to_the_metrics_that_it_set_out_to_compute() -> None:
+    of_old = gate.names_of({"technique": "adasyn"})
+    assert refusals(replace(GOOD, names=of_old), "possible") == []
+    now = gate.names_of({"metrics": ",".join(METRICS)})
+    assert now == tuple(METRICS)
+    (reason,) = refusals(replace(GOOD, names=now), "possible")
+    for name in set(METRICS) - set(gate.FIRST):
+        assert f"test_{name}" in reason
+        assert f"val_{name}" in reason
+    whole = {f"{side}_{name}": 0.8 for side in ("val", "test") for name in METRICS}
+    assert refusals(replace(GOOD, names=now, metrics=whole), "possible") == []
+
+
+def test_where_lower_is_better_the_gain_is_what_the_metric_falls_by() -> None:
+    rows = record("adasyn", 0, 0.5, val_brier=0.1), record("baseline", 0, 0.5, val_brier=0.2)
+    found = gate.gain_of(ranked(*rows, metric="brier", adasyn=0.05, baseline=0.4))
+    assert found
+    assert 0 < found.low < found.value < found.high
 
 
 @pytest.mark.parametrize("rule", BROKEN)
@@ -242,3 +262,22 @@ def test_the_inventory_names_every_file_of_the_run_and_its_model(store: Path) ->
     assert kept == {path: size for path, size in now.items() if path not in later}
     assert {"golden.npz", "test_subjects.csv", "predictions/test.csv"} <= set(kept)
     assert any(name.startswith("models/model/") and name.endswith(".keras") for name in kept)
+
+
+def test_a_version_calls_at_the_threshold_of_its_run(store: Path) -> None:
+    client, run = mlflow.MlflowClient(), run_of(0)
+    assert run.data.metrics["threshold"] == 0.5
+    client.log_metric(run.info.run_id, "threshold", 1 / 3, step=99)
+    code, told = register(0)
+    assert code == 0, told
+    version = client.get_model_version_by_alias(registry.NAME, registry.CHAMPION)
+    assert version.run_id == run.info.run_id
+    assert served.load(f"models:/{registry.NAME}/{version.version}").threshold == 1 / 3
+    assert "test subjects, threshold 0.3333. Interval" in version.description
+
+
+def test_a_run_says_how_many_cells_were_added_and_which_metrics_it_computes(store: Path) -> None:
+    run = run_of(1)
+    assert (run.data.metrics["synthetic"], run.data.metrics["left_out"]) == (0, 0)
+    assert run.data.tags["metrics"].split(",") == list(METRICS)
+    assert {f"test_{name}" for name in METRICS} <= set(run.data.metrics)

@@ -1,5 +1,7 @@
 """Intervals against closed forms, scikit-learn, and draws whose true figures are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
@@ -8,8 +10,8 @@ from benchmarks.coverage import METRICS as COVERED
 from benchmarks.coverage import Design, draw_arms, draw_cases, holds, truth
 from leukemia.errors import UserError
 from leukemia.evaluation.intervals import TAIL, Interval, interval, intervals
-from leukemia.evaluation.jackknife import COUNTED, METRICS, leave_out, subject_counts
-from leukemia.evaluation.metrics import metrics
+from leukemia.evaluation.jackknife import leave_out, subject_counts
+from leukemia.evaluation.metrics import METRICS, metrics
 from leukemia.evaluation.predictions import Predictions
 
 
@@ -30,12 +32,8 @@ def predictions(subjects: int, cells: int = 20, mixed: bool = False, seed: int =
 
 
 def take(cells: Predictions, rows: np.ndarray) -> Predictions:
-    return Predictions(
-        labels=cells.labels[rows],
-        scores=cells.scores[rows],
-        subjects=cells.subjects[rows],
-        cell_id=cells.cell_id[rows],
-    )
+    columns = ("labels", "scores", "subjects", "cell_id")
+    return replace(cells, **{name: getattr(cells, name)[rows] for name in columns})
 
 
 def ends(found: Interval) -> tuple[float, float]:
@@ -43,9 +41,7 @@ def ends(found: Interval) -> tuple[float, float]:
 
 
 def with_scores(cells: Predictions, scores: np.ndarray) -> Predictions:
-    return Predictions(
-        labels=cells.labels, scores=scores, subjects=cells.subjects, cell_id=cells.cell_id
-    )
+    return replace(cells, scores=scores)
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -61,13 +57,14 @@ def test_counts_are_pooled_over_folds_and_averaged_over_seeds() -> None:
     first, second = predictions(20), predictions(20, seed=1)
     half = np.arange(len(first)) < 150
     repeats = [[take(first, half), take(first, ~half)], [second]]
-    for name in (*COUNTED, "loss"):
+    pooled = [name for name, each in METRICS.items() if each.of_counts or each.penalty]
+    for name in pooled:
         of_seeds = [metrics(cells.labels, cells.scores)[name] for cells in (first, second)]
         assert interval(repeats, name).value == pytest.approx(np.mean(of_seeds))
 
 
-@pytest.mark.parametrize("name", ["auroc", "auprc"])
-def test_areas_are_averaged_over_the_folds_that_have_both_classes(name: str) -> None:
+@pytest.mark.parametrize("name", ["auroc", "auprc", "sens90s"])
+def test_metrics_of_scores_are_averaged_over_the_folds_that_have_both_classes(name: str) -> None:
     cells = predictions(20)
     folds = [np.arange(0, 100), np.arange(100, 360), np.arange(360, 380)]  # the last: one subject
     of_folds = [metrics(cells.labels[rows], cells.scores[rows])[name] for rows in folds[:2]]
@@ -76,7 +73,7 @@ def test_areas_are_averaged_over_the_folds_that_have_both_classes(name: str) -> 
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-@pytest.mark.parametrize("name", ["auroc", "auprc", "sens", "spec", "bal_acc"])
+@pytest.mark.parametrize("name", ["auroc", "auprc", "sens90s", "sens", "spec", "bal_acc", "gmean"])
 def test_leaving_a_subject_out_is_to_look_at_the_others(name: str, mixed: bool) -> None:
     cells = predictions(12, mixed=mixed)
     left = leave_out(subject_counts([[cells]]), name)
@@ -110,6 +107,24 @@ def test_the_order_of_cells_is_of_no_account() -> None:
     shuffled = take(cells, np.random.default_rng(0).permutation(len(cells)))
     for name, found in intervals(shuffled).items():
         assert ends(found) == pytest.approx(ends(intervals(cells)[name]))
+
+
+def test_calls_are_counted_at_the_threshold() -> None:
+    cells = predictions(20, mixed=True)
+    low = replace(cells, threshold=0.4)
+    called = with_scores(cells, np.where(cells.scores >= 0.4, 0.75, 0.25).astype(np.float32))
+    for name, found in intervals(low).items():
+        same = called if METRICS[name].of_counts else cells
+        assert found == interval([[same]], name)
+    assert intervals(low)["sens"].value > intervals(cells)["sens"].value
+
+
+@pytest.mark.parametrize("name", ["mcc", "kappa"])
+def test_a_correlation_s_interval_may_reach_below_0(name: str) -> None:
+    cells = predictions(12)
+    useless = with_scores(cells, np.random.default_rng(0).random(len(cells)).astype(np.float32))
+    found = interval([[useless]], name)
+    assert found.low < 0 < found.high
 
 
 def test_the_interval_widens_when_subjects_are_few() -> None:
@@ -176,8 +191,8 @@ def test_bounds_hold_the_value_and_stay_in_range(seed: int) -> None:
     for mixed in (False, True):
         for name, found in intervals(predictions(4 + seed, 1 + 2 * seed, mixed, seed)).items():
             if not np.isnan(found.low):
-                assert 0 <= found.low <= found.value <= found.high, name
-                assert found.high <= 1 or name == "loss"
+                least, most = METRICS[name].bounds
+                assert least <= found.low <= found.value <= found.high <= most, name
 
 
 def test_fewer_than_two_subjects_of_a_class_have_no_interval() -> None:

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from entrypoints.command import kinds_of_leak
 from leukemia.errors import UserError
 from leukemia.evaluation.predictions import Predictions
 from leukemia.ranking import rank as ranking
-from leukemia.ranking.rank import COSTS, SHOWN, TERMS
+from leukemia.ranking.rank import CELLS, COSTS, SHOWN, TERMS
 from leukemia.ranking.text import as_text
 
 SUBJECTS = 40
@@ -68,6 +69,51 @@ def test_the_metric_can_be_chosen() -> None:
     rows = record("a", 0, 0.90), record("b", 0, 0.70)
     assert ranked(*rows).table["arm"].tolist() == ["a", "b"]
     assert ranked(*rows, metric="wf1").table["arm"].tolist() == ["b", "a"]
+
+
+def test_where_lower_is_better_the_lowest_leads_and_a_decrease_is_a_gain() -> None:
+    rows = [
+        record("a", 0, 0.5, val_brier=0.2), record("a", 1, 0.5, val_brier=0.1),
+        record("baseline", 0, 0.5, val_brier=0.3, train_s=0.5),
+    ]  # fmt: skip
+    found = ranked(*rows, metric="brier", a=0.1, baseline=0.3)
+    assert found.table["arm"].tolist() == ["a", "baseline"]
+    assert found.leader == "a-1-0"
+    best = found.table.iloc[0]
+    assert best["base"] < 0 < best["s_per_point"]
+
+
+def test_runs_without_the_metric_are_left_out_and_counted() -> None:
+    old, new = record("a", 0, 0.9), record("b", 1, 0.7, val_mcc=0.4)
+    repeated = record("b", 1, 0.6, val_mcc=0.3, run_id="early", start_time=old["start_time"])
+    late = record("c", 2, 0.9)  # the latest run, without it as well
+    records = pd.DataFrame([old, new, repeated, late])
+    kept, left_out = ranking.comparable(records, metric="mcc")
+    assert kept["run_id"].tolist() == ["b-1-0"]
+    assert ranking.left_out_text(left_out, "mcc") == (
+        "1 runs on other terms or of repeated seeds are left out. "
+        "2 runs without val_mcc are left out."
+    )
+    assert ranking.left_out_text(left_out.head(0), "mcc") == ""
+    table = ranking.rank(kept, {"b-1-0": cells(0.2)}, "mcc").table
+    assert table["val"].tolist() == [0.4]
+    assert -1 < table["lo"].iloc[0] < table["test"].iloc[0] < table["hi"].iloc[0] < 1
+    for protocol in (None, "subject"):
+        with pytest.raises(UserError, match="none of 2 runs has val_kappa: they are of a version"):
+            ranking.comparable(pd.DataFrame([old, new]), protocol, "kappa")
+
+
+def test_the_cells_that_a_technique_added_and_left_out_stand_with_its_cost() -> None:
+    rows = [
+        record("adasyn", 0, 0.9, synthetic=100.0, left_out=0.0),
+        record("adasyn", 1, 0.9, synthetic=110.0, left_out=0.0),
+        record("old", 0, 0.8),
+    ]
+    found = ranked(*rows)
+    assert found.table.set_index("arm").loc["adasyn", CELLS].tolist() == [105, 0]
+    cost = as_text(found).split("\n\n")[2].splitlines()
+    assert cost[0].split()[:4] == ["cost", "added", "left", "out"]
+    assert [line.split()[:3] for line in cost[1:]] == [["adasyn", "105", "0"], ["old", "-", "-"]]
 
 
 def test_folds_of_a_seed_are_one_repeat() -> None:
@@ -168,12 +214,23 @@ def test_a_protocol_that_flatters_is_ranked_only_when_it_is_asked_for() -> None:
 
 
 def test_findings_of_the_audit_block_the_ranking_until_they_are_waived() -> None:
-    records = pd.DataFrame([record("a", 0, 0.9, leaks="made,subject"), record("b", 0, 0.8)])
-    with pytest.raises(UserError, match=r"1 of 2 runs found leaks \(made\).*waive=made,subject"):
+    records = pd.DataFrame([record("a", 0, 0.9, leaks="subject,synthetic"), record("b", 0, 0.8)])
+    with pytest.raises(
+        UserError, match=r"1 of 2 runs found leaks \(synthetic\).*waive=subject,synthetic"
+    ):
         ranking.refuse_leaks(records, {"subject"})
-    said = ranking.refuse_leaks(records, {"subject", "made", "alike"})
-    assert said == "WAIVED findings of the audit: made, subject; these figures flatter"
+    said = ranking.refuse_leaks(records, {"subject", "synthetic", "alike"})
+    assert said == "WAIVED findings of the audit: subject, synthetic; these figures flatter"
     assert ranking.refuse_leaks(records[1:], set()) == ""
+
+
+def test_a_leak_in_the_words_of_an_older_run_is_the_same_leak() -> None:
+    records = pd.DataFrame([record("a", 0, 0.9, leaks="made,subject"), record("b", 0, 0.8)])
+    with pytest.raises(UserError, match=r"found leaks \(synthetic\)"):
+        ranking.refuse_leaks(records, {"subject"})
+    waived = kinds_of_leak(None, None, "made,subject")
+    assert waived == {"synthetic", "subject"}
+    assert ranking.refuse_leaks(records, waived).startswith("WAIVED")
 
 
 def test_arms_on_different_seeds_or_folds_are_warned_of() -> None:

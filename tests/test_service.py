@@ -25,8 +25,9 @@ from mlflow.entities import Run
 from entrypoints import rank, register
 from entrypoints.command import Command
 from leukemia import techniques
-from leukemia.evaluation.metrics import NAMES, metrics
+from leukemia.evaluation.metrics import METRICS, metrics
 from leukemia.experiment import ERRORS
+from leukemia.experiment.provenance import code_digest
 from leukemia.registry import champion as registry
 from leukemia.tracking import INVENTORY, records, views
 from leukemia.tracking import leaderboard as board
@@ -120,7 +121,7 @@ def test_the_study_ranks_registers_and_names_what_it_measured(study: str) -> Non
     ranked = re.findall(r"^(\d)=?\s+(\w+)\s+1\s", table, re.MULTILINE)
     assert [number for number, _ in ranked] == list("123456")
     assert {name for _, name in ranked} == set(techniques.names())
-    assert "no subject on two sides" in table
+    assert "no subject in two splits" in table
     assert "SIMULATED DATA: drawn cells, seed 7" in table
     assert "miniature is trained from scratch" in table
     assert "Research use only; not for diagnosis." in table
@@ -174,14 +175,15 @@ class TestEveryRun:
         run = runs[name]
         assert run.info.status == "FINISHED"
         for side in ("train", "val", "test"):
-            assert {f"{side}_{metric}" for metric in NAMES} <= set(run.data.metrics)
+            assert {f"{side}_{metric}" for metric in METRICS} <= set(run.data.metrics)
         client = mlflow.MlflowClient()
         for metric in ("train_loss", "val_loss", "train_bal_acc", "val_bal_acc", "lr"):
             steps = [each.step for each in client.get_metric_history(run.info.run_id, metric)]
             assert sorted(set(steps)) == [1, 2, 3, 4, 5]
         judged = {"test_subjects", "test_bal_acc_lo", "test_bal_acc_hi", "test_auroc_lo",
                   "test_ece", "test_brier", "temperature", "test_ece_t", "op_threshold",
-                  "op_test_sens", "op_test_spec", "by_subject_bal_acc", "val_rise"}  # fmt: skip
+                  "op_test_sens", "op_test_spec", "by_subject_bal_acc", "val_rise", "threshold",
+                  "synthetic", "left_out"}  # fmt: skip
         assert judged <= set(run.data.metrics)
         costs = {"balance_s", "train_s", "peak_gib", "log_s", "epoch_seconds"}
         assert costs <= set(run.data.metrics)
@@ -196,7 +198,8 @@ class TestEveryRun:
         assert len(run.data.tags["data_digest"]) == 16
         assert (run.data.tags["protocol"], run.data.tags["folds"]) == ("subject", "5")
         assert len(run.data.tags["key"]) == 32
-        assert run.data.tags["mlflow.project.entryPoint"] == name
+        assert run.data.tags["mlflow.source.name"] == f"entrypoints.train {name}"
+        assert run.data.tags["code"] == code_digest()
         assert {"git_commit", "git_dirty", "weights", "note"} <= set(run.data.tags)
         assert "environment.txt" in artifacts(run, "code")
 
@@ -273,7 +276,7 @@ class TestEveryRun:
 
 
 def test_the_machine_is_watched_while_a_run_lasts(runs: dict[str, Run]) -> None:
-    # The others here may end before the first evaluation, after 5 s.
+    # The others here may end before the first reading, after 5 s.
     assert {
         "system/cpu_utilization_percentage",
         "system/system_memory_usage_megabytes",
@@ -370,7 +373,7 @@ def test_the_same_seed_gives_the_same_figures_alone_or_beside_another_run(
     again, before = find("tags.technique = 'weighted' and tags.kind = 'train'")[0], runs["weighted"]
     assert again.info.run_id != before.info.run_id
     assert (again.data.tags["workers"], before.data.tags["workers"]) == ("1", "2")
-    for metric in (*(f"test_{name}" for name in NAMES), "val_bal_acc", "train_loss"):
+    for metric in (*(f"test_{name}" for name in METRICS), "val_bal_acc", "train_loss"):
         assert again.data.metrics[metric] == before.data.metrics[metric]
     alone, beside = (predictions(run, tmp_path / run.info.run_id) for run in (again, before))
     pd.testing.assert_frame_equal(alone, beside)
@@ -465,7 +468,7 @@ def test_the_thesis_protocol_logs_its_doubled_counts_as_what_they_are(inflation:
     assert counts["tp"] + counts["fn"] == counts["fp"] + counts["tn"]  # each cell, twice
     assert counts["tp"] + counts["fn"] > run.data.metrics["test_subjects"]
     assert run.data.metrics["thesis_acc"] == counts["tp"] / (counts["tp"] + counts["fn"])
-    assert set(run.data.tags["leaks"].split(",")) == {"made", "subject"}
+    assert set(run.data.tags["leaks"].split(",")) == {"synthetic", "subject"}
     assert "balanced first, then split" in run.data.tags["protocol_line"]
 
 
@@ -474,11 +477,11 @@ def test_a_leak_blocks_ranking_and_registering_until_it_is_waived(
 ) -> None:
     refused = run_project("register", server, check=False, protocol="thesis")
     assert refused.returncode == 1
-    assert "found leaks (made, subject), so their figures flatter" in refused.stderr
+    assert "found leaks (subject, synthetic), so their figures flatter" in refused.stderr
     assert "Traceback" not in refused.stderr
-    assert "found leaks (made, subject)" in ranked("--protocol", "thesis", code=1)
-    waived = ranked("--protocol", "thesis", "--waive", "made,subject")
-    assert "WAIVED findings of the audit: made, subject; these figures flatter" in waived
+    assert "found leaks (subject, synthetic)" in ranked("--protocol", "thesis", code=1)
+    waived = ranked("--protocol", "thesis", "--waive", "subject,synthetic")
+    assert "WAIVED findings of the audit: subject, synthetic; these figures flatter" in waived
     assert find("tags.kind = 'summary'")[0].data.tags["waived"].startswith("WAIVED")
     ranked()
 

@@ -1,3 +1,3 @@
-"""Figures of merit and plots: pure functions of labels, scores and subjects."""
+"""Metrics and plots: pure functions of labels, scores and subjects."""
 
-PRIMARY = ("bal_acc", "wf1", "f1", "acc", "auroc", "auprc")  # what a ranking can go by
+from leukemia.evaluation.metrics import PRIMARY as PRIMARY  # what a ranking may go by

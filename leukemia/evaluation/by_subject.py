@@ -1,34 +1,31 @@
-"""What the figures look like person by person: cells of one subject fail together."""
+"""Metrics by subject: cells of one subject tend to be called wrongly together."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
-from leukemia.evaluation.metrics import THRESHOLD, confusion, from_confusion
+from leukemia.evaluation.metrics import auroc, confusion, from_confusion
 from leukemia.evaluation.predictions import Predictions
 
 POSITIVE, NEGATIVE, BOTH = GROUPS = ("positive", "negative", "both")  # by a subject's labels
 
 
-def by_subject(predictions: Predictions, threshold: float = THRESHOLD) -> pd.DataFrame:
+def by_subject(predictions: Predictions) -> pd.DataFrame:
     """One row a subject, by name.
 
     Columns: subject; group (one of GROUPS); cells; label (1 or 0; between them, the share of
     positive cells, where a subject has both); mean_score; called_share (of its cells that are
     called positive); errors; error_rate; accuracy; called (bool: the mean score reaches the
-    threshold).
+    threshold of the predictions).
     """
-    scores = predictions.scores.astype(np.float64)
-    called = scores >= threshold
     cells = pd.DataFrame(
         {
             "subject": predictions.subjects,
             "label": predictions.labels,
-            "score": scores,
-            "called": called,
-            "wrong": called != (predictions.labels == 1),
+            "score": predictions.scores.astype(np.float64),
+            "called": predictions.calls,
+            "wrong": ~predictions.right,
         }
     )
     table = cells.groupby("subject", sort=True, as_index=False).agg(
@@ -40,23 +37,23 @@ def by_subject(predictions: Predictions, threshold: float = THRESHOLD) -> pd.Dat
         error_rate=("wrong", "mean"),
     )
     table.insert(1, "group", table["label"].map({1.0: POSITIVE, 0.0: NEGATIVE}).fillna(BOTH))
-    return table.assign(accuracy=1 - table["error_rate"], called=table["mean_score"] >= threshold)
+    called = table["mean_score"] >= predictions.threshold
+    return table.assign(accuracy=1 - table["error_rate"], called=called)
 
 
-def subject_metrics(predictions: Predictions, threshold: float = THRESHOLD) -> dict[str, float]:
+def subject_metrics(predictions: Predictions) -> dict[str, float]:
     """Metrics that count each subject once, called by the mean score of its cells.
 
     sens, spec, bal_acc and auroc (of the mean scores), NaN where a class has no subject, and
     count: of the subjects with one label; the others have no true class and are left out.
     """
-    table = by_subject(predictions, threshold)
+    table = by_subject(predictions)
     one = table[table["group"] != BOTH]
     labels, mean_scores = one["label"].to_numpy(), one["mean_score"].to_numpy()
-    found = from_confusion(confusion(labels, mean_scores, threshold))
-    both = len(set(labels)) == 2
+    of_counts = from_confusion(confusion(labels, mean_scores, predictions.threshold))
     return {
-        **{name: found[name] for name in ("sens", "spec", "bal_acc")},
-        "auroc": float(roc_auc_score(labels, mean_scores)) if both else float("nan"),
+        **{name: of_counts[name] for name in ("sens", "spec", "bal_acc")},
+        "auroc": auroc(labels, mean_scores),
         "count": float(len(one)),
     }
 
@@ -76,13 +73,13 @@ def by_class(table: pd.DataFrame, names: Mapping[int, str]) -> pd.DataFrame:
     their cells); mostly_wrong (subjects with more than half of their cells wrong).
     """
     rows = table.assign(mostly_wrong=table["error_rate"] > 0.5)
-    found = rows.groupby("group").agg(
+    classes = rows.groupby("group").agg(
         subjects=("subject", "size"),
         cells=("cells", "sum"),
         errors=("errors", "sum"),
         mostly_wrong=("mostly_wrong", "sum"),
     )
-    found.insert(3, "error_rate", found["errors"] / found["cells"])
-    found = found.loc[[group for group in GROUPS if group in found.index]].reset_index()
+    classes.insert(3, "error_rate", classes["errors"] / classes["cells"])
+    classes = classes.loc[[group for group in GROUPS if group in classes.index]].reset_index()
     named = {POSITIVE: names[1], NEGATIVE: names[0], BOTH: BOTH}
-    return found.assign(group=found["group"].map(named)).rename(columns={"group": "class"})
+    return classes.assign(group=classes["group"].map(named)).rename(columns={"group": "class"})

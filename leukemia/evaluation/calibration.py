@@ -52,14 +52,14 @@ class Temperature:
     @property
     def text(self) -> str:
         """One line for reports."""
-        said = (
+        text = (
             f"temperature {self.value:.3g}, fitted on validation cells: "
             f"their loss {self.loss_before:.3f} becomes {self.loss_after:.3f}"
         )
         if not self.at_bound:
-            return said
+            return text
         low, high = TEMPERATURES
-        return f"{said}; it stopped at a bound ({low:g} or {high:g}): do not use it"
+        return f"{text}; it stopped at a bound ({low:g} or {high:g}): do not use it"
 
 
 def reliability(
@@ -91,11 +91,6 @@ def expected_calibration_error(
     return reliability(labels, scores, bins, equal_count).error
 
 
-def brier(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean squared distance of scores (n,) from labels (n,) 0/1; 0 is best. Source: Brier 1950."""
-    return float(np.mean((scores.astype(np.float64) - labels) ** 2))
-
-
 def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> Temperature:
     """The temperature under which VALIDATION labels (n,) 0/1 are likeliest, given scores (n,).
 
@@ -111,21 +106,23 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> Temperature:
 
     # The loss is convex in 1 / T: it has one minimum, also over log T.
     bounds = np.log(TEMPERATURES)
-    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     before = loss(0.0)
-    if found.fun >= before:
+    if best.fun >= before:
         return Temperature(value=1.0, loss_before=before, loss_after=before, at_bound=False)
-    at_bound = bool(np.abs(bounds - found.x).min() < 1e-3)  # the search stops just short of it
+    at_bound = bool(np.abs(bounds - best.x).min() < 1e-3)  # the search stops just short of it
     return Temperature(
-        value=float(np.exp(found.x)),
+        value=float(np.exp(best.x)),
         loss_before=before,
-        loss_after=float(found.fun),
+        loss_after=float(best.fun),
         at_bound=at_bound,
     )
 
 
 def rescale(scores: np.ndarray, temperature: float) -> np.ndarray:
     """Scores (n,) under a temperature: no order is reversed, no call at 0.5 changes.
+
+    For calls at another threshold, rescale the threshold with the scores.
 
     float64: rounded to float32, scores just below 0.5 would become 0.5.
     """

@@ -1,4 +1,4 @@
-"""Whether one technique is better than another on the same subjects, or only luckier."""
+"""Paired comparisons of two techniques on the same subjects: differences, p values, tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from scipy.special import bdtr, chdtrc, ndtr, ndtri
 
 from leukemia.errors import UserError
 from leukemia.evaluation.curves import placements
-from leukemia.evaluation.intervals import WORST, fewest, is_known, most_hidden
+from leukemia.evaluation.intervals import fewest, is_known, most_hidden
 from leukemia.evaluation.jackknife import Repeats, aligned, leave_out, subject_counts
-from leukemia.evaluation.metrics import THRESHOLD
+from leukemia.evaluation.metrics import metric_of
 from leukemia.evaluation.predictions import Predictions
 from leukemia.evaluation.variance_components import (
     NOTHING,
@@ -25,9 +25,10 @@ FEW = 25  # discordant cells: below, McNemar's chi-square is no good guide
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A figure of one technique less another's, with its 95 % interval and two-sided p.
+    """A metric of one technique minus another's, with its 95 % interval and two-sided p.
 
-    p is below .05 where the interval leaves 0 out. NaN where a class has fewer than two subjects.
+    p is below .05 where 0 is outside the interval. low, high and p are NaN where a class has fewer
+    than two subjects.
     subjects: number of them. method: a few words for people.
     """
 
@@ -41,8 +42,9 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Disagreement:
-    """Cells that only one of two techniques calls rightly (once a seed), and what follows.
+    """McNemar's test: the cells that only one of two techniques calls by their label.
 
+    only_a, only_b: number of such cells, each counted once a seed.
     statistic: chi-square with one degree of freedom. p: two-sided, of equal accuracy.
     """
 
@@ -55,19 +57,23 @@ class Disagreement:
 
 
 def difference(a: Repeats, b: Repeats, metric: str = "bal_acc") -> Difference:
-    """How much better a is than b, for other subjects and networks trained anew.
+    """A metric of a minus the same of b, for other subjects and for networks trained anew.
 
-    Subjects are paired by name, seeds by their order where there are as many. The two may have
-    tested subjects in other folds, or other cells of them; a subject that only one has tested
-    widens the interval as it would alone.
+    Subjects are paired by name, and seeds by their order where both have as many. The two may have
+    tested a subject in different folds, or different cells of it. A subject that only one of them
+    has tested widens the interval as it would in that technique's own.
+
+    Args:
+        a, b: the test predictions of each technique, by seed and fold.
+        metric: a name in `metrics.METRICS`.
 
     Raises:
         UserError: no such metric, or a seed without cells.
-    Source: Efron & Stein 1981; Owen 2007; Zou & Donner 2008 (see `spread`).
+    Source: Efron & Stein 1981; Owen 2007; Zou & Donner 2008 (see `variance_components`).
     """
     of_a, of_b = aligned(leave_out(subject_counts(a), metric), leave_out(subject_counts(b), metric))
-    count = len(of_a.names)
-    if not (is_known(of_a, metric) and is_known(of_b, metric)):
+    count, entry = len(of_a.names), metric_of(metric)
+    if not (is_known(of_a, entry) and is_known(of_b, entry)):
         nan = float("nan")
         return Difference(
             value=nan,
@@ -79,24 +85,29 @@ def difference(a: Repeats, b: Repeats, metric: str = "bal_acc") -> Difference:
         )
     paired = len(of_a.whole) == len(of_b.whole)
     gap = of_a.less(of_b) if paired else of_a.over_seeds().less(of_b.over_seeds())
-    apart = of_seeds(gap) if paired else [*of_seeds(of_a), *of_seeds(of_b)]
-    around = VarianceComponents(parts=(of_subjects(gap), *apart))
-    top = WORST.get(metric, 1.0)
-    if around.variance <= NOTHING:
-        return _without_spread(gap.value, fewest(gap, metric), top, count)
-    low, high = max(gap.value - around.reach(), -top), min(gap.value + around.reach(), top)
-    method = "paired jackknife over subjects" + " and seeds" * bool(apart)
+    by_seed = of_seeds(gap) if paired else [*of_seeds(of_a), *of_seeds(of_b)]
+    components = VarianceComponents(parts=(of_subjects(gap), *by_seed))
+    largest = entry.bounds[1] - entry.bounds[0]
+    if components.variance <= NOTHING:
+        return _without_variance(gap.value, fewest(gap, entry), largest, count)
+    reach = components.reach()
+    method = "paired jackknife over subjects" + " and seeds" * bool(by_seed)
     return Difference(
-        value=gap.value, low=low, high=high, p=around.p(gap.value), subjects=count, method=method
+        value=gap.value,
+        low=max(gap.value - reach, -largest),
+        high=min(gap.value + reach, largest),
+        p=components.p(gap.value),
+        subjects=count,
+        method=method,
     )
 
 
 def mcnemar(a: Repeats, b: Repeats) -> Disagreement:
-    """McNemar's test on the same cells, where those of one subject may go together.
+    """McNemar's test on the same cells, where cells of one subject may depend on each other.
 
-    The seeds of a cell fall to its subject: the test is of these networks, not of others trained
-    anew. With one cell a subject it is McNemar's without continuity correction, or the exact
-    binomial test below 25 discordant cells.
+    A cell counts once a seed, within its subject: the test is of these networks, not of others
+    trained anew. With one cell a subject it is McNemar's test without continuity correction, or
+    the exact binomial test below 25 discordant cells.
 
     Raises:
         UserError: the two did not test the same cells in as many seeds.
@@ -121,10 +132,11 @@ def mcnemar(a: Repeats, b: Repeats) -> Disagreement:
 
 
 def delong(a: Repeats, b: Repeats) -> Difference:
-    """The difference of the areas under two ROC curves of the same cells, clustered by subject.
+    """DeLong's test: the difference of two areas under the ROC curve, clustered by subject.
 
-    Areas are means over folds and seeds, of these networks. It leans on the normal distribution:
-    with fewer than 20 subjects a class prefer `difference(a, b, "auroc")`.
+    Both are of the same cells. Areas are means over folds and seeds, of these networks. The test
+    assumes a normal distribution: with fewer than 20 subjects a class prefer
+    `difference(a, b, "auroc")`.
 
     Raises:
         UserError: the two did not test the same cells in as many seeds.
@@ -137,9 +149,10 @@ def delong(a: Repeats, b: Repeats) -> Difference:
     positive, negative = of_a.has
     by_positive, by_negative = moved
     variance = (
-        _widened(positive, of_a.folds) * float(by_positive @ by_positive)
-        + _widened(negative, of_a.folds) * float(by_negative @ by_negative)
-        + _widened(positive | negative, of_a.folds) * float(2 * by_positive @ by_negative)
+        _small_sample_factor(positive, of_a.folds) * float(by_positive @ by_positive)
+        + _small_sample_factor(negative, of_a.folds) * float(by_negative @ by_negative)
+        + _small_sample_factor(positive | negative, of_a.folds)
+        * float(2 * by_positive @ by_negative)
     )
     subjects = min(int(positive.sum()), int(negative.sum()))
     if subjects < 2 or np.isnan(variance):
@@ -153,7 +166,7 @@ def delong(a: Repeats, b: Repeats) -> Difference:
             method="none: too few subjects of a class",
         )
     if variance <= NOTHING:
-        return _without_spread(value, subjects, 1.0, len(names))
+        return _without_variance(value, subjects, 1.0, len(names))
     error = float(np.sqrt(variance))
     low, high = (value + side * float(ndtri(1 - TAIL)) * error for side in (-1, 1))
     p = 2 * float(ndtr(-abs(value) / error))
@@ -168,9 +181,9 @@ def delong(a: Repeats, b: Repeats) -> Difference:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """(n,) p values corrected for being n: the chance that any of those below is luck.
+    """(n,) p values corrected for n comparisons, by Holm's method; NaN stays and does not count.
 
-    A NaN stays one and is not counted. Source: Holm 1979.
+    Source: Holm 1979.
     """
     p = np.asarray(p, np.float64)
     order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaN come last
@@ -180,8 +193,18 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Pooled:
+    """(n,) of one seed's cells, as in Predictions."""
+
+    labels: np.ndarray
+    right: np.ndarray
+    subjects: np.ndarray
+    cell_id: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Pairs:
-    """(n,) of each seed's cells: whether a and b are right, and the subject."""
+    """(n,) of all seeds' cells: whether a and b call each by its label, and its subject."""
 
     right_a: np.ndarray
     right_b: np.ndarray
@@ -190,9 +213,10 @@ class _Pairs:
 
 @dataclass(frozen=True, kw_only=True)
 class _Components:
-    """An area under the ROC curve, and what each subject's cells add to it.
+    """An area under the ROC curve, and what each of n subjects adds to its deviation.
 
-    parts (2, n): by positive and by negative cells. has (2, n) bool. folds: a seed's, at most.
+    parts: (2, n) float64, by the subject's positive and its negative cells. has: (2, n) bool,
+    whether it has such cells. folds: the largest number of folds of a seed.
     """
 
     area: float
@@ -201,10 +225,10 @@ class _Components:
     folds: int
 
 
-def _without_spread(value: float, subjects: int, top: float, count: int) -> Difference:
-    """Where all subjects differ alike: the sign test, and a bound on those not seen."""
+def _without_variance(value: float, subjects: int, largest: float, count: int) -> Difference:
+    """Where all subjects differ alike: the sign test, and a bound on subjects not seen."""
     hidden = most_hidden(subjects)
-    low, high = value - hidden * (value + top), value + hidden * (top - value)
+    low, high = value - hidden * (value + largest), value + hidden * (largest - value)
     p = 1.0 if abs(value) <= np.sqrt(NOTHING) else min(1.0, 2 * 0.5**subjects)
     return Difference(
         value=value,
@@ -220,58 +244,58 @@ def _pairs(a: Repeats, b: Repeats) -> _Pairs:
     if len(a) != len(b):
         raise UserError(f"{len(a)} seeds against {len(b)}: compare the seeds that both ran")
     rows = []
-    for number, (of_a, of_b) in enumerate(zip(map(_of_seed, a), map(_of_seed, b), strict=True)):
+    for number, (of_a, of_b) in enumerate(zip(map(_pooled, a), map(_pooled, b), strict=True)):
         if not (
             np.array_equal(of_a.cell_id, of_b.cell_id) and np.array_equal(of_a.labels, of_b.labels)
         ):
             common = len(np.intersect1d(of_a.cell_id, of_b.cell_id))
             raise UserError(
-                f"seed {number}: {len(of_a)} cells against {len(of_b)}, {common} of them in "
-                f"common; expected the same cells: compare runs of one split, or use `difference`"
+                f"seed {number}: {len(of_a.labels)} cells against {len(of_b.labels)}, {common} of "
+                f"them in common; expected the same cells: compare runs of one split, or use "
+                f"`difference`"
             )
-        rows.append((_right(of_a), _right(of_b), of_a.subjects))
+        rows.append((of_a.right, of_b.right, of_a.subjects))
     right_a, right_b, subjects = (np.concatenate(parts) for parts in zip(*rows, strict=True))
     return _Pairs(right_a=right_a, right_b=right_b, subjects=subjects)
 
 
-def _of_seed(folds: Sequence[Predictions]) -> Predictions:
-    """All of a seed's cells, ordered by file."""
-    labels, scores, subjects, cell_id = (
-        np.concatenate([getattr(fold, part) for fold in folds])
-        for part in ("labels", "scores", "subjects", "cell_id")
+def _pooled(folds: Sequence[Predictions]) -> _Pooled:
+    """All of a seed's cells, ordered by cell_id; each fold has a threshold of its own."""
+    labels, right, subjects, cell_id = (
+        np.concatenate([getattr(fold, name) for fold in folds])
+        for name in ("labels", "right", "subjects", "cell_id")
     )
     order = np.argsort(cell_id, kind="stable")
-    return Predictions(
-        labels=labels[order], scores=scores[order], subjects=subjects[order], cell_id=cell_id[order]
+    return _Pooled(
+        labels=labels[order], right=right[order], subjects=subjects[order], cell_id=cell_id[order]
     )
-
-
-def _right(cells: Predictions) -> np.ndarray:
-    return (cells.scores >= THRESHOLD) == (cells.labels == 1)
 
 
 def _components(repeats: Repeats, names: np.ndarray) -> _Components:
-    areas, parts, has, most = [], np.zeros((2, len(names))), np.zeros((2, len(names)), bool), 1
+    seed_areas, most = [], 1
+    parts, has = np.zeros((2, len(names))), np.zeros((2, len(names)), bool)
     for of_seed in repeats:
         folds = [fold for fold in of_seed if len(set(fold.labels.tolist())) == 2]
         most, weight = max(most, len(folds)), 1 / (len(repeats) * max(len(folds), 1))
-        found = []
+        areas = []
         for fold in folds:
-            places, wins = (
-                np.searchsorted(names, fold.subjects),
-                placements(fold.labels, fold.scores),
-            )
+            places = np.searchsorted(names, fold.subjects)
+            wins = placements(fold.labels, fold.scores)
             for row, side in enumerate((fold.labels == 1, fold.labels != 1)):
                 rates = wins[side] / np.count_nonzero(~side)
                 centred = (rates - rates.mean()) / len(rates)
                 parts[row] += weight * np.bincount(places[side], centred, minlength=len(names))
                 has[row, places[side]] = True
-            found.append(rates.mean())
-        areas.append(np.mean(found) if found else np.nan)
-    return _Components(area=float(np.mean(areas)), parts=parts, has=has, folds=most)
+            areas.append(rates.mean())
+        seed_areas.append(np.mean(areas) if areas else np.nan)
+    return _Components(area=float(np.mean(seed_areas)), parts=parts, has=has, folds=most)
 
 
-def _widened(subjects: np.ndarray, folds: int) -> float:
-    """What the variance of so many subjects is multiplied by; each fold has a mean of its own."""
+def _small_sample_factor(subjects: np.ndarray, folds: int) -> float:
+    """n / (n - folds), by which a variance over n subjects is multiplied to be unbiased.
+
+    One degree of freedom is lost a fold, since each fold has a mean of its own. subjects: (m,)
+    bool, n of them true. NaN where n is not above the number of folds.
+    """
     count = int(np.count_nonzero(subjects))
     return count / (count - folds) if count > folds else float("nan")

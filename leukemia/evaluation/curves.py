@@ -61,10 +61,10 @@ def auprc_without(
 def _average_precision(kept: np.ndarray, positive: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """(m,) for kept (m, n) bool of cells in falling order; NaN where a class is gone."""
     called = np.cumsum(kept, axis=1, dtype=np.int32)[:, ends]
-    found = np.cumsum(kept & positive, axis=1, dtype=np.int32)[:, ends]
-    gained = np.diff(found, axis=1, prepend=0)
-    summed = (gained * (found / np.maximum(called, 1))).sum(axis=1)
-    total = found[:, -1]
+    hits = np.cumsum(kept & positive, axis=1, dtype=np.int32)[:, ends]
+    gained = np.diff(hits, axis=1, prepend=0)
+    summed = (gained * (hits / np.maximum(called, 1))).sum(axis=1)
+    total = hits[:, -1]
     both = (total > 0) & (total < called[:, -1])
     return np.divide(summed, total, out=np.full(len(kept), np.nan), where=both)
 

@@ -1,21 +1,21 @@
-"""The figures as the thesis counted them, so that they can be set beside the honest ones."""
+"""The metrics as the thesis counted them, to be set beside the honest ones."""
 
 import numpy as np
 
-from leukemia.evaluation.metrics import THRESHOLD, Confusion, from_confusion
+from leukemia.evaluation.metrics import Confusion, from_confusion
 from leukemia.evaluation.predictions import Predictions
 
 
 def as_the_thesis_counts(pooled: dict[str, Predictions]) -> dict[str, float]:
-    """`thesis_...`: the training side, made cells included, each image counted twice.
+    """`thesis_...`: the training split with its synthetic cells, each image counted twice.
 
-    pooled: side -> its cells, real and made ones as they were pooled before the split.
+    pooled: split -> its cells, real and synthetic ones as they were pooled before the split.
 
     The thesis' matrices have as many positives as negatives, and as many of each as there are
     training images: what Keras' counters give over two outputs a cell, where each cell is a
     positive of one output and a negative of the other. `thesis_val_acc` and `thesis_test_acc`
-    are accuracies on the held-out part of the pool, made cells included. None of these is a
-    figure to believe. Source: the thesis, sections 4.4 to 4.6.
+    are accuracies on the held-out part of the pool, synthetic cells included. None of these is to
+    be believed. Source: the thesis, sections 4.4 to 4.6.
     """
     counts = doubled(pooled["train"])
     shown = from_confusion(counts)
@@ -28,12 +28,12 @@ def as_the_thesis_counts(pooled: dict[str, Predictions]) -> dict[str, float]:
 
 
 def doubled(cells: Predictions) -> Confusion:
-    """Counts over two one-hot outputs: a cell that is called rightly is a true positive of one
-    output and a true negative of the other, a wrong one a false of both kinds."""
-    right = int(np.sum((cells.scores >= THRESHOLD) == (cells.labels == 1)))
+    """Counts over two one-hot outputs: a cell called by its label is a true positive of one output
+    and a true negative of the other; any other is a false positive and a false negative."""
+    right = int(np.sum(cells.right))
     wrong = len(cells) - right
     return Confusion(tp=right, fn=wrong, fp=wrong, tn=right)
 
 
 def _accuracy(cells: Predictions) -> float:
-    return float(np.mean((cells.scores >= THRESHOLD) == (cells.labels == 1)))
+    return float(np.mean(cells.right))

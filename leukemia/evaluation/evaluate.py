@@ -1,4 +1,4 @@
-"""All that is read off a run's scores: metrics, intervals, calibration, threshold, subjects."""
+"""The whole evaluation of a run: metrics, intervals, calibration, threshold, subjects."""
 
 import math
 from dataclasses import dataclass
@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from leukemia.evaluation.by_subject import subject_metrics
 from leukemia.evaluation.calibration import (
     Temperature,
-    brier,
     expected_calibration_error,
     fit_temperature,
     rescale,
 )
 from leukemia.evaluation.intervals import Interval, intervals
-from leukemia.evaluation.metrics import from_confusion, metrics
+from leukemia.evaluation.metrics import brier, from_confusion, metrics
 from leukemia.evaluation.operating import OperatingPoint, operate
 from leukemia.evaluation.overfitting import History, Verdict, verdict_on
-from leukemia.evaluation.predictions import Predictions
+from leukemia.evaluation.predictions import THRESHOLD, Predictions
 
 SHORT = {"train": "train", "validation": "val", "test": "test"}  # as metric names begin
 
@@ -24,7 +23,7 @@ SHORT = {"train": "train", "validation": "val", "test": "test"}  # as metric nam
 class Evaluation:
     """What a run's scores are worth.
 
-    metrics: name -> figure, finite ones only; named as `evaluation.metrics.NAMES` behind
+    metrics: name -> value, finite ones only; named as in `evaluation.metrics.METRICS` behind
         train_, val_ or test_, test intervals with _lo and _hi behind that. intervals: of the
         test metrics, by their plain names. temperature and operating: chosen on validation.
         verdict: on overfitting. subjects: number of test subjects.
@@ -39,14 +38,17 @@ class Evaluation:
 
     def lines(self) -> list[str]:
         """What a person wants to know at the end of a run."""
-        found, wide = self.metrics, self.intervals["bal_acc"]
+        values, interval = self.metrics, self.intervals["bal_acc"]
+        moved = values["threshold"] != THRESHOLD
         return [
-            f"test balanced accuracy {wide.value:.3f} (95 % interval {wide.low:.3f} to "
-            f"{wide.high:.3f} over {wide.subjects} subjects; {wide.method}), sensitivity "
-            f"{found['test_sens']:.3f}, specificity {found['test_spec']:.3f}; validation "
-            f"balanced accuracy {found['val_bal_acc']:.3f}",
+            f"test balanced accuracy {interval.value:.3f} (95 % interval {interval.low:.3f} to "
+            f"{interval.high:.3f} over {interval.subjects} subjects; {interval.method}), "
+            f"sensitivity {values['test_sens']:.3f}, specificity {values['test_spec']:.3f}; "
+            f"validation balanced accuracy {values['val_bal_acc']:.3f}"
+            + f"; called positive from {values['threshold']:.4g}"
+            * moved,
             self.verdict.text,
-            f"calibration error {found['test_ece']:.3f}, Brier {found['test_brier']:.3f} on test "
+            f"calibration error {values['test_ece']:.3f}, Brier {values['test_brier']:.3f} on test "
             f"cells; {self.temperature.text}",
             self.operating.text,
         ]
@@ -55,23 +57,27 @@ class Evaluation:
 def evaluate(
     predictions: dict[str, Predictions], history: History, sensitivity: float
 ) -> Evaluation:
-    """Everything about the final model's scores, from each side's real cells.
+    """Everything about the final model's scores.
 
-    predictions: side -> cells. history: one row an epoch. sensitivity: asked of the threshold.
+    Args:
+        predictions: split -> its real cells, all with the threshold that calls go by.
+        history: one row an epoch.
+        sensitivity: what the operating threshold is to reach; that one changes no call here.
     """
     validation, test = predictions["validation"], predictions["test"]
-    wide = intervals(test)
+    test_intervals = intervals(test)
     temperature = fit_temperature(validation.labels, validation.scores)
     operating = operate(validation, test, sensitivity)
     verdict = verdict_on(history, fine_tune_from(history))
-    found = {
+    values = {
         **{
-            f"{SHORT[side]}_{name}": value
-            for side, cells in predictions.items()
-            for name, value in metrics(cells.labels, cells.scores).items()
+            f"{SHORT[split]}_{name}": value
+            for split, cells in predictions.items()
+            for name, value in metrics(cells.labels, cells.scores, cells.threshold).items()
         },
-        **{f"test_{name}_lo": each.low for name, each in wide.items()},
-        **{f"test_{name}_hi": each.high for name, each in wide.items()},
+        **{f"test_{name}_lo": each.low for name, each in test_intervals.items()},
+        **{f"test_{name}_hi": each.high for name, each in test_intervals.items()},
+        "threshold": test.threshold,
         **_calibration(test, temperature),
         **_at(operating),
         **{f"by_subject_{name}": value for name, value in subject_metrics(test).items()},
@@ -79,10 +85,10 @@ def evaluate(
         "val_rise": verdict.rise,
         "test_subjects": float(len(set(test.subjects))),
     }
-    finite = {name: value for name, value in found.items() if math.isfinite(value)}
+    finite = {name: value for name, value in values.items() if math.isfinite(value)}
     return Evaluation(
         metrics=finite,
-        intervals=wide,
+        intervals=test_intervals,
         temperature=temperature,
         operating=operating,
         verdict=verdict,
@@ -100,7 +106,6 @@ def _calibration(test: Predictions, temperature: Temperature) -> dict[str, float
     corrected = rescale(test.scores, temperature.value)
     return {
         "test_ece": expected_calibration_error(test.labels, test.scores),
-        "test_brier": brier(test.labels, test.scores),
         "temperature": temperature.value,
         "test_ece_t": expected_calibration_error(test.labels, corrected),
         "test_brier_t": brier(test.labels, corrected),

@@ -1,9 +1,8 @@
-"""How far off a figure may be for new subjects and a newly trained network.
+"""95 % intervals of a metric, for other subjects and for a network that is trained anew.
 
-Cells of one subject are not independent, so subjects are the unit: each is left out in turn. A
-share has the exact (Clopper-Pearson) interval of as many independent cells as would vary as much;
-where no subject differs from another, of one cell a subject. Percentiles of a bootstrap over
-subjects are too narrow by far with so few of them: see benchmarks/coverage.py.
+Cells of one subject are not independent, so the variance comes from leaving out whole subjects.
+A percentile bootstrap over subjects is much too narrow with so few of them: see
+benchmarks/coverage.py.
 """
 
 from dataclasses import dataclass
@@ -12,16 +11,13 @@ import numpy as np
 from scipy.special import betaincinv, ndtri
 
 from leukemia.evaluation.jackknife import (
-    LEAST,
-    MEANS,
-    METRICS,
     Jackknife,
     Repeats,
     SubjectCounts,
-    from_rates,
     leave_out,
     subject_counts,
 )
+from leukemia.evaluation.metrics import METRICS, Metric, metric_of, of_rates
 from leukemia.evaluation.predictions import Predictions
 from leukemia.evaluation.variance_components import (
     NOTHING,
@@ -31,14 +27,10 @@ from leukemia.evaluation.variance_components import (
     of_subjects,
 )
 
-WORST = {"loss": float(-np.log(LEAST)), "brier": 1.0}
-OF_ONE_CLASS = {"sens": 1, "spec": 0}
-AREAS = ("auroc", "auprc")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A figure and its 95 % interval over subjects, and over seeds where there are several.
+    """A metric's value and its 95 % interval over subjects, and over seeds if there are several.
 
     low and high are NaN where a class has fewer than two subjects.
     subjects: number of them. method: a few words for people.
@@ -59,141 +51,173 @@ class _Bounds:
 
 
 def interval(repeats: Repeats, metric: str = "bal_acc") -> Interval:
-    """A technique's figure with its 95 % interval, from the test cells of its seeds and folds.
+    """The mean of a metric over seeds with its 95 % interval.
 
-    metric: one of METRICS. With one seed the luck of that training is not in the interval. The
-    folds of a seed share training cells, which no interval can allow for.
+    Args:
+        repeats: the test predictions of one technique, by seed and fold.
+        metric: a name in `metrics.METRICS`.
+
+    Returns:
+        The bounds allow for other subjects of the same kinds. With several seeds they allow for
+        networks trained anew as well; with one seed they are of that very network. The folds of
+        a seed share training cells, which no interval can allow for.
 
     Raises:
         UserError: no such metric, or a seed without cells.
     Source: Korn & Graubard 1998 (a share of clusters); Zou & Donner 2008 (of two shares);
         Bengio & Grandvalet 2004 (folds).
     """
-    return _interval(subject_counts(repeats), metric)
+    return _interval(subject_counts(repeats), metric_of(metric))
 
 
 def intervals(predictions: Predictions) -> dict[str, Interval]:
-    """The interval of each of METRICS from one run's test cells; 2,000 cells take 10 ms."""
-    summed = subject_counts([[predictions]])
-    return {metric: _interval(summed, metric) for metric in METRICS}
+    """The interval of every metric from one run's test cells; 2,000 cells take 30 ms."""
+    counts = subject_counts([[predictions]])
+    return {name: _interval(counts, metric) for name, metric in METRICS.items()}
 
 
 def most_hidden(subjects: int) -> float:
-    """The largest share of all subjects that may be otherwise where none of so many is."""
+    """The largest share of all subjects that may differ if none of `subjects` does (at 95 %)."""
     return float(1 - TAIL ** (1 / subjects))
 
 
-def fewest(left: Jackknife, metric: str) -> int:
-    """Number of subjects in the smaller of the classes that a metric speaks of."""
-    labels = [OF_ONE_CLASS[metric]] if metric in OF_ONE_CLASS else [0, 1]
-    return min(int(np.count_nonzero(left.kinds & (1 if label else 2))) for label in labels)
+def fewest(jackknife: Jackknife, metric: Metric) -> int:
+    """Number of subjects in the smaller of the classes that decide a metric."""
+    return min(
+        int(np.count_nonzero(jackknife.kinds & (1 if label else 2))) for label in metric.classes
+    )
 
 
-def is_known(left: Jackknife, metric: str) -> bool:
-    """Whether there are two subjects of each class, and the figure stands without any of them."""
-    return fewest(left, metric) > 1 and len(left.whole) > 0 and not np.isnan(left.without).any()
+def is_known(jackknife: Jackknife, metric: Metric) -> bool:
+    """Whether an interval can be given: two subjects of each class, and a value without any."""
+    return (
+        fewest(jackknife, metric) > 1
+        and len(jackknife.whole) > 0
+        and not np.isnan(jackknife.without).any()
+    )
 
 
-def _interval(summed: SubjectCounts, metric: str) -> Interval:
-    left, count = leave_out(summed, metric), len(summed.names)
-    if not is_known(left, metric):
-        nan = float("nan")
+def _interval(counts: SubjectCounts, metric: Metric) -> Interval:
+    jackknife = leave_out(counts, metric.name)
+    if not is_known(jackknife, metric):
         return Interval(
-            value=left.value,
-            low=nan,
-            high=nan,
-            subjects=count,
+            value=jackknife.value,
+            low=float("nan"),
+            high=float("nan"),
+            subjects=len(counts.names),
             method="none: too few subjects of a class",
         )
-    if metric in MEANS:
-        bounds = _of_penalty(left, WORST[metric])
-    elif metric in AREAS or metric in OF_ONE_CLASS:
-        bounds = _of_share(left, metric, summed)
-    else:
-        bounds = _of_two_shares(summed, metric, left.value)
-    low, high = _widened(left, bounds, WORST.get(metric, 1.0))
-    method = "jackknife over subjects" + " and seeds" * (len(left.whole) > 1)
+    bounds = _over_subjects(jackknife, metric, counts)
+    low, high = _over_seeds_too(jackknife, bounds, metric)
+    method = "jackknife over subjects" + " and seeds" * (len(jackknife.whole) > 1)
     method += "; exact bound where no subject differs" * bounds.exact
-    return Interval(value=left.value, low=low, high=high, subjects=count, method=method)
-
-
-def _widened(left: Jackknife, bounds: _Bounds, worst: float) -> tuple[float, float]:
-    """Bounds over subjects as bounds over subjects and seeds; the errors are independent."""
-    value, of_seed = left.value, VarianceComponents(parts=tuple(of_seeds(left))).reach()
-    low = value - float(np.hypot(value - bounds.low, of_seed))
-    high = value + float(np.hypot(bounds.high - value, of_seed))
-    return max(low, 0.0), min(high, worst)
-
-
-def _of_share(left: Jackknife, metric: str, summed: SubjectCounts) -> _Bounds:
-    share, around, cells = (
-        left.value,
-        VarianceComponents(parts=(of_subjects(left),)),
-        _cells(summed, metric),
+    return Interval(
+        value=jackknife.value, low=low, high=high, subjects=len(counts.names), method=method
     )
+
+
+def _over_subjects(jackknife: Jackknife, metric: Metric, counts: SubjectCounts) -> _Bounds:
+    """The bounds for other subjects, by the kind of metric."""
+    if metric.penalty:
+        return _bounds_of_penalty(jackknife, metric)
+    if metric.of_scores or len(metric.classes) == 1:
+        return _bounds_of_share(jackknife, metric, counts)
+    return _bounds_of_two_shares(jackknife.value, metric, counts)
+
+
+def _over_seeds_too(jackknife: Jackknife, bounds: _Bounds, metric: Metric) -> tuple[float, float]:
+    """Bounds over subjects, moved outwards for seeds; the two errors are independent."""
+    value, by_seed = jackknife.value, VarianceComponents(parts=tuple(of_seeds(jackknife))).reach()
+    low = value - float(np.hypot(value - bounds.low, by_seed))
+    high = value + float(np.hypot(bounds.high - value, by_seed))
+    return max(low, metric.bounds[0]), min(high, metric.bounds[1])
+
+
+def _bounds_of_share(jackknife: Jackknife, metric: Metric, counts: SubjectCounts) -> _Bounds:
+    """The exact binomial (Clopper-Pearson) interval of as many independent cells as vary alike.
+
+    The metric is taken as a share of the way between its bounds. At a bound itself no variance
+    can be estimated: then every subject counts as one cell.
+    """
+    least, most = metric.bounds
+    share, around = (jackknife.value - least) / (most - least), of_subjects(jackknife)
+    components, cells = VarianceComponents(parts=(around,)), _distinct_cells(counts, metric)
     exact = share in (0, 1)
     if exact:
-        trials = float(fewest(left, metric))
-    elif around.variance > NOTHING:
-        trials = min(share * (1 - share) * float(ndtri(TAIL) / around.reach()) ** 2, cells)
+        trials = float(fewest(jackknife, metric))
+    elif components.variance > NOTHING:
+        reach = components.reach() / (most - least)
+        trials = min(share * (1 - share) * float(ndtri(TAIL) / reach) ** 2, cells)
     else:
         trials = cells
     hits, misses = share * trials, (1 - share) * trials
     low = float(betaincinv(hits, misses + 1, TAIL)) if hits else 0.0
     high = float(betaincinv(hits + 1, misses, 1 - TAIL)) if misses else 1.0
-    return _Bounds(low=low, high=high, exact=exact)
+    return _Bounds(
+        low=least + low * (most - least), high=least + high * (most - least), exact=exact
+    )
 
 
-def _of_two_shares(summed: SubjectCounts, metric: str, value: float) -> _Bounds:
-    """What sensitivity and specificity decide, from the bounds of each and how they agree."""
-    sens, spec = leave_out(summed, "sens"), leave_out(summed, "spec")
-    ends = _of_share(sens, "sens", summed), _of_share(spec, "spec", summed)
+def _bounds_of_two_shares(value: float, metric: Metric, counts: SubjectCounts) -> _Bounds:
+    """The bounds of a function of sensitivity and specificity, from the bounds of these two.
 
-    def reach(sens_at: float, spec_at: float) -> float:
-        there, here = from_rates(
-            metric,
-            np.array([sens_at, sens.value]),
-            np.array([spec_at, spec.value]),
-            summed.share.mean(keepdims=True),
+    Each of the two is moved to its own bound; the changes of the metric are added up under the
+    correlation that the subjects show (Zou & Donner's method).
+    """
+    sens, spec = leave_out(counts, "sens"), leave_out(counts, "spec")
+    of_sens = _bounds_of_share(sens, METRICS["sens"], counts)
+    of_spec = _bounds_of_share(spec, METRICS["spec"], counts)
+
+    def change(sens_at: float, spec_at: float) -> float:
+        """How much the metric differs there from its value."""
+        assert metric.of_counts
+        there, here = metric.of_counts(
+            of_rates(
+                np.array([sens_at, sens.value]),
+                np.array([spec_at, spec.value]),
+                counts.share.mean(keepdims=True),
+            )
         )
         return abs(float(there - here))
 
-    agreement = _correlation(sens, spec)
-    down, up = (
-        _together(reach(of_sens, spec.value), reach(sens.value, of_spec), agreement)
-        for of_sens, of_spec in zip(*((end.low, end.high) for end in ends), strict=True)
+    correlation = _correlation(sens, spec)
+    down = _combined(change(of_sens.low, spec.value), change(sens.value, of_spec.low), correlation)
+    up = _combined(change(of_sens.high, spec.value), change(sens.value, of_spec.high), correlation)
+    return _Bounds(
+        low=max(value - down, metric.bounds[0]),
+        high=min(value + up, metric.bounds[1]),
+        exact=of_sens.exact or of_spec.exact,
     )
-    exact = any(end.exact for end in ends)
-    return _Bounds(low=max(value - down, 0.0), high=min(value + up, 1.0), exact=exact)
 
 
-def _of_penalty(left: Jackknife, worst: float) -> _Bounds:
-    """Of a mean that is 0 at best and falls off to the right: symmetrical in its logarithm."""
-    mean, around = left.value, VarianceComponents(parts=(of_subjects(left),))
-    if around.variance <= NOTHING:
-        hidden = most_hidden(len(left.names))
+def _bounds_of_penalty(jackknife: Jackknife, metric: Metric) -> _Bounds:
+    """The bounds of a mean that is 0 at best and skewed to the right: symmetrical in its log."""
+    mean, components = jackknife.value, VarianceComponents(parts=(of_subjects(jackknife),))
+    worst = metric.bounds[1]
+    if components.variance <= NOTHING:
+        hidden = most_hidden(len(jackknife.names))
         return _Bounds(low=mean * (1 - hidden), high=mean + (worst - mean) * hidden, exact=True)
-    factor = float(np.exp(min(around.reach() / mean, 100)))
+    factor = float(np.exp(min(components.reach() / mean, 100)))
     return _Bounds(low=mean / factor, high=min(mean * factor, worst), exact=False)
 
 
 def _correlation(a: Jackknife, b: Jackknife) -> float:
-    """Between two figures of the same subjects."""
+    """The correlation of two metrics of the same subjects."""
     both = Jackknife(
         names=a.names, kinds=a.kinds, whole=a.whole + b.whole, without=a.without + b.without
     )
-    first, second, summed = (of_subjects(left)[0] for left in (a, b, both))
+    first, second, of_sum = (of_subjects(each)[0] for each in (a, b, both))
     if not first * second:
         return 0.0
-    return float(np.clip((summed - first - second) / (2 * np.sqrt(first * second)), -1, 1))
+    return float(np.clip((of_sum - first - second) / (2 * np.sqrt(first * second)), -1, 1))
 
 
-def _together(first: float, second: float, agreement: float) -> float:
-    return float(np.sqrt(max(first**2 + second**2 + 2 * agreement * first * second, 0.0)))
+def _combined(first: float, second: float, correlation: float) -> float:
+    """The length of the sum of two correlated errors."""
+    return float(np.sqrt(max(first**2 + second**2 + 2 * correlation * first * second, 0.0)))
 
 
-def _cells(summed: SubjectCounts, metric: str) -> float:
-    """Number of different cells that a metric speaks of: a cell is tested once a seed."""
-    by_label = summed.sums[0].sum(axis=1)
-    label = OF_ONE_CLASS.get(metric)
-    return float((by_label.sum(axis=1) if label is None else by_label[:, label]).max())
+def _distinct_cells(counts: SubjectCounts, metric: Metric) -> float:
+    """Number of different cells that decide a metric: each is tested once a seed."""
+    by_label = counts.cells.sum(axis=1)
+    return float(by_label[:, list(metric.classes)].sum(axis=1).max())

@@ -1,4 +1,4 @@
-"""A threshold that finds the asked share of positive cells: chosen on validation, told on test.
+"""A threshold for an asked sensitivity: chosen on validation cells, reported on test cells.
 
 Missing a blast is worse than a second look at a normal cell, so 0.5 is seldom the threshold
 that a laboratory would use.
@@ -45,12 +45,12 @@ class OperatingPoint:
     @property
     def text(self) -> str:
         """One line for reports."""
-        found, test = self.validation, self.metrics
+        counts, shares = self.validation, self.metrics
         return (
             f"threshold {self.threshold:.4g} for a sensitivity of at least {self.asked:g}: "
-            f"validation {test['val_sens']:.3f} ({found.tp} of {found.tp + found.fn} positive "
-            f"cells, steps of {self.step:.2g}), specificity {test['val_spec']:.3f}; "
-            f"test {test['test_sens']:.3f}, specificity {test['test_spec']:.3f}"
+            f"validation {shares['val_sens']:.3f} ({counts.tp} of {counts.tp + counts.fn} positive "
+            f"cells, steps of {self.step:.2g}), specificity {shares['val_spec']:.3f}; "
+            f"test {shares['test_sens']:.3f}, specificity {shares['test_spec']:.3f}"
         )
 
 
@@ -64,8 +64,8 @@ def operate(validation: Predictions, test: Predictions, asked: float = ASKED) ->
     return OperatingPoint(
         threshold=threshold,
         asked=asked,
-        validation=_count(validation, threshold),
-        test=_count(test, threshold),
+        validation=confusion(validation.labels, validation.scores, threshold),
+        test=confusion(test.labels, test.scores, threshold),
     )
 
 
@@ -91,8 +91,3 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray, asked: float) -> fl
     # Compared as shares: 0.07 * 100 is above 7, and a rounded-up product would ask one too many.
     reached = np.arange(1, len(positive) + 1) / len(positive)
     return float(positive[np.searchsorted(reached, asked)])
-
-
-def _count(cells: Predictions, threshold: float) -> Confusion:
-    # In float32 a threshold from float64 scores would be rounded, perhaps past a score.
-    return confusion(cells.labels, cells.scores.astype(np.float64), threshold)

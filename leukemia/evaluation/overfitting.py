@@ -1,4 +1,4 @@
-"""A verdict on overfitting by one rule for every run, where the thesis judged plots by eye."""
+"""A verdict on overfitting by one rule for every run; the thesis looked at plots instead."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ LEAST_RISE = 0.01  # nats: 5 % of a loss near 0 would be noise
 RULE = (
     f"A run overfits if validation loss in both of its last two epochs is more than "
     f"{TOLERANCE:.0%} (and {LEAST_RISE:g}) above its lowest, and training loss has fallen since "
-    f"the lowest. A rise in the very last epoch alone may be chance, so nothing can be told from "
-    f"it, nor from fewer than {FEWEST} epochs. Where a frozen backbone is unfrozen, only epochs "
+    f"the lowest. A rise in the very last epoch alone may be chance, so it decides nothing, nor do "
+    f"fewer than {FEWEST} epochs. Where a frozen backbone is unfrozen, only epochs "
     f"of fine-tuning count: other weights learn at another rate there, and a jump at the boundary "
     f"is not overfitting."
 )
@@ -24,12 +24,12 @@ History = list[dict[str, float]]
 class Verdict:
     """Whether a run overfits.
 
-    overfits: None where it cannot be told.
+    overfits: None where the rule cannot decide.
     epoch: the epoch with the lowest validation loss (the first of equal ones), or None.
-    rise: from that lowest to the mean validation loss of the end: of the last two epochs, or
-        of the one that follows the lowest; 0 where none does.
-    fall: training loss at the lowest minus its mean over the same end. Both NaN where there
-        are too few epochs.
+    rise: mean validation loss of the end minus the lowest. The end is the last two epochs after
+        the lowest, or the only one; 0 where the lowest is the last.
+    fall: training loss at `epoch` minus its mean over the same end.
+        rise and fall are NaN where there are too few epochs.
     text: one line for reports.
     """
 
@@ -44,7 +44,8 @@ class Verdict:
 class Trend:
     """Losses from the epoch with the lowest validation loss to the end.
 
-    end: (0,), (1,) or (2,) validation losses of the last epochs after the lowest.
+    epoch, lowest: that epoch and its validation loss. end: (0,), (1,) or (2,) validation losses
+    of the last epochs after it. fall: as in Verdict.
     """
 
     epoch: int
@@ -54,23 +55,24 @@ class Trend:
 
     @property
     def rise(self) -> float:
-        """From the lowest validation loss to the mean at the end."""
+        """Mean validation loss at the end minus the lowest; 0 without an end."""
         return float(self.end.mean()) - self.lowest if len(self.end) else 0.0
 
     @property
     def above(self) -> np.ndarray:
-        """Bool, as `end`: which epochs lie above the lowest by more than the tolerance."""
+        """Bool, of the shape of `end`: whether the loss has risen beyond `bound`."""
         return self.end > bound(self.lowest)
 
 
 def verdict_on(history: History, fine_tune_from: int | None = None) -> Verdict:
-    """The verdict by RULE on rows with `epoch`, `train_loss` and `val_loss`, one an epoch.
+    """The verdict by RULE on a run's losses.
 
-    Training loss may include made cells and loss weights: only its fall is looked at.
-
-    fine_tune_from: the first epoch that trains a backbone which was frozen before; None if
-        there is none (from scratch, the backbone trains from the start). A lower validation
-        loss before it does not decide, but the text tells of it.
+    Args:
+        history: one row an epoch, with `epoch`, `train_loss` and `val_loss`. Training loss may
+            include synthetic cells and loss weights: only its fall counts.
+        fine_tune_from: the first epoch that trains a backbone which was frozen before; None if
+            there is none (from scratch, the backbone trains from the start). A lower validation
+            loss before that epoch does not decide, but the text mentions it.
     """
     rows = [row for row in history if row["epoch"] >= (fine_tune_from or 0)] or history
     if len(rows) < FEWEST:
@@ -85,7 +87,7 @@ def verdict_on(history: History, fine_tune_from: int | None = None) -> Verdict:
 
 
 def bound(lowest: float) -> float:
-    """Above this a validation loss has risen from its lowest."""
+    """The highest validation loss that does not yet count as a rise from `lowest`."""
     return lowest + max(TOLERANCE * lowest, LEAST_RISE)
 
 
@@ -125,7 +127,7 @@ def _decide(trend: Trend) -> tuple[bool | None, str]:
 
 
 def _remark(before: History, trend: Trend) -> str:
-    """What to add where epochs that do not count had a lower validation loss."""
+    """A clause for the text where epochs that do not count had a lower validation loss."""
     best = min(before, key=lambda row: row["val_loss"], default=None)
     if best is None or trend.lowest <= bound(best["val_loss"]):
         return ""

@@ -4,6 +4,7 @@ import textwrap
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -11,7 +12,8 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from leukemia.cells import Cells
 from leukemia.evaluation.calibration import Bins
-from leukemia.evaluation.metrics import THRESHOLD, Confusion
+from leukemia.evaluation.metrics import Confusion
+from leukemia.evaluation.predictions import THRESHOLD
 
 DPI = 110
 GAP = 4  # pixels between the cells of a grid
@@ -43,18 +45,28 @@ def confusion_figure(
 def curves_figure(
     history: list[dict[str, float]], names: list[str], title: str, footnote: str
 ) -> np.ndarray:
-    """The named metrics over the epochs, train dashed and validation solid in one colour."""
+    """The named metrics over the epochs, train dashed and validation solid in one colour.
+
+    A metric without values on a split has no line there: most metrics of scores are not computed
+    while training passes.
+    """
     figure = Figure((8, 4.2), dpi=DPI)
     axes = figure.add_subplot()
     epochs = [row["epoch"] for row in history]
     for place, name in enumerate(names):
         for side, line in (("train", "--"), ("val", "-")):
-            values = [row[f"{side}_{name}"] for row in history]
-            axes.plot(epochs, values, line, color=f"C{place}", label=f"{side} {name}")
+            values = [row.get(f"{side}_{name}", np.nan) for row in history]
+            if np.isfinite(values).any():
+                axes.plot(epochs, values, line, color=_colour(place), label=f"{side} {name}")
     axes.set(xlabel="epoch", xticks=epochs if len(epochs) < 16 else None)
     axes.legend(fontsize=8, ncols=2)
     axes.grid(alpha=0.3)
     return render(figure, title, footnote)
+
+
+def _colour(place: int) -> str | tuple[float, ...]:
+    """The place-th colour of a chart: Matplotlib's ten, then their ten light ones."""
+    return f"C{place}" if place < 10 else colormaps["tab20"](2 * (place - 10) % 20 + 1)
 
 
 def roc_pr_figure(
@@ -105,12 +117,12 @@ def real_and_made_figure(
 def reliability_figure(
     before: Bins, after: Bins, temperature: float, positive: str, title: str, footnote: str
 ) -> np.ndarray:
-    """Share of positive cells by score, and cells a bin, as predictions and under a temperature."""
+    """Share of positive cells by score, and cells a bin, as predicted and under a temperature."""
     figure = Figure((6.4, 6.8), dpi=DPI)
     above, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     above.plot([0, 1], [0, 1], ":", color="grey", label="perfect")
     for bins, name, marker, fill in (
-        (before, "as predictions", "o-", True),
+        (before, "as predicted", "o-", True),
         (after, f"temperature {temperature:.3g}", "s--", False),
     ):
         full = bins.count > 0
@@ -159,11 +171,12 @@ def gradcam_figure(
     names: tuple[str, str],
     title: str,
     footnote: str,
+    threshold: float = THRESHOLD,
 ) -> np.ndarray:
     """Each cell beside its heat map over it, two cells a row; eight make a square.
 
     scores (n,), heat (n, S, S) in [0, 1], resolution of the map below it; names of the
-    positive and the negative class.
+    positive and the negative class; threshold: the score from which a cell is called positive.
     """
     rows = -(-len(cells) // 2)
     figure = Figure((8, 1.75 + 2.15 * rows), dpi=DPI)
@@ -175,7 +188,8 @@ def gradcam_figure(
         plain.imshow(cells.images[number])
         mapped.imshow(cells.images[number].mean(axis=2), cmap="gray")
         mapped.imshow(heat[number], cmap="coolwarm", vmin=0, vmax=1, alpha=0.6)
-        _caption(plain, cells, float(scores[number]), number, names)
+        score = float(scores[number])
+        _caption(plain, cells, number, score, names[0 if score >= threshold else 1], names)
     side = "x".join(map(str, resolution))
     note = (
         f"Red text: called wrongly. Grad-CAM for the called class: blue 0, red the cell's own "
@@ -186,10 +200,11 @@ def gradcam_figure(
     return render(figure, title, f"{note} {footnote}", hspace=0.28, **margins)
 
 
-def _caption(axes: Axes, cells: Cells, score: float, number: int, names: tuple[str, str]) -> None:
-    positive, negative = (_short(name, NAME) for name in names)
+def _caption(
+    axes: Axes, cells: Cells, number: int, score: float, called: str, names: tuple[str, str]
+) -> None:
+    positive, negative, called = (_short(name, NAME) for name in (*names, called))
     true = positive if cells.labels[number] == 1 else negative
-    called = positive if score >= THRESHOLD else negative
     file = cells.cell_id[number].replace("\\", "/").rpartition("/")[2]
     text = (
         f"{_short(file, 2 * NAME)}\n"

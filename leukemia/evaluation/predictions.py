@@ -1,4 +1,4 @@
-"""Cells with what a model said of them: the value that every evaluation starts from."""
+"""Cells with the scores that a model gave them: the value that every evaluation starts from."""
 
 from dataclasses import dataclass
 
@@ -28,4 +28,10 @@ class Predictions:
     @property
     def calls(self) -> np.ndarray:
         """(n,) bool: whether each cell is called positive."""
-        return self.scores >= self.threshold
+        # In float32 a threshold from float64 scores would be rounded, perhaps past a score.
+        return self.scores.astype(np.float64) >= self.threshold
+
+    @property
+    def right(self) -> np.ndarray:
+        """(n,) bool: whether each cell is called by its label."""
+        return self.calls == (self.labels == 1)

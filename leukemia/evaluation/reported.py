@@ -53,8 +53,8 @@ class Reported:
     @property
     def figures(self) -> dict[str, str | float]:
         """The reported metrics by name, as printed, without those that are unknown."""
-        found = {name: getattr(self, name) for name in METRICS}
-        return {name: printed for name, printed in found.items() if printed is not None}
+        given = {name: getattr(self, name) for name in METRICS}
+        return {name: printed for name, printed in given.items() if printed is not None}
 
     @property
     def counts(self) -> Confusion | None:
@@ -122,12 +122,12 @@ def _read(printed: str | float) -> tuple[float, float]:
 
 def recompute(counts: Confusion) -> dict[str, float]:
     """Metrics in words that four counts give: those of METRICS and others mistaken for them."""
-    found = from_confusion(counts)
+    values = from_confusion(counts)
     swapped = Confusion(tp=counts.tn, fn=counts.fp, fp=counts.fn, tn=counts.tp)
-    return {name: found[short] for name, short in METRICS.items()} | {
+    return {name: values[short] for name, short in METRICS.items()} | {
         "negative predictive value": from_confusion(swapped)["prec"],
-        "balanced accuracy": found["bal_acc"],
-        "F1": found["f1"],
+        "balanced accuracy": values["bal_acc"],
+        "F1": values["f1"],
     }
 
 

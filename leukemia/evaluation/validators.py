@@ -52,7 +52,7 @@ class Problem:
 
 def check(reported: Reported) -> list[Problem]:
     """Every problem of one result, in the order of RULES."""
-    found = []
+    problems = []
     for rule, texts in {
         "whole counts": _whole_counts(reported),
         "sides add up": _sides(reported),
@@ -63,8 +63,8 @@ def check(reported: Reported) -> list[Problem]:
         "class shares": _class_shares(reported),
         "possible fraction": _possible(reported),
     }.items():
-        found += [Problem(name=reported.name, rule=rule, text=text) for text in texts]
-    return found
+        problems += [Problem(name=reported.name, rule=rule, text=text) for text in texts]
+    return problems
 
 
 def check_many(results: Iterable[Reported]) -> list[Problem]:

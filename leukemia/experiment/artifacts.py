@@ -17,6 +17,7 @@ from leukemia.evaluation.error_page import page
 from leukemia.experiment import ERRORS, GOLDEN, PREDICTIONS, SUBJECTS, SYNTHETIC, plots
 from leukemia.experiment.config import Experiment
 from leukemia.experiment.run import Outcome
+from leukemia.images import Images
 from leukemia.splits.audit_plot import audit_files, figure
 
 GOLDEN_CELLS = 8
@@ -78,13 +79,14 @@ def _errors(experiment: Experiment, outcome: Outcome, cells: Cells) -> str:
     )
     about = (
         f"{experiment.config.title}: {len(wrong)} of {len(test)} test cells were called wrongly; "
-        f"{len(shown)} are shown, the surest calls first. Click a heading to sort. "
+        f"{len(shown)} are shown, the surest calls first. A cell is called {index.positive} from a "
+        f"probability of {test.threshold:.4g} on. Click a heading to sort. "
         f"{experiment.protocol_line()} {RESEARCH_ONLY}"
     )
     return page(table, cells.images[experiment.split.rows["test"][shown]], about)
 
 
-def _zip(path: Path, images: np.ndarray) -> None:
+def _zip(path: Path, images: Images) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed already
         for number, image in enumerate(images):
             png = io.BytesIO()

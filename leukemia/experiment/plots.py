@@ -8,13 +8,13 @@ from leukemia.evaluation import plots as figures
 from leukemia.evaluation.by_subject import by_subject, worst
 from leukemia.evaluation.calibration import reliability, rescale
 from leukemia.evaluation.evaluate import SHORT
-from leukemia.evaluation.metrics import NAMES, THRESHOLD, confusion
+from leukemia.evaluation.metrics import METRICS, confusion
 from leukemia.evaluation.predictions import Predictions
 from leukemia.experiment.config import Experiment
 from leukemia.experiment.run import Outcome
 from leukemia.model import grad_cam as explain
 
-CURVES = {"loss": ["loss"], "accuracy": ["acc"], "all_metrics": list(NAMES)}
+CURVES = {"loss": ["loss"], "accuracy": ["acc"], "all_metrics": list(METRICS)}
 SHOWN = 32  # cells on each half of the picture of made cells
 
 
@@ -47,8 +47,8 @@ def draw(experiment: Experiment, outcome: Outcome, cells: Cells) -> dict[str, np
 
 def surest_errors(test: Predictions) -> np.ndarray:
     """(m,) int: the rows of the cells that were called wrongly, the surest of them first."""
-    wrong = np.flatnonzero((test.scores >= THRESHOLD) != (test.labels == 1))
-    return wrong[np.argsort(-np.abs(test.scores[wrong] - THRESHOLD), kind="stable")]
+    wrong = np.flatnonzero(~test.right)
+    return wrong[np.argsort(-np.abs(test.scores[wrong] - test.threshold), kind="stable")]
 
 
 def _reliability(experiment: Experiment, outcome: Outcome, title: str, stamp: str) -> np.ndarray:
@@ -70,11 +70,12 @@ def _gradcam(experiment: Experiment, outcome: Outcome, cells: Cells, stamp: str)
     return figures.gradcam_figure(
         shown,
         test.scores[chosen],
-        explain.grad_cam(model, shown.images),
+        explain.grad_cam(model, shown.images, test.threshold),
         explain.resolution(model),
         (experiment.index.positive, experiment.index.negative),
         f"{experiment.config.name}: test cells, the surest errors first",
         stamp,
+        test.threshold,
     )
 
 
@@ -83,7 +84,7 @@ def _confusions(experiment: Experiment, outcome: Outcome, stamp: str) -> dict[st
     for side, cells in outcome.predictions.items():
         size = f"{len(cells.labels)} real cells of {len(set(cells.subjects))} subjects"
         pictures[f"confusion_{SHORT[side]}"] = figures.confusion_figure(
-            confusion(cells.labels, cells.scores),
+            confusion(cells.labels, cells.scores, cells.threshold),
             experiment.index.positive,
             experiment.index.negative,
             f"{experiment.config.name}: {side}, {size}",

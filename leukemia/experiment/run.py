@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from leukemia.cells import Cells
 from leukemia.contract import TrainingSet
+from leukemia.errors import UserError
 from leukemia.evaluation.doubled_counts import as_the_thesis_counts
 from leukemia.evaluation.evaluate import Evaluation, evaluate
-from leukemia.evaluation.metrics import THRESHOLD
-from leukemia.evaluation.predictions import Predictions
+from leukemia.evaluation.predictions import THRESHOLD, Predictions
 from leukemia.experiment import energy
 from leukemia.experiment.balance import Balanced, balance, context, threads
 from leukemia.experiment.config import Experiment
@@ -66,7 +66,8 @@ def run(
             network.
 
     Raises:
-        UserError: the technique cannot balance these cells, or training diverges.
+        UserError: the technique cannot balance these cells, training diverges, or the threshold
+            that the technique decides on is not finite.
     """
     tf.config.experimental.enable_op_determinism()
     config, rows = experiment.config, experiment.split.rows
@@ -96,7 +97,9 @@ def run(
         history=history,
         predictions=predictions,
         evaluation=evaluate(predictions, history, config.sensitivity),
-        thesis=_thesis_metrics(experiment, answers.predictor(), balanced),
+        thesis=_thesis_metrics(
+            experiment, answers.predictor(), balanced, predictions["test"].threshold
+        ),
         costs=clock.costs | {"peak_gib": peak_gib()},
     )
 
@@ -143,11 +146,20 @@ class Answers:
         self.scores = remembered(lambda split: self.predictor()(self.cells[split].images))
 
     def predictions(self, training: TrainingSet) -> dict[str, Predictions]:
-        """Split -> its cells with scores and the threshold that the technique decides on."""
+        """Split -> its cells with scores and the threshold that the technique decides on.
+
+        Raises:
+            UserError: that threshold is not finite.
+        """
         validation = self.cells["validation"]
         threshold = THRESHOLD
         if training.decide:
             threshold = float(training.decide(validation.labels, self.scores("validation")))
+        if not np.isfinite(threshold):
+            raise UserError(
+                f"the technique's decide gave a threshold of {threshold}; expected a finite "
+                f"score: mend the technique"
+            )
         return {
             split: _predictions(cells, self.scores(split), threshold)
             for split, cells in self.cells.items()
@@ -169,7 +181,7 @@ class Clock:
         self._then = now
 
 
-def _predictions(cells: Cells, scores: np.ndarray, threshold: float = THRESHOLD) -> Predictions:
+def _predictions(cells: Cells, scores: np.ndarray, threshold: float) -> Predictions:
     return Predictions(
         labels=cells.labels,
         scores=scores,
@@ -180,12 +192,15 @@ def _predictions(cells: Cells, scores: np.ndarray, threshold: float = THRESHOLD)
 
 
 def _thesis_metrics(
-    experiment: Experiment, predictor: Predictor, balanced: Balanced
+    experiment: Experiment, predictor: Predictor, balanced: Balanced, threshold: float
 ) -> dict[str, float]:
     """The thesis' own way of counting, under its protocol; else nothing."""
     if not experiment.split.balances_first:
         return {}
     pooled = {"train": balanced.training.cells, **balanced.held_out}
     return as_the_thesis_counts(
-        {split: _predictions(cells, predictor(cells.images)) for split, cells in pooled.items()}
+        {
+            split: _predictions(cells, predictor(cells.images), threshold)
+            for split, cells in pooled.items()
+        }
     )

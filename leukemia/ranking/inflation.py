@@ -1,6 +1,6 @@
 """By how much a protocol flatters: the same technique on the same cells, split in other ways.
 
-Pure: records and predictions test cells in, a table and its lines out.
+Pure: records and test predictions in, a table and its lines out.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from leukemia import RESEARCH_ONLY
 from leukemia.errors import UserError
 from leukemia.evaluation import comparison, intervals
-from leukemia.evaluation.intervals import Repeats
+from leukemia.evaluation.jackknife import Repeats
 from leukemia.evaluation.plots import render
 from leukemia.evaluation.predictions import Predictions
 from leukemia.ranking.rank import TERMS, repeats_of
@@ -34,7 +34,7 @@ ORDER = ("subject", "official", "image", "thesis")
 
 @dataclass(frozen=True, kw_only=True)
 class Inflation:
-    """What was measured under each protocol, and what each mistake adds.
+    """A metric under each protocol, and what each mistake adds to it.
 
     figures: one row an arm and protocol: arm, protocol, runs, value, lo, hi, subjects.
     steps: one row an arm and step: arm, step, difference, lo, hi, p, subjects.
@@ -106,51 +106,52 @@ def by_protocol(records: pd.DataFrame, tested: Mapping[str, Predictions]) -> pd.
     """
     rows = []
     for (arm, protocol), runs in records.groupby(["arm", "protocol"], sort=True):
-        wide = intervals.interval(repeats_of(runs, tested), "bal_acc")
+        interval = intervals.interval(repeats_of(runs, tested), "bal_acc")
         rows.append(
             {
                 "technique": arm, "protocol": protocol, "runs": len(runs),
                 "seeds": runs["seed"].nunique(), "folds": runs["fold"].nunique(),
                 **{name: runs.iloc[-1][name] for name in OF_RUNS},
                 **{name: runs[name].mean() if name in runs else np.nan for name in MEANS},
-                "test_bal_acc": wide.value, "test_bal_acc_lo": wide.low,
-                "test_bal_acc_hi": wide.high,
+                "test_bal_acc": interval.value, "test_bal_acc_lo": interval.low,
+                "test_bal_acc_hi": interval.high,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def as_text(found: Inflation) -> str:
+def as_text(inflation: Inflation) -> str:
     """The tables and one sentence a technique."""
-    return "\n\n".join([_figures_text(found), *_sentences(found), found.about, RESEARCH_ONLY])
+    parts = [_figures_text(inflation), *_sentences(inflation), inflation.about, RESEARCH_ONLY]
+    return "\n\n".join(parts)
 
 
-def figure(found: Inflation) -> np.ndarray:
+def figure(inflation: Inflation) -> np.ndarray:
     """Technique by protocol with intervals, as uint8 (H, W, 3)."""
     drawing = Figure((7.5, 6), dpi=110)
     axes = drawing.add_subplot()
-    arms = list(dict.fromkeys(found.figures["arm"]))
-    shown = [name for name in ORDER if name in set(found.figures["protocol"])]
+    arms = list(dict.fromkeys(inflation.figures["arm"]))
+    shown = [name for name in ORDER if name in set(inflation.figures["protocol"])]
     for place, protocol in enumerate(shown):
-        rows = found.figures[found.figures["protocol"] == protocol].set_index("arm")
+        rows = inflation.figures[inflation.figures["protocol"] == protocol].set_index("arm")
         at = np.array([arms.index(arm) for arm in rows.index]) + (place - 1.5) * 0.17
-        spread = np.abs(rows[["lo", "hi"]].to_numpy().T - rows["value"].to_numpy())
-        axes.errorbar(at, rows["value"], yerr=spread, fmt="o", capsize=3, label=protocol)
+        reach = np.abs(rows[["lo", "hi"]].to_numpy().T - rows["value"].to_numpy())
+        axes.errorbar(at, rows["value"], yerr=reach, fmt="o", capsize=3, label=protocol)
     axes.set_xticks(range(len(arms)), arms)
-    axes.set_ylabel(f"test {found.metric} with 95 % interval over subjects")
+    axes.set_ylabel(f"test {inflation.metric} with 95 % interval over subjects")
     axes.grid(axis="y", alpha=0.3)
     axes.legend(title="protocol", fontsize=9)
-    footnote = f"{found.about} {RESEARCH_ONLY}"
+    footnote = f"{inflation.about} {RESEARCH_ONLY}"
     return render(drawing, "The same techniques under other protocols", footnote)
 
 
 def _figure(
     arm: str, protocol: str, runs: pd.DataFrame, tested: Mapping[str, Predictions], metric: str
 ) -> dict[str, object]:
-    wide = intervals.interval(repeats_of(runs, tested), metric)
+    interval = intervals.interval(repeats_of(runs, tested), metric)
     return {
-        "arm": arm, "protocol": protocol, "runs": len(runs), "value": wide.value,
-        "lo": wide.low, "hi": wide.high, "subjects": wide.subjects,
+        "arm": arm, "protocol": protocol, "runs": len(runs), "value": interval.value,
+        "lo": interval.low, "hi": interval.high, "subjects": interval.subjects,
     }  # fmt: skip
 
 
@@ -164,12 +165,12 @@ def _step(
 ) -> dict[str, object]:
     both = flattering[["seed", "fold"]].merge(honest[["seed", "fold"]])
     a, b = repeats_of(flattering.merge(both), tested), repeats_of(honest.merge(both), tested)
-    found = comparison.difference(a, b, metric)
+    gap = comparison.difference(a, b, metric)
     if _the_same(a, b):  # such as a baseline, which has nothing to balance before the split
-        found = replace(found, value=0.0, low=0.0, high=0.0, p=1.0)
+        gap = replace(gap, value=0.0, low=0.0, high=0.0, p=1.0)
     return {
-        "arm": arm, "step": step, "difference": found.value, "lo": found.low, "hi": found.high,
-        "p": found.p, "subjects": found.subjects, "runs": len(both),
+        "arm": arm, "step": step, "difference": gap.value, "lo": gap.low, "hi": gap.high,
+        "p": gap.p, "subjects": gap.subjects, "runs": len(both),
     }  # fmt: skip
 
 
@@ -182,14 +183,14 @@ def _the_same(a: Repeats, b: Repeats) -> bool:
     )
 
 
-def _figures_text(found: Inflation) -> str:
-    table = found.figures
+def _figures_text(inflation: Inflation) -> str:
+    table = inflation.figures
     return aligned(
         {
             "technique": table["arm"],
             "protocol": table["protocol"],
             "runs": table["runs"].map(str),
-            f"test {found.metric}": table["value"].map("{:.3f}".format),
+            f"test {inflation.metric}": table["value"].map("{:.3f}".format),
             "95 % interval": [
                 f"{a:.3f} to {b:.3f}" for a, b in zip(table["lo"], table["hi"], strict=True)
             ],
@@ -198,12 +199,12 @@ def _figures_text(found: Inflation) -> str:
     )
 
 
-def _sentences(found: Inflation) -> list[str]:
+def _sentences(inflation: Inflation) -> list[str]:
     lines = []
-    for arm, rows in found.steps.groupby("arm", sort=True):
+    for arm, rows in inflation.steps.groupby("arm", sort=True):
         parts = [
             f"{row.step} adds {row.difference:+.3f} [{row.lo:+.3f}, {row.hi:+.3f}]"
             for row in rows.itertuples()
         ]
-        lines.append(f"{arm}: {', '.join(parts)} to test {found.metric}")
+        lines.append(f"{arm}: {', '.join(parts)} to test {inflation.metric}")
     return ["\n".join(lines)]

@@ -1,7 +1,7 @@
 """Records of runs in, one ordered row a technique out: pure, and without a server.
 
-Ordered by a validation metric, balanced accuracy unless told otherwise: the test figures stand
-beside it and decide nothing but whether two techniques can be told apart.
+Ordered by a validation metric, balanced accuracy by default. Test metrics stand beside it and
+decide only whether two techniques differ significantly.
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,16 @@ import pandas as pd
 
 from leukemia.errors import UserError
 from leukemia.evaluation import comparison, intervals
-from leukemia.evaluation.intervals import Repeats
+from leukemia.evaluation.jackknife import Repeats
+from leukemia.evaluation.metrics import METRICS, metric_of
 from leukemia.evaluation.predictions import Predictions
-from leukemia.splits import APART
+from leukemia.splits import APART, leaks_in
 
-CHOICE = "bal_acc"  # what the order goes by, unless told otherwise
-LEVEL = 0.05  # two techniques are apart where the corrected p is below
+CHOICE = "bal_acc"  # the metric that the order goes by if no other is asked for
+LEVEL = 0.05  # two techniques differ significantly where the corrected p is below
 BASELINE = "baseline"
-SHOWN = ["test_sens", "test_spec", "test_auroc", "test_wf1"]
+SHOWN = [f"test_{name}" for name, metric in METRICS.items() if metric.shown]
+CELLS = ["synthetic", "left_out"]  # that a technique added to training, and took out of it
 COSTS = ["balance_s", "train_s", "peak_gib"]
 ENERGY = ["balance_wh", "train_wh"]
 # Runs can be set against each other only where all of these are the same.
@@ -47,39 +49,63 @@ class Ranking:
 
 
 def comparable(
-    records: pd.DataFrame, protocol: str | None = None
+    records: pd.DataFrame, protocol: str | None = None, metric: str = CHOICE
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The latest run's peers, one run an arm, seed and fold (the latest), and those left out.
 
     records: one row a finished run: run_id, arm, seed, fold, start_time, TERMS and metrics.
     protocol: the one to rank; None: the latest run's among those that keep subjects apart.
+    metric: what the order is to go by; runs that do not have it are left out.
 
     Raises:
-        UserError: no run is of that protocol.
+        UserError: no run is of that protocol, or none of its runs has the metric.
     """
     ordered = records.sort_values("start_time", kind="stable")
     wanted = ordered["protocol"].isin(APART if protocol is None else [protocol])
     if protocol and not wanted.any():
-        there = ", ".join(sorted(set(ordered["protocol"])))
-        raise UserError(f"no run is of protocol {protocol}: there are runs of {there}")
-    last = ordered[wanted].iloc[-1] if wanted.any() else ordered.iloc[-1]
-    peers = (ordered[TERMS].astype(str) == last[TERMS].astype(str)).all(axis=1)
-    peers &= ordered[f"val_{CHOICE}"].notna()
+        present = ", ".join(sorted(set(ordered["protocol"])))
+        raise UserError(f"no run is of protocol {protocol}: there are runs of {present}")
+    measured = ~lacking(ordered, metric)
+    if not wanted.any():
+        wanted[:] = True
+    if not (wanted & measured).any():
+        raise UserError(
+            f"none of {int(wanted.sum())} runs has val_{metric}: they are of a version that did "
+            f"not compute it; train anew, or rank by another metric"
+        )
+    last = ordered[wanted & measured].iloc[-1]
+    peers = measured & (ordered[TERMS].astype(str) == last[TERMS].astype(str)).all(axis=1)
     latest = ~ordered[peers].duplicated(["arm", "seed", "fold"], keep="last")
     kept = ordered[peers][latest]
     return kept, ordered.drop(kept.index)
 
 
+def lacking(records: pd.DataFrame, metric: str) -> pd.Series:
+    """Bool by run: whether it has no validation value of the metric."""
+    name = f"val_{metric}"
+    return records[name].isna() if name in records else pd.Series(True, index=records.index)
+
+
+def left_out_text(left_out: pd.DataFrame, metric: str) -> str:
+    """How many runs are not ranked and why, in a line; "" where there are none."""
+    without = int(lacking(left_out, metric).sum())
+    others = len(left_out) - without
+    return " ".join(
+        [f"{others} runs on other terms or of repeated seeds are left out."] * bool(others)
+        + [f"{without} runs without val_{metric} are left out."] * bool(without)
+    )
+
+
 def refuse_leaks(records: pd.DataFrame, waived: set[str]) -> str:
-    """What was found and waived, in a line; "" where nothing was found.
+    """One line on the leaks that are waived; "" where no audit found any.
 
     Raises:
-        UserError: the audit of a run found what is not waived.
+        UserError: the audit of a run found a leak that is not waived.
     """
-    found = records["leaks"].map(lambda leaks: {*filter(None, leaks.split(","))})
-    kinds = set().union(*found)
+    leaks = records["leaks"].map(leaks_in)
+    kinds = set().union(*leaks)
     if kinds - waived:
-        count = int(found.map(lambda of_run: bool(of_run - waived)).sum())
+        count = int(leaks.map(lambda of_run: bool(of_run - waived)).sum())
         raise UserError(
             f"the audit of {count} of {len(records)} runs found leaks "
             f"({', '.join(sorted(kinds - waived))}), so their figures flatter; see audit/ in a "
@@ -94,22 +120,23 @@ def refuse_leaks(records: pd.DataFrame, waived: set[str]) -> str:
 def rank(records: pd.DataFrame, tested: Mapping[str, Predictions], metric: str = CHOICE) -> Ranking:
     """One row an arm, best first, from comparable records.
 
-    tested: run ID -> its predictions test cells.
+    tested: run ID -> its test predictions. metric: a name in `metrics.METRICS`.
 
-    Columns of the table: rank, tie (not told apart from the leader on test cells), arm, runs,
-    seeds, val and val_sd (mean and standard deviation over seeds; 0 for one seed), test, lo, hi
-    (over subjects and seeds), subjects, the means of SHOWN and COSTS, wh (NaN where the machine
-    reports none), overfits (share of the runs whose verdict says so, of `verdicts` runs
-    that have one), base and base_p, lead and
-    lead_p (paired differences and corrected p), s_per_point (extra seconds for each percentage
-    point gained over baseline, NaN where none is), run_id (the arm's run that is best on
+    Columns of the table: rank, tie (not significantly different from the leader on test cells),
+    arm, runs, seeds, val and val_sd (mean and standard deviation over seeds; 0 for one seed),
+    test, lo, hi (over subjects and seeds), subjects, the means of SHOWN, CELLS and COSTS (NaN
+    where no run has them), wh (NaN where the machine reports none), overfits (share of the runs
+    whose verdict says so, of `verdicts` runs that have one), base and base_p, lead and lead_p
+    (paired differences and corrected p), s_per_point (extra seconds for each percentage point
+    gained over the baseline, NaN without a gain), run_id (the arm's run that is best on
     validation). Equal means are ordered by arm's name.
     """
+    sign = metric_of(metric).sign
     rows = [_row(str(arm), runs, tested, metric) for arm, runs in records.groupby("arm", sort=True)]
-    table = pd.DataFrame(rows).sort_values("val", ascending=False, kind="stable")
+    table = pd.DataFrame(rows).sort_values("val", ascending=sign < 0, kind="stable")
     table = table.reset_index(drop=True)
     compared = compare(records, tested, list(table["arm"]), metric)
-    table = _with_comparisons(table, compared)
+    table = _with_comparisons(table, compared, sign)
     table.insert(0, "rank", range(1, len(table) + 1))
     notes = tuple(filter(None, [uneven(records), ties(table), shared(records)]))
     return Ranking(table=table, comparisons=compared, metric=metric, notes=notes)
@@ -122,7 +149,7 @@ def compare(
 
     Columns: arm, against, difference, lo, hi (paired, over subjects and seeds), p, holm (p
     corrected for all the comparisons here), mcnemar and delong (their p, clustered by subject;
-    NaN with several seeds: they test networks as trained, and over seeds cry wolf).
+    NaN with several seeds: they test networks as trained, so that over seeds p is too small).
     """
     pairs = [(arm, order[0]) for arm in order[1:]]
     if BASELINE in order[1:]:  # with the leader it is compared already
@@ -132,12 +159,12 @@ def compare(
         a, b = _paired(records, tested, arm, against)
         if not a:
             continue
-        found = comparison.difference(a, b, metric)
+        gap = comparison.difference(a, b, metric)
         of_one_seed = len(a) == 1
         rows.append(
             {
-                "arm": arm, "against": against, "difference": found.value, "lo": found.low,
-                "hi": found.high, "p": found.p,
+                "arm": arm, "against": against, "difference": gap.value, "lo": gap.low,
+                "hi": gap.high, "p": gap.p,
                 "mcnemar": comparison.mcnemar(a, b).p if of_one_seed else np.nan,
                 "delong": comparison.delong(a, b).p if of_one_seed else np.nan,
             }
@@ -158,15 +185,15 @@ def uneven(records: pd.DataFrame) -> str:
     }
     if len(set(runs.values())) <= 1:
         return ""
-    said = "; ".join(f"{arm}: {of_arm}" for arm, of_arm in runs.items())
+    by_arm = "; ".join(f"{arm}: {of_arm}" for arm, of_arm in runs.items())
     return (
-        f"the techniques ran on different seeds/folds ({said}): their means are not of the same "
+        f"the techniques ran on different seeds/folds ({by_arm}): their means are not of the same "
         f"splits, and pairs are compared where both ran"
     )
 
 
 def ties(table: pd.DataFrame) -> str:
-    """What cannot be told apart from the leader, in a line; "" where all can."""
+    """The arms that do not differ significantly from the leader, in a line; "" where all do."""
     tied = table["arm"][1:][table["tie"][1:].astype(bool)]
     if tied.empty:
         return ""
@@ -210,9 +237,10 @@ def _row(
     arm: str, runs: pd.DataFrame, tested: Mapping[str, Predictions], metric: str
 ) -> dict[str, object]:
     chosen = f"val_{metric}"
-    best = runs.sort_values([chosen, "seed", "fold"], ascending=[False, True, True]).iloc[0]
+    lowest_first = not metric_of(metric).higher_is_better
+    best = runs.sort_values([chosen, "seed", "fold"], ascending=[lowest_first, True, True]).iloc[0]
     by_seed = runs.groupby("seed")[chosen].mean()
-    wide = intervals.interval(repeats_of(runs, tested), metric)
+    interval = intervals.interval(repeats_of(runs, tested), metric)
     energy = [runs[name].mean() for name in ENERGY if name in runs]
     return {
         "arm": arm,
@@ -220,20 +248,28 @@ def _row(
         "seeds": len(by_seed),
         "val": by_seed.mean(),
         "val_sd": by_seed.std(ddof=1) if len(by_seed) > 1 else 0.0,
-        "test": wide.value,
-        "lo": wide.low,
-        "hi": wide.high,
-        "subjects": wide.subjects,
-        **{name: runs[name].mean() for name in (*SHOWN, *COSTS)},
+        "test": interval.value,
+        "lo": interval.low,
+        "hi": interval.high,
+        "subjects": interval.subjects,
+        **{name: _mean(runs, name) for name in (*SHOWN, *CELLS, *COSTS)},
         "wh": sum(energy) if energy else float("nan"),
-        "overfits": runs["overfits"].mean() if "overfits" in runs else float("nan"),
+        "overfits": _mean(runs, "overfits"),
         "verdicts": int(runs["overfits"].notna().sum()) if "overfits" in runs else 0,
         "run_id": best["run_id"],
     }
 
 
-def _with_comparisons(table: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
-    """The table with each arm's difference to the baseline and to the leader, and its price."""
+def _mean(runs: pd.DataFrame, name: str) -> float:
+    """The mean over the runs that have the metric; NaN where none has."""
+    return float(runs[name].mean()) if name in runs else float("nan")
+
+
+def _with_comparisons(table: pd.DataFrame, compared: pd.DataFrame, sign: int) -> pd.DataFrame:
+    """The table with each arm's difference to the baseline and to the leader, and its price.
+
+    sign: -1 where a lower value of the metric is better.
+    """
     leader = table["arm"].iloc[0]
     turned = compared.rename(columns={"arm": "against", "against": "arm"})
     turned["difference"] = -turned["difference"]
@@ -246,6 +282,6 @@ def _with_comparisons(table: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFra
     seconds = table["balance_s"] + table["train_s"]
     usual = seconds[table["arm"] == BASELINE]
     extra = seconds - (usual.iloc[0] if len(usual) else np.nan)
-    gained = 100 * table["base"]
+    gained = 100 * sign * table["base"]
     table["s_per_point"] = (extra / gained).where(gained > 0)
     return table

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from leukemia.ranking.rank import BASELINE, Ranking
+from leukemia.ranking.rank import BASELINE, SHOWN, Ranking
 
 
 def as_text(ranking: Ranking) -> str:
-    """Order, comparisons and costs as a person reads them in a terminal."""
+    """The three tables of a ranking: order, comparisons and costs."""
     return "\n\n".join([_order_text(ranking), _comparison_text(ranking), _cost_text(ranking.table)])
 
 
@@ -24,10 +24,7 @@ def _order_text(ranking: Ranking) -> str:
             f"val {name}": _mean_sd(table["val"], table["val_sd"]),
             f"test {name}": table["test"].map("{:.3f}".format),
             "95 % interval": _interval(table["lo"], table["hi"]),
-            "sens": table["test_sens"].map("{:.3f}".format),
-            "spec": table["test_spec"].map("{:.3f}".format),
-            "auroc": table["test_auroc"].map("{:.3f}".format),
-            "wf1": table["test_wf1"].map("{:.3f}".format),
+            **{name.removeprefix("test_"): _numbers(table[name], 3) for name in SHOWN},
         }
     )
 
@@ -60,11 +57,13 @@ def _cost_text(table: pd.DataFrame) -> str:
     return aligned(
         {
             "cost": table["arm"],
+            "added": _numbers(table["synthetic"], 0),
+            "left out": _numbers(table["left_out"], 0),
             "balance s": table["balance_s"].map("{:.1f}".format),
             "train s": table["train_s"].map("{:.1f}".format),
             "s a point": points,
             "peak GiB": table["peak_gib"].map("{:.2f}".format),
-            "Wh": table["wh"].map(lambda wh: "-" if np.isnan(wh) else f"{wh:.1f}"),
+            "Wh": _numbers(table["wh"], 1),
             "overfits": [
                 f"{share * count:.0f} of {count} runs" if count else "-"
                 for share, count in zip(table["overfits"], table["verdicts"], strict=True)
@@ -81,8 +80,13 @@ def aligned(columns: Mapping[str, object]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def _numbers(values: pd.Series, digits: int) -> list[str]:
+    """With so many decimals; "-" for what is not known."""
+    return ["-" if np.isnan(value) else f"{value:.{digits}f}" for value in values]
+
+
 def _price(seconds: float) -> str:
-    """What a point cost; a gain that took no longer than the baseline cost nothing."""
+    """The price of a point; a gain that took no longer than the baseline cost nothing."""
     if np.isnan(seconds):
         return "no gain"
     return f"{seconds:.0f}" if seconds > 0 else "none"

@@ -10,7 +10,8 @@ import pandas as pd
 
 from leukemia import RESEARCH_ONLY
 from leukemia.evaluation.by_subject import by_class, worst
-from leukemia.evaluation.metrics import NAMES
+from leukemia.evaluation.metrics import METRICS
+from leukemia.evaluation.predictions import THRESHOLD
 
 WORST = 5  # subjects named on the card
 LONGEST = 5000  # characters that MLflow's PostgreSQL tables take as a version's description
@@ -77,17 +78,17 @@ def _data(run: Logged) -> str:
 def _figures(run: Logged) -> str:
     metrics = run.metrics
     rows = [
-        f"| {name} | {metrics[f'test_{name}']:.3f} | "
-        f"{_span(metrics, f'test_{name}')} | {_number(metrics, f'val_{name}')} | {meaning} |"
-        for name, meaning in NAMES.items()
+        f"| {name} | {metrics[f'test_{name}']:.3f} | {_span(metrics, f'test_{name}')} | "
+        f"{_number(metrics, f'val_{name}')} | {metric.long_name} |"
+        for name, metric in METRICS.items()
         if f"test_{name}" in metrics
     ]
     head = "| metric | test | 95 % interval | validation | |\n|---|---|---|---|---|\n"
     return (
         f"## Figures\n\n"
-        f"On real cells of {metrics['test_subjects']:.0f} test subjects, threshold 0.5. Interval: "
-        f"{run.tags['interval_method']}.\n\n{head}" + "\n".join(rows) + f"\n\n"
-        f"Overfitting: {run.tags['verdict']}."
+        f"On real cells of {metrics['test_subjects']:.0f} test subjects, threshold "
+        f"{metrics.get('threshold', THRESHOLD):.4g}. Interval: {run.tags['interval_method']}.\n\n"
+        f"{head}" + "\n".join(rows) + f"\n\nOverfitting: {run.tags['verdict']}."
     )
 
 

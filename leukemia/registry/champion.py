@@ -17,7 +17,7 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 from leukemia.errors import UserError
-from leukemia.evaluation.metrics import THRESHOLD
+from leukemia.evaluation.predictions import THRESHOLD
 from leukemia.experiment import GOLDEN, SUBJECTS
 from leukemia.ranking.rank import Ranking
 from leukemia.registry import GAINS, gate, golden
@@ -69,9 +69,9 @@ def register(
         client.update_model_version(
             name, version.version, as_description(text, f"model_card.md of run {run_id}")
         )
-        copied = ("technique", "seed", "fold", "protocol", "data_digest", "simulated_data", "leaks")
-        tags = {key: run.data.tags.get(key, "") for key in copied} | {
-            "waived": waived, "threshold": str(THRESHOLD), DIGEST: digest, GATE: passed,
+        threshold = run.data.metrics.get("threshold", THRESHOLD)
+        tags = _repeated(run) | {
+            "waived": waived, "threshold": str(threshold), DIGEST: digest, GATE: passed,
         }  # fmt: skip
         for key, value in tags.items():
             client.set_model_version_tag(name, version.version, key, value)
@@ -95,6 +95,7 @@ def _candidate(run: Run, ranking: Ranking) -> gate.Candidate:
             apart = str(error)
     return gate.Candidate(
         arm=run.data.tags["arm"],
+        names=gate.names_of(run.data.tags),
         metrics=run.data.metrics,
         expected=expected,
         there=records.contents(run_id),
@@ -210,6 +211,13 @@ def _registered_model(name: str) -> RegisteredModel:
         ) from error
 
 
+def _repeated(run: Run) -> dict[str, str]:
+    """The tags that a version has of its run."""
+    names = ("technique", "seed", "fold", "protocol", "data_digest", "simulated_data", "leaks")
+    tags = records.tags_with_todays_names(run.data.tags)
+    return {name: tags.get(name, "") for name in names}
+
+
 def _card_of(run: Run, waived: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         subjects = pd.read_csv(
@@ -219,7 +227,7 @@ def _card_of(run: Run, waived: str) -> str:
     return card(
         Logged(
             run_id=run.info.run_id,
-            tags=run.data.tags,
+            tags=records.tags_with_todays_names(run.data.tags),
             metrics=run.data.metrics,
             subjects=subjects,
             waived=waived,

@@ -8,12 +8,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from leukemia.evaluation.metrics import NAMES
+from leukemia.evaluation.metrics import metric_of
 from leukemia.ranking.rank import BASELINE, Ranking
 from leukemia.registry import GAINS
 
 # The most that a probability may differ on golden cells: another processor sums in another order.
 SAME = 1e-4
+# The metrics of a run of the first versions, which did not log what they set out to compute.
+FIRST = ("loss", "acc", "bal_acc", "sens", "spec", "prec", "f1", "wf1", "auroc", "auprc")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +34,10 @@ class Gain:
 class Candidate:
     """A run whose classifier is to be registered.
 
-    arm: its technique. metrics: what it logged. expected, there: path -> bytes of each artifact,
-    when it was logged and in the store now. difference: on golden cells, or why there is none.
-    gain: over the baseline; None where that is not known.
+    arm: its technique. names: of the metrics that it set out to compute. metrics: those that it
+    logged, by their full names. expected, there: path -> bytes of each artifact, when it was
+    logged and in the store now. difference: on golden cells, or why there is none. gain: over the
+    baseline; None where that is not known.
     """
 
     arm: str
@@ -43,17 +46,23 @@ class Candidate:
     there: Mapping[str, int]
     difference: float | str
     gain: Gain | None
+    names: tuple[str, ...] = FIRST
+
+
+def names_of(tags: Mapping[str, str]) -> tuple[str, ...]:
+    """The metrics that a run set out to compute, by its tags."""
+    return tuple(tags["metrics"].split(",")) if "metrics" in tags else FIRST
 
 
 def gain_of(ranking: Ranking) -> Gain | None:
     """The leader's gain over the baseline; None where the leader is the baseline or there is
     none."""
     leader, compared = ranking.table["arm"].iloc[0], ranking.comparisons
-    comparison = compared[compared[["arm", "against"]].isin([leader, BASELINE]).all(axis=1)]
-    if leader == BASELINE or comparison.empty:
+    pairs = compared[compared[["arm", "against"]].isin([leader, BASELINE]).all(axis=1)]
+    if leader == BASELINE or pairs.empty:
         return None
-    row = comparison.iloc[0]
-    if row["arm"] == leader:
+    row = pairs.iloc[0]
+    if (row["arm"] == leader) == metric_of(ranking.metric).higher_is_better:
         return Gain(value=row["difference"], low=row["lo"], high=row["hi"])
     return Gain(value=-row["difference"], low=-row["hi"], high=-row["lo"])
 
@@ -68,17 +77,12 @@ def refusals(candidate: Candidate, asked: str) -> list[str]:
 
 
 def _figures(candidate: Candidate) -> str:
-    wanted = [f"{side}_{name}" for side in ("val", "test") for name in NAMES]
-    found = {name: candidate.metrics.get(name, math.nan) for name in wanted}
-    wrong = {
-        name: value
-        for name, value in {**candidate.metrics, **found}.items()
-        if not math.isfinite(value)
-    }
+    wanted = [f"{side}_{name}" for side in ("val", "test") for name in candidate.names]
+    values = dict.fromkeys(wanted, math.nan) | dict(candidate.metrics)
+    wrong = ", ".join(sorted(name for name in values if not math.isfinite(values[name])))
     if not wrong:
         return ""
-    names = ", ".join(sorted(wrong))
-    return f"figures are missing or not finite ({names}); train it anew on cells of both classes"
+    return f"figures are missing or not finite ({wrong}); train it anew on cells of both classes"
 
 
 def _gain(candidate: Candidate, asked: str) -> str:

@@ -40,7 +40,7 @@ class Answering:
     def __init__(self, served: Served):
         self.served = served
         self._predictor = serving(served.model, served.threshold)
-        self._looking = grad_cam_of(served.model)
+        self._looking = grad_cam_of(served.model, served.threshold)
         self._lock = Lock()  # of the compiled model: it uses all cores for one batch
 
     def cells(self, files: Sequence[bytes], names: Sequence[str] = ()) -> np.ndarray:
@@ -70,7 +70,7 @@ class Answering:
         return [
             Answer(
                 probability=float(each),
-                label=served.positive if each >= served.threshold else served.negative,
+                label=served.positive if float(each) >= served.threshold else served.negative,
                 threshold=served.threshold,
                 model=served.name,
                 version=served.version,

@@ -8,10 +8,10 @@ import mlflow
 import pandas as pd
 from mlflow.entities import Metric, Run, RunTag
 
-from leukemia.evaluation.metrics import NAMES
+from leukemia.evaluation.metrics import METRICS
 from leukemia.ranking import inflation
 from leukemia.ranking.inflation import Inflation
-from leukemia.ranking.rank import CHOICE, COSTS, LEVEL, SHOWN, Ranking
+from leukemia.ranking.rank import CELLS, CHOICE, COSTS, LEVEL, SHOWN, Ranking
 from leukemia.ranking.text import as_text
 from leukemia.splits.protocol import over_folds
 from leukemia.tracking import views
@@ -22,7 +22,8 @@ PROTOCOLS, PROTOCOLS_TABLE = "protocols", "protocols-table"
 PROTOCOL_SUMMARY = "protocol summary"  # the kind of a run that stands for many
 # In the order of the saved table: a figure, then how wide it is, then the rest.
 COLUMNS = ["rank", "tie", "val", "val_sd", "runs", "test", "lo", "hi", "base", "base_p", "lead",
-           "lead_p", "subjects", *SHOWN, *COSTS, "wh", "s_per_point", "overfits"]  # fmt: skip
+           "lead_p", "subjects", *SHOWN, *CELLS, *COSTS, "wh", "s_per_point",
+           "overfits"]  # fmt: skip
 SHARED = ["protocol", "budget", "data_digest", "weights", "simulated_data", "cells"]
 # One colour an arm on every chart; Okabe and Ito 2008, told apart by colour-blind readers.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
@@ -143,9 +144,9 @@ def _write_summary(
     note = (
         f"{row['runs']} runs of {row['seeds']} seed(s). {line} "
         f"{shared['cells']}. Ordered by `val`, the validation metric; lo to hi: 95 % interval of "
-        f"`test` over {row['subjects']} test subjects; tie 1: not told apart from the leader "
-        f"(corrected p not below {LEVEL:g}). Best run: {row['run_id']}. Research use only; not "
-        f"for diagnosis."
+        f"`test` over {row['subjects']} test subjects; tie 1: not significantly different from "
+        f"the leader (corrected p not below {LEVEL:g}). Best run: {row['run_id']}. Research use "
+        f"only; not for diagnosis."
     )
     tags = {"rank": row["rank"], "best_run": row["run_id"], "mlflow.note.content": note,
             "mlflow.runColor": colour}  # fmt: skip
@@ -205,7 +206,8 @@ def sections(metrics: set[str], pictures: list[str], last_gan_epoch: int) -> lis
     """
     curves = [Card(kind="line", keys=(f"train_{n}", f"val_{n}")) for n in ("loss", "acc")]
     curves.append(Card(kind="line", keys=(f"val_{CHOICE}",)))
-    test = [Card(kind="bar", keys=(f"test_{name}",)) for name in NAMES if name != "loss"]
+    shown = [f"test_{name}" for name, metric in METRICS.items() if metric.higher_is_better]
+    test = [Card(kind="bar", keys=(name,)) for name in shown if name in metrics]
     gan = [
         Card(kind="line", keys=("gan_g_loss", "gan_d_loss")),
         Card(kind="line", keys=("gan_d_real", "gan_d_fake")),

@@ -1,7 +1,7 @@
 """What a training run logs, and under which name.
 
 The run carries the tags kind=train, technique, arm and the TERMS that `ranking` compares by;
-its metrics are named as in `evaluation.metrics`, behind train_, val_ or test_.
+its metrics are named as in `evaluation.metrics.METRICS`, behind train_, val_ or test_.
 """
 
 import json
@@ -31,9 +31,11 @@ from leukemia.cells import Cells
 from leukemia.contract import TrainingSet
 from leukemia.data.index import Index
 from leukemia.evaluation.evaluate import SHORT
+from leukemia.evaluation.metrics import METRICS
 from leukemia.experiment import artifacts, plots, provenance
 from leukemia.experiment.balance import threads
 from leukemia.experiment.config import Experiment
+from leukemia.experiment.options import ExperimentOptions
 from leukemia.experiment.run import Outcome
 from leukemia.splits import audit
 from leukemia.tracking import INVENTORY, MODEL, WORKERS, records
@@ -64,10 +66,13 @@ class Logbook:
         with self._counted():
             self._send()
 
-    def start(self, experiment: Experiment) -> None:
-        """All that is known before training: settings, data sets, code and environment."""
+    def start(self, experiment: Experiment, options: ExperimentOptions) -> None:
+        """All that is known before training: settings, data sets, code and environment.
+
+        options: as they were asked for, `auto` among them.
+        """
         with self._counted():
-            self._params(_params(experiment))
+            self._params(options.shared() | _params(experiment))
             self._tags(_training_tags(experiment))
             _log_code()
             for side, rows in experiment.split.rows.items():
@@ -89,9 +94,7 @@ class Logbook:
         """
         with self._counted():
             last = len(outcome.history)
-            made = dict(outcome.training_set.metrics)
-            figures = outcome.evaluation.metrics | outcome.thesis | outcome.costs | made
-            self._metrics(figures, last)
+            self._metrics(_outcome_metrics(outcome), last)
             self._tags(_outcome_tags(outcome))
             drawn = plots.draw(experiment, outcome, cells)
             self._images(drawn, last)
@@ -218,9 +221,23 @@ def _training_tags(experiment: Experiment) -> dict[str, str]:
         "negative": index.negative,
         "cells": index.describe(),
         "protocol_line": experiment.protocol_line(),
-        "simulated_data": index.synthetic,
+        "simulated_data": index.simulated,
+        "metrics": ",".join(METRICS),
         "workers": os.environ.get(WORKERS, "1"),
         **{name: str(value) for name, value in terms.items()},
+    }
+
+
+def _outcome_metrics(outcome: Outcome) -> dict[str, float]:
+    """What was measured, and how many cells the technique added and left out."""
+    training = outcome.training_set
+    return {
+        **outcome.evaluation.metrics,
+        **outcome.thesis,
+        **outcome.costs,
+        **training.metrics,
+        "synthetic": float(training.synthetic.sum()),
+        "left_out": float(len(training.left_out)),
     }
 
 
@@ -241,7 +258,13 @@ def _outcome_tags(outcome: Outcome) -> dict[str, str]:
 
 def _log_code() -> None:
     state = provenance.code()
-    mlflow.set_tags({"git_commit": state.commit, "git_dirty": str(state.dirty).lower()})
+    mlflow.set_tags(
+        {
+            "code": provenance.code_digest(),
+            "git_commit": state.commit,
+            "git_dirty": str(state.dirty).lower(),
+        }
+    )
     if state.dirty:
         mlflow.log_text(state.diff, "code/uncommitted.diff")
     mlflow.log_text(provenance.environment(), "code/environment.txt")
@@ -286,6 +309,7 @@ def _log_model(experiment: Experiment, outcome: Outcome) -> None:
             "negative": index.negative,
             "crop": config.geometry.crop,
             "image_size": config.geometry.side,
+            "threshold": outcome.predictions["test"].threshold,
             "technique": config.arm,
             "cells": index.describe(),
             "protocol": experiment.protocol_line(),

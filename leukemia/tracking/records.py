@@ -1,7 +1,10 @@
-"""Finished runs read back from MLflow: as records for the ranking, and their artifacts."""
+"""Finished runs read back from MLflow: as records for the ranking, and their artifacts.
+
+Runs of earlier versions are read as if today's had logged them (RENAMED_TAGS, RENAMED_COLUMNS).
+"""
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,13 +16,21 @@ from mlflow.entities import FileInfo, ViewType
 
 from leukemia.data.files import write_atomically
 from leukemia.errors import UserError
-from leukemia.evaluation.predictions import Predictions
+from leukemia.evaluation.predictions import THRESHOLD, Predictions
 from leukemia.experiment import PREDICTIONS
 from leukemia.tracking import INVENTORY
 
+DOWNLOADS = 8  # at once
+RENAMED_TAGS = {"synthetic_data": "simulated_data"}  # as earlier versions called them -> now
+RENAMED_COLUMNS = {"origin": "cell_id"}  # of the CSV files of predictions
 
-def records(experiment_id: str) -> pd.DataFrame:
-    """The finished training runs of an experiment, one row each, as `ranking` reads them."""
+
+def training_runs(experiment_id: str) -> pd.DataFrame:
+    """The finished training runs of an experiment, one row each, as `ranking` reads them.
+
+    Raises:
+        UserError: there are none, or all are of a version that audited nothing.
+    """
     runs = _trained(experiment_id)
     if runs.empty:
         raise UserError(
@@ -27,7 +38,7 @@ def records(experiment_id: str) -> pd.DataFrame:
             "mlflow run . -e baseline -P data=PATH"
         )
     runs = runs.rename(columns=lambda name: name.removeprefix("metrics.").removeprefix("tags."))
-    runs = runs.loc[:, ~runs.columns.duplicated()]
+    runs = with_todays_names(runs.loc[:, ~runs.columns.duplicated()], RENAMED_TAGS)
     missing = {"fold", "folds", "leaks"} - set(runs.columns)
     if missing:
         raise UserError(
@@ -35,6 +46,20 @@ def records(experiment_id: str) -> pd.DataFrame:
             "nothing: train anew, or give another experiment"
         )
     return runs[runs["leaks"].notna()].astype({"seed": int, "fold": int})
+
+
+def with_todays_names(table: pd.DataFrame, renamed: Mapping[str, str]) -> pd.DataFrame:
+    """The table with columns renamed; a row's value is that of whichever name it has."""
+    for former, name in renamed.items():
+        if former in table:
+            values = table[name].fillna(table[former]) if name in table else table[former]
+            table = table.drop(columns=former).assign(**{name: values})
+    return table
+
+
+def tags_with_todays_names(tags: Mapping[str, str]) -> dict[str, str]:
+    """A run's tags, those of earlier versions renamed."""
+    return {RENAMED_TAGS.get(name, name): value for name, value in tags.items()}
 
 
 def _trained(experiment_id: str) -> pd.DataFrame:
@@ -56,26 +81,20 @@ def finished(experiment_id: str) -> dict[str, str]:
     return dict(zip(runs["tags.key"], runs["run_id"], strict=True))
 
 
-def test_cells(run_ids: Iterable[str], cache: Path) -> dict[str, Predictions]:
+def test_predictions(run_ids: Iterable[str], cache: Path) -> dict[str, Predictions]:
     """The test predictions of each run; kept in `cache`, since a finished run does not change.
 
-    Subjects and origins are whole numbers that stand for names, the same number for the same
+    Subjects and cell_id are whole numbers that stand for names, the same number for the same
     name in all of these runs: 1,000 runs of 2,000 cells fit in 60 MB.
     """
     run_ids = list(run_ids)
     with ThreadPoolExecutor(DOWNLOADS) as pool:
         paths = list(pool.map(lambda run_id: _test_file(run_id, cache), run_ids))
-    subjects, origins = Numbers(), Numbers()
-    found = {}
-    for run_id, path in zip(run_ids, paths, strict=True):
-        rows = pd.read_csv(path, engine="pyarrow", dtype={"subjects": str, "cell_id": str})
-        found[run_id] = Predictions(
-            labels=rows["labels"].to_numpy(np.int8),
-            scores=rows["scores"].to_numpy(np.float32),
-            subjects=subjects.of(rows["subjects"]),
-            cell_id=origins.of(rows["cell_id"]),
-        )
-    return found
+    subjects, cells = Numbers(), Numbers()
+    return {
+        run_id: _predictions(path, subjects, cells)
+        for run_id, path in zip(run_ids, paths, strict=True)
+    }
 
 
 class Numbers:
@@ -90,13 +109,28 @@ class Numbers:
         return np.array([known.setdefault(name, len(known)) for name in names], np.int32)
 
 
+def _predictions(path: Path, subjects: Numbers, cells: Numbers) -> Predictions:
+    """Predictions from their CSV file; without a column `threshold`, cells are called from 0.5."""
+    names = dict.fromkeys(("subjects", "cell_id", *RENAMED_COLUMNS), str)
+    rows = pd.read_csv(path, engine="pyarrow", dtype=names)
+    rows = with_todays_names(rows, RENAMED_COLUMNS)
+    thresholds = rows["threshold"].unique() if "threshold" in rows else []
+    return Predictions(
+        labels=rows["labels"].to_numpy(np.int8),
+        scores=rows["scores"].to_numpy(np.float32),
+        subjects=subjects.of(rows["subjects"]),
+        cell_id=cells.of(rows["cell_id"]),
+        threshold=float(thresholds[0]) if len(thresholds) else THRESHOLD,
+    )
+
+
 def _test_file(run_id: str, cache: Path) -> Path:
     """A local copy of a run's test predictions."""
     kept = cache / PREDICTIONS / run_id / "test.csv"
     if not kept.exists():
         with tempfile.TemporaryDirectory() as folder:
-            came = download(run_id, f"{PREDICTIONS}/test.csv", Path(folder))
-            write_atomically(kept, came.read_bytes())
+            file = download(run_id, f"{PREDICTIONS}/test.csv", Path(folder))
+            write_atomically(kept, file.read_bytes())
     return kept
 
 
@@ -107,7 +141,7 @@ def download(run_id: str, artifact: str, folder: Path) -> Path:
         UserError: there is no such run or it has no such artifact.
     """
     try:
-        found = mlflow.artifacts.download_artifacts(
+        path = mlflow.artifacts.download_artifacts(
             run_id=run_id, artifact_path=artifact, dst_path=str(folder)
         )
     except Exception as error:
@@ -115,7 +149,7 @@ def download(run_id: str, artifact: str, folder: Path) -> Path:
             f"run '{run_id}' has no artifact '{artifact}' ({str(error).splitlines()[0]}); give "
             f"the ID of a finished run that made one"
         ) from error
-    return Path(found)
+    return Path(path)
 
 
 def contents(run_id: str) -> dict[str, int]:
@@ -123,20 +157,17 @@ def contents(run_id: str) -> dict[str, int]:
     without the inventory, which is made of this."""
     client = mlflow.MlflowClient()
     run = client.get_run(run_id)
-    found = _files(lambda folder: client.list_artifacts(run_id, folder or None))
+    sizes = _files(lambda folder: client.list_artifacts(run_id, folder or None))
     for model in client.search_logged_models(
         [run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'"
     ):
         inside = _files(partial(client.list_logged_model_artifacts, model.model_id))
-        found |= {f"models/{model.name}/{path}": size for path, size in inside.items()}
-    return {path: size for path, size in sorted(found.items()) if path != INVENTORY}
+        sizes |= {f"models/{model.name}/{path}": size for path, size in inside.items()}
+    return {path: size for path, size in sorted(sizes.items()) if path != INVENTORY}
 
 
 def _files(listing: Callable[[str], list[FileInfo]], folder: str = "") -> dict[str, int]:
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for each in listing(folder):
-        found |= _files(listing, each.path) if each.is_dir else {each.path: int(each.file_size)}
-    return found
-
-
-DOWNLOADS = 8  # at once
+        sizes |= _files(listing, each.path) if each.is_dir else {each.path: int(each.file_size)}
+    return sizes

@@ -1,13 +1,14 @@
-"""What is read off a run's scores is logged under one set of names, finite figures only."""
+"""The evaluation of a run: one set of names, finite values only, calls by the threshold."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from leukemia.evaluation.doubled_counts import as_the_thesis_counts, doubled
-from leukemia.evaluation.evaluate import fine_tune_from, read
-from leukemia.evaluation.metrics import NAMES
+from leukemia.evaluation.evaluate import evaluate, fine_tune_from
+from leukemia.evaluation.metrics import METRICS
 from leukemia.evaluation.predictions import Predictions
 
 
@@ -32,8 +33,8 @@ HISTORY = [
 
 def test_every_figure_has_its_name_and_is_finite() -> None:
     sides = {side: cells(n) for n, side in enumerate(("train", "validation", "test"))}
-    found = read(sides, HISTORY, 0.9).metrics
-    for name in NAMES:
+    found = evaluate(sides, HISTORY, 0.9).metrics
+    for name in METRICS:
         assert {f"train_{name}", f"val_{name}", f"test_{name}", f"test_{name}_lo",
                 f"test_{name}_hi"} <= set(found)  # fmt: skip
         assert found[f"test_{name}_lo"] <= found[f"test_{name}"] <= found[f"test_{name}_hi"]
@@ -43,7 +44,7 @@ def test_every_figure_has_its_name_and_is_finite() -> None:
 
 def test_the_threshold_is_chosen_on_validation_and_told_on_test() -> None:
     sides = {side: cells(n) for n, side in enumerate(("train", "validation", "test"))}
-    evaluation = read(sides, HISTORY, 0.9)
+    evaluation = evaluate(sides, HISTORY, 0.9)
     threshold = evaluation.metrics["op_threshold"]
     for side, name in (("validation", "op_val_sens"), ("test", "op_test_sens")):
         positive = sides[side].scores[sides[side].labels == 1]
@@ -51,9 +52,43 @@ def test_the_threshold_is_chosen_on_validation_and_told_on_test() -> None:
     assert evaluation.metrics["op_val_sens"] >= 0.9
 
 
+def shifted(predictions: Predictions, threshold: float) -> Predictions:
+    """Scores that are called from 0.5 on as these are from the threshold on."""
+    above = predictions.scores >= threshold
+    return replace(predictions, scores=np.where(above, 0.75, 0.25).astype(np.float32))
+
+
+def test_counts_go_by_the_threshold_and_all_else_by_the_scores() -> None:
+    usual = {split: cells(n) for n, split in enumerate(("train", "validation", "test"))}
+    moved = {split: replace(each, threshold=0.3) for split, each in usual.items()}
+    at_half = {split: shifted(each, 0.3) for split, each in usual.items()}
+    first, second, third = (evaluate(each, HISTORY, 0.9) for each in (usual, moved, at_half))
+    counted = [name for name, metric in METRICS.items() if metric.of_counts]
+    of_counts = {f"{split}_{name}" for split in ("train", "val", "test") for name in counted}
+    of_counts |= {f"test_{name}_{end}" for name in counted for end in ("lo", "hi")}
+    for name, value in second.metrics.items():
+        if name in of_counts:
+            assert value == third.metrics[name], name
+        elif not name.startswith("by_subject_"):
+            assert value == (0.3 if name == "threshold" else first.metrics[name]), name
+    assert second.metrics["test_bal_acc"] != first.metrics["test_bal_acc"]
+    assert second.metrics["by_subject_spec"] < first.metrics["by_subject_spec"]
+    assert (second.temperature, second.operating) == (first.temperature, first.operating)
+    assert "called positive from 0.3" in second.lines()[0]
+    assert "called positive" not in first.lines()[0]
+
+
+def test_the_thesis_way_of_counting_goes_by_the_threshold() -> None:
+    test = cells(2)
+    pooled = dict.fromkeys(("train", "validation", "test"), replace(test, threshold=0.3))
+    at_half = dict.fromkeys(pooled, shifted(test, 0.3))
+    assert as_the_thesis_counts(pooled) == as_the_thesis_counts(at_half)
+    assert doubled(pooled["test"]) != doubled(test)
+
+
 def test_a_figure_that_is_not_defined_is_left_out() -> None:
     one_class = cells(2, [1] * 12)
-    found = read({"train": cells(0), "validation": cells(1), "test": one_class}, HISTORY, 0.9)
+    found = evaluate({"train": cells(0), "validation": cells(1), "test": one_class}, HISTORY, 0.9)
     assert "test_auroc" not in found.metrics
     assert "test_spec" not in found.metrics
     assert "test_sens" in found.metrics
@@ -63,7 +98,7 @@ def test_overfitting_is_judged_on_the_epochs_of_fine_tuning() -> None:
     sides = {side: cells(n) for n, side in enumerate(("train", "validation", "test"))}
     assert fine_tune_from(HISTORY) == 3
     assert fine_tune_from([row | {"unfrozen": 1.0} for row in HISTORY]) is None
-    evaluation = read(sides, HISTORY, 0.9)
+    evaluation = evaluate(sides, HISTORY, 0.9)
     assert evaluation.metrics["overfits"] == 1
     assert "overfits after epoch 3" in evaluation.verdict.text
 

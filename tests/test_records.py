@@ -1,0 +1,101 @@
+"""Runs read back from a store, those of earlier versions among them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from leukemia.errors import UserError
+from leukemia.evaluation.predictions import Predictions
+from leukemia.ranking import rank
+from leukemia.ranking.rank import TERMS
+from leukemia.tracking import records, runs
+
+OLD, NEW = {"synthetic_data": "drawn, seed 1"}, {"simulated_data": "drawn, seed 2"}
+LATER = ("mcc", "synthetic", "left_out", "threshold")  # metrics that earlier versions did not log
+
+
+def predicted(seed: int, threshold: float = 0.5) -> Predictions:
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(12) % 2, 5).astype(np.int8)
+    return Predictions(
+        labels=labels,
+        scores=np.clip(rng.normal(0.3 + 0.3 * labels, 0.2), 0, 1).astype(np.float32),
+        subjects=np.repeat([f"{number:02d}" for number in range(12)], 5),
+        cell_id=np.char.mod("%03d.bmp", np.arange(60)),
+        threshold=threshold,
+    )
+
+
+def log(arm: str, seed: int, tags: dict[str, str], table: pd.DataFrame, folder: Path) -> str:
+    """A finished training run with its predictions."""
+    metrics = {"val_bal_acc": 0.7, "test_sens": 0.8, "balance_s": 1.0, "train_s": 2.0,
+               "peak_gib": 1.0}  # fmt: skip
+    if tags is NEW:
+        metrics |= dict.fromkeys(LATER, 0.5)
+    with mlflow.start_run(run_name=arm) as run:
+        mlflow.set_tags(dict.fromkeys(TERMS, "same") | {"protocol": "subject", "leaks": ""})
+        mlflow.set_tags({"kind": "train", "arm": arm, "seed": str(seed), "fold": "0"} | tags)
+        mlflow.log_metrics(metrics)
+        table.to_csv(folder / "test.csv", index=False)
+        mlflow.log_artifact(str(folder / "test.csv"), "predictions")
+    return run.info.run_id
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
+    """An experiment, and the IDs of its two runs: an earlier version's and one of today."""
+    folder = tmp_path_factory.mktemp("records")
+    with pytest.MonkeyPatch.context() as patch:
+        before = mlflow.get_tracking_uri()
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        experiment = runs.connect("records")
+        now = pd.DataFrame(vars(predicted(1, 0.3)))
+        then = pd.DataFrame(vars(predicted(2))).rename(columns={"cell_id": "origin"})
+        ids = {
+            "old": log("baseline", 0, OLD, then.drop(columns="threshold"), folder),
+            "new": log("moved", 0, NEW, now, folder),
+        }
+        yield experiment, ids
+        mlflow.set_tracking_uri(before)
+
+
+def test_runs_of_both_versions_stand_under_today_s_names(store: tuple) -> None:
+    table = records.training_runs(store[0]).set_index("arm")
+    assert table["simulated_data"].to_dict() == {
+        "baseline": "drawn, seed 1", "moved": "drawn, seed 2",
+    }  # fmt: skip
+    assert "synthetic_data" not in table
+    assert records.tags_with_todays_names({"synthetic_data": "x", "arm": "a"}) == {
+        "simulated_data": "x", "arm": "a",
+    }  # fmt: skip
+
+
+def test_predictions_are_read_with_their_threshold(store: tuple, tmp_path: Path) -> None:
+    ids = store[1]
+    tested = records.test_predictions(ids.values(), tmp_path)
+    for name, expected in (("old", predicted(2)), ("new", predicted(1, 0.3))):
+        found = tested[ids[name]]
+        assert found.threshold == expected.threshold
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        np.testing.assert_array_equal(found.scores, expected.scores)
+        np.testing.assert_array_equal(found.calls, expected.calls)
+    np.testing.assert_array_equal(tested[ids["old"]].cell_id, tested[ids["new"]].cell_id)
+    np.testing.assert_array_equal(tested[ids["old"]].subjects, tested[ids["new"]].subjects)
+
+
+def test_runs_of_both_versions_are_ranked_together(store: tuple, tmp_path: Path) -> None:
+    kept, left_out = rank.comparable(records.training_runs(store[0]))
+    assert (len(kept), len(left_out)) == (2, 0)
+    tested = records.test_predictions(kept["run_id"], tmp_path)
+    ranking = rank.rank(kept, tested)
+    assert set(ranking.table["arm"]) == {"baseline", "moved"}
+    row = ranking.table.set_index("arm").loc["moved"]
+    calls, labels = predicted(1, 0.3).calls, predicted(1).labels == 1
+    assert row["test"] == pytest.approx((calls[labels].mean() + 1 - calls[~labels].mean()) / 2)
+    with pytest.raises(UserError, match="none of 2 runs has val_mcc"):
+        rank.comparable(records.training_runs(store[0]), metric="mcc")
