@@ -271,12 +271,6 @@ def test_the_readmes_check_of_a_papers_matrix_runs(capsys: pytest.CaptureFixture
     assert "0.947" in capsys.readouterr().out
 
 
-def test_links_of_the_documents_lead_somewhere() -> None:
-    for document in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
-        for link in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
-            assert (document.parent / link).exists(), f"{document.name}: {link}"
-
-
 def test_what_the_containers_run_is_there() -> None:
     compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
     assert set(compose["services"]) == {"postgres", "store", "server", "backup", "trainer"}
