@@ -15,7 +15,7 @@ from leukemia.data.store import decode_image
 from leukemia.errors import UserError
 from leukemia.model.grad_cam import grad_cam_of
 from leukemia.model.inference import serving
-from leukemia.registry.champion import Served
+from leukemia.registry.served import Served
 
 MOST_BYTES = 64 * 2**20  # of one request
 MOST_CELLS = 256  # of one request
