@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from entrypoints.train import gathered
+from entrypoints import console
+from leukemia.experiment.options import ExperimentOptions
+from leukemia.experiment.prepare import gather
 from leukemia.gan import pictures, training
 from leukemia.gan.config import MODERN, THESIS, GanConfig, canvas
 from leukemia.gan.review import Images, Reviewer
@@ -100,10 +102,12 @@ def variants(size: int, options: argparse.Namespace) -> dict[str, GanConfig]:
 def reviewer_of(options: argparse.Namespace) -> tuple[Reviewer, np.ndarray]:
     """The rarer class's cells of a split's training and validation sides with a network's
     features, and the training cells of the other class."""
-    asked = {"data": options.data, "positive": options.positive, "crop": 210}
-    index, cells, _, subjects = gathered(asked | {"image_size": options.image_size})
-    cells = replace(cells, subjects=subjects)
-    rows = split(index, subjects, "subject", 0, 0, 3).rows
+    asked = ExperimentOptions(
+        data=options.data, positive=options.positive, image_size=options.image_size
+    )
+    gathered = gather(asked, progress=console.bar)
+    index, cells = gathered.index, gathered.cells
+    rows = split(index, cells.subjects, "subject", 0, 0, 3).rows
     of_class = {side: rows[side][cells.labels[rows[side]] == cells.minority()] for side in rows}
     learned, unseen = (cells.take(of_class[side]).loaded() for side in ("train", "validation"))
     classifier = build(ModelConfig(weights=options.weights, size=options.image_size), 0)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.study --cells 2000 --seeds 0,1,2 --weights PATH
 
-Hours: `make bench` has it on few cells (benchmarks.jobs.study). Same cells (drawn, SYNTHETIC),
+Hours: `make bench` has it on few cells (benchmarks.jobs.study). Same cells (drawn, SIMULATED),
 split, epochs and learning rates (budget quick); the notebooks track, audit and measure nothing but
 balanced accuracy.
 """

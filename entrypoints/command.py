@@ -1,8 +1,10 @@
-"""What the commands share: options, errors in one line, and where the cache lies."""
+"""What the commands share: options, their meaning as values, and errors in one line."""
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -11,13 +13,14 @@ import click
 
 from leukemia.errors import UserError
 from leukemia.evaluation import PRIMARY
-from leukemia.experiment.provenance import ROOT
+from leukemia.experiment.options import ExperimentOptions
 from leukemia.model.schedule import BUDGETS
 from leukemia.registry import GAINS
-from leukemia.splits import FOLDS, LEAKS, PROTOCOLS
+from leukemia.splits import LEAKS, PROTOCOLS, leaks_in
 
 CHAMPION = "models:/leukemia-classifier@champion"
 REGISTERED = "leukemia-classifier"
+DEFAULTS = {each.name: each.default for each in fields(ExperimentOptions)}
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -37,26 +40,36 @@ class Command(click.Command):
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command."""
-        try:
+        with in_one_line(context):
             return super().invoke(context)
-        except UserError as error:
-            raise click.ClickException(str(error)) from error
-        except Exception as error:  # of MLflow, which is not imported here
-            if getattr(error, "error_code", "") != "PERMISSION_DENIED":
-                raise
-            said = str(error).splitlines()[0]
-            raise click.ClickException(
-                f"the tracking server does not allow this: {said}"
-            ) from error
-        except KeyboardInterrupt:
-            click.echo("interrupted; the run keeps what it had logged", err=True)
-            context.exit(130)
+
+
+@contextmanager
+def in_one_line(context: click.Context) -> Iterator[None]:
+    """A user's mistake as click's error, an interrupt as exit code 130."""
+    try:
+        yield
+    except UserError as error:
+        raise click.ClickException(str(error)) from error
+    except Exception as error:  # of MLflow, which is not imported here
+        if getattr(error, "error_code", "") != "PERMISSION_DENIED":
+            raise
+        first = str(error).splitlines()[0]
+        raise click.ClickException(f"the tracking server does not allow this: {first}") from error
+    except KeyboardInterrupt:
+        click.echo("interrupted; the run keeps what it had logged", err=True)
+        context.exit(130)
 
 
 def option(name: str, help: str, **settings: Any) -> Callable:
     """An option of a command, its default shown."""
     spelling = f"--{name.replace('_', '-')}"
     return click.option(spelling, name, help=help, show_default=True, **settings)
+
+
+def of_experiment(name: str, help: str, **settings: Any) -> Callable:
+    """An option of ExperimentOptions, with its default."""
+    return option(name, help, default=DEFAULTS[name], **settings)
 
 
 def with_options(*options: Callable) -> Callable:
@@ -77,83 +90,72 @@ DATA = [
         type=click.Path(path_type=Path),
         required=True,
     ),
-    option("positive", "name of the positive class; auto: 'all' in a C-NMC tree", default="auto"),
+    of_experiment("positive", "name of the positive class; auto: 'all' in a C-NMC tree"),
 ]
-SEED = option(
+SEED = of_experiment(
     "seed",
-    "decides split, weights, order and made cells",
-    default=0,
+    "decides split, weights, order and synthetic cells",
     type=click.IntRange(0),
 )
-FOLD = option("fold", "which of the folds is the test", default=0, type=click.IntRange(0))
-PROTOCOL = option(
+FOLD = of_experiment("fold", "which of the folds is the test", type=click.IntRange(0))
+PROTOCOL = of_experiment(
     "protocol",
-    "subject: no subject on two sides; official: the split that the data come with; image: "
+    "subject: no subject in two splits; official: the split that the data come with; image: "
     "cells at random, whoever they are of; thesis: balanced first, then split at random",
-    default="subject",
     type=click.Choice(PROTOCOLS),
 )
-NUMBER_OF_FOLDS = option(
+NUMBER_OF_FOLDS = of_experiment(
     "folds",
     "parts that the subjects (or cells) fall into: one is the test, another validation",
-    default=FOLDS,
     type=click.IntRange(3),
 )
 TERMS = [
-    option(
+    of_experiment(
         "budget",
         "learning rates and epochs: thesis (each technique its own), equal (the thesis' "
         "baseline for all), quick (a short look); auto: equal, and thesis under protocol thesis",
-        default="auto",
         type=click.Choice(["auto", *BUDGETS]),
     ),
-    option(
+    of_experiment(
         "image_size",
         "side in pixels of the cells that the classifier sees (thesis 4.2: 210)",
-        default=210,
         type=click.IntRange(0),
     ),
-    option(
+    of_experiment(
         "backbone_weights",
         "imagenet (Keras' file), none (from scratch), auto (imagenet if it can be had, else "
-        "none, said aloud), or the path of a ResNet-50 weights file without top",
-        default="auto",
+        "none, printed), or the path of a ResNet-50 weights file without top",
     ),
 ]
-CROP = option(
+CROP = of_experiment(
     "crop",
     "side in pixels of the centred window that is kept, 0: the whole image (thesis 4.2: 210)",
-    default=210,
     type=click.IntRange(0),
 )
 # Asked for more rarely: not among MLproject's parameters, but -P takes them all the same.
 RARER = [
     CROP,
-    option(
+    of_experiment(
         "scaling",
         "input scaling in the model: imagenet (Keras' preprocess_input) or unit (thesis 4.2); "
         "auto: imagenet, and unit under protocol thesis",
-        default="auto",
         type=click.Choice(["auto", "imagenet", "unit"]),
     ),
-    option(
+    of_experiment(
         "backbone",
         "resnet50 (thesis 4.3), or miniature, a tiny network to try the service with",
-        default="resnet50",
         type=click.Choice(["resnet50", "miniature"]),
     ),
-    option(
+    of_experiment(
         "precision",
         "that the backbone is fine-tuned in: float32, bfloat16, or auto: bfloat16 where this "
         "machine is faster in it",
-        default="auto",
         type=click.Choice(["auto", "float32", "bfloat16"]),
     ),
-    option("batch_size", "cells a step (thesis 4.3: 32)", default=32, type=click.IntRange(1)),
-    option(
+    of_experiment("batch_size", "cells a step (thesis 4.3: 32)", type=click.IntRange(1)),
+    of_experiment(
         "sensitivity",
         "what the operating threshold is to reach on validation cells",
-        default=0.95,
         type=click.FloatRange(0, 1, min_open=True),
     ),
 ]
@@ -172,7 +174,7 @@ METRIC = option(
 
 def kinds_of_leak(context: click.Context, parameter: click.Parameter, value: str) -> set[str]:
     """The kinds named with commas; `all` stands for every kind."""
-    kinds = set(LEAKS if value == "all" else filter(None, value.split(",")))
+    kinds = set(LEAKS) if value == "all" else leaks_in(value)
     for unknown in sorted(kinds - set(LEAKS)):
         raise click.BadParameter(f"'{unknown}': choose from {', '.join(LEAKS)}, or all")
     return kinds
@@ -198,9 +200,24 @@ GAIN = option(
 )
 
 
-def cache() -> Path:
-    """Where decoded cells are kept: LEUKEMIA_CACHE, else `.cache` in the checkout."""
-    return Path(os.environ.get("LEUKEMIA_CACHE") or ROOT / ".cache")
+def numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
+    """Different whole numbers with commas; none for `all`."""
+    try:
+        given = [int(part) for part in value.split(",") if value != "all"]
+    except ValueError as error:
+        raise click.BadParameter(f"'{value}': give whole numbers as 0,1,2") from error
+    if len(set(given)) < len(given) or min(given, default=0) < 0:
+        raise click.BadParameter(f"'{value}': give different numbers of 0 or more")
+    return given
+
+
+def options_of(given: Mapping[str, Any], **more: Any) -> ExperimentOptions:
+    """What was typed as a value: the data's absolute path, and as the technique's settings all
+    that not every technique has; a setting that was left out follows the budget."""
+    shared = {name: value for name, value in given.items() if name in DEFAULTS}
+    own = {name: v for name, v in given.items() if name not in DEFAULTS and v is not None}
+    shared["data"] = Path(shared["data"]).absolute()
+    return ExperimentOptions(**shared, settings=own, **more)
 
 
 def quietly(function: Callable[Given, Result]) -> Callable[Given, Result]:

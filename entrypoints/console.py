@@ -47,16 +47,6 @@ def training(title: str, epochs: int) -> Report:
     return tell
 
 
-def both(first: Report, second: Report) -> Report:
-    """One listener that passes everything on to two."""
-
-    def tell(step: int, values: Mapping[str, float | np.ndarray]) -> None:
-        first(step, values)
-        second(step, values)
-
-    return tell
-
-
 def _line(step: int, numbers: Mapping[str, float], epochs: int) -> str:
     if "val_loss" in numbers:
         return (

@@ -3,14 +3,16 @@
 No classifier is trained: `mlflow run . -e dcgan -P gan_run=RUN_ID` does that with a generator.
 """
 
-from dataclasses import fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import Any
 
 import click
 
-from entrypoints import console
-from entrypoints.command import (
+from leukemia.gan.config import RECIPES
+from leukemia.techniques import dcgan
+
+from . import console
+from .command import (
     DATA,
     EXPERIMENT,
     FOLD,
@@ -20,21 +22,13 @@ from entrypoints.command import (
     SEED,
     TERMS,
     Command,
-    cache,
+    numbers,
     option,
+    options_of,
     quietly,
     with_options,
 )
-from entrypoints.study import numbers
-from entrypoints.train import prepare, setting_option
-from leukemia.errors import UserError
-from leukemia.gan.config import RECIPES
-from leukemia.techniques import dcgan
-
-if TYPE_CHECKING:
-    from leukemia.cells import Cells
-    from leukemia.contract import TrainingSet
-    from leukemia.experiment.config import Experiment
+from .train import setting_option
 
 OWN = [
     setting_option(each, dcgan)
@@ -54,51 +48,17 @@ OWN = [
 )
 @with_options(*OWN, *TERMS, *RARER, EXPERIMENT)
 @quietly
-def main(seeds: list[int], **options: Any) -> None:
+def main(seeds: list[int], experiment: str | None, **given: Any) -> None:
     """Train, measure, compare."""
-    from leukemia.gan import seeds as runs
-    from leukemia.tracking import runs as tracking
+    from leukemia.experiment.prepare import prepare
+    from leukemia.study.gans import train_gans
 
-    options["data"] = str(Path(options["data"]).absolute())
-    experiment, cells = prepare("dcgan", options | {"gan_run": None})
-    if cells.take(experiment.split.rows["train"]).shortage() == 0:
-        raise UserError("both classes have as many training cells: there is none to make")
-    experiment_id = tracking.connect(options["experiment"])
-    with tracking.started_run("gans", f"{options['gan']} GAN on {len(seeds)} seeds"):
-        made = {seed: _trained(_at(experiment, seed), cells, experiment_id) for seed in seeds}
-        found = runs.table({seed: each.metrics for seed, each in made.items()})
-        tracking.log_texts({"gan/seeds.csv": found.to_csv()})
-        click.echo()
-        about = next(iter(made.values())).files["gan/review.txt"].decode().splitlines()[-1]
-        click.echo(runs.as_text(found, f"GAN ({options['gan']}), seeds side by side", about))
-
-
-def _at(experiment: "Experiment", seed: int) -> "Experiment":
-    """The same split, and another seed for the GAN."""
-    return replace(experiment, config=replace(experiment.config, seed=seed))
-
-
-def _trained(experiment: "Experiment", cells: "Cells", experiment_id: str) -> "TrainingSet":
-    """One GAN as a run of its own; what the technique made with it."""
-    from leukemia.experiment import run as experiments
-    from leukemia.tracking import runs as tracking
-    from leukemia.tracking.logbook import Logbook
-
-    config = experiment.config
-    of = cells.take(experiment.split.rows["train"]).digest()[:16]
-    name = f"{experiment_id}-gan-{config.key(experiment.index)}-{of}"
-    unfinished = cache() / "unfinished" / name
-    title = f"{config.title}, GAN alone"
-    with (
-        tracking.started_run("gan", title, unfinished, nested=True) as run,
-        Logbook(run) as logbook,
-    ):
-        logbook.start(experiment)
-        listener = console.both(console.training(title, config.schedule.epochs), logbook)
-        made = experiments.only_balanced(experiment, cells, listener, unfinished, cache())
-        logbook.finish_made(made)
-    click.echo(f"{title}  {made.files['gan/review.txt'].decode().splitlines()[0]}")
-    return made
+    options = options_of(given, technique="dcgan")
+    prepared, cells = prepare(options, progress=console.bar)
+    gans = train_gans(prepared, cells, options, seeds, experiment, listener=console.training)
+    for seed, review in gans.reviews.items():
+        click.echo(f"seed {seed}  {review.splitlines()[0]}")
+    click.echo(f"\n{gans.as_text()}")
 
 
 if __name__ == "__main__":

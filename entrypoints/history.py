@@ -2,7 +2,7 @@
 
 import click
 
-from entrypoints.command import MODEL, Command
+from .command import MODEL, Command
 
 
 @click.command(cls=Command, help=__doc__)

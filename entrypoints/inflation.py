@@ -1,11 +1,13 @@
 """Run techniques under every protocol, and say by how much each way of splitting flatters."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from entrypoints.command import (
+from leukemia.splits import PROTOCOLS
+
+from . import console
+from .command import (
     DATA,
     EXPERIMENT,
     METRIC,
@@ -13,13 +15,14 @@ from entrypoints.command import (
     RARER,
     TERMS,
     Command,
-    cache,
     option,
+    options_of,
     with_options,
 )
-from entrypoints.study import ARMS, Trainer, arms_of, folds_of, say_failed, train_all
-from entrypoints.train import gathered
-from leukemia.splits import PROTOCOLS
+from .study import TRIALS, exit_if, train_all
+
+# Only the protocol may differ: `thesis` would otherwise bring its own epochs and scaling.
+SAME_FOR_ALL = {"budget": "equal", "scaling": "imagenet"}
 
 
 def _protocols(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
@@ -30,7 +33,7 @@ def _protocols(context: click.Context, parameter: click.Parameter, value: str) -
 
 
 @click.command(cls=Command, help=__doc__)
-@with_options(*DATA, *ARMS, NUMBER_OF_FOLDS)
+@with_options(*DATA, *TRIALS, NUMBER_OF_FOLDS)
 @option(
     "protocols",
     "names with commas, or all; the official split is left out where the data have none",
@@ -47,46 +50,39 @@ def main(
     workers: int,
     metric: str,
     experiment: str | None,
-    **shared: Any,
+    **given: Any,
 ) -> None:
     """Train under each protocol, then measure the differences."""
+    from leukemia.experiment.prepare import gather
     from leukemia.splits.protocol import has_official
-    from leukemia.tracking import runs as tracking
+    from leukemia.study import grid
+    from leukemia.tracking import runs
 
-    shared["data"] = str(Path(shared["data"]).absolute())
-    # Only the protocol may differ: thesis would otherwise bring its own epochs and scaling.
-    shared["budget"] = "equal" if shared["budget"] == "auto" else shared["budget"]
-    shared["scaling"] = "imagenet" if shared["scaling"] == "auto" else shared["scaling"]
-    experiment_id = tracking.connect(experiment)
-    tracking.reap(experiment_id)
-    index, _, _, subjects = gathered(shared)
+    given |= {name: value for name, value in SAME_FOR_ALL.items() if given[name] == "auto"}
+    options = options_of(given)
+    experiment_id = runs.connect(experiment)
+    runs.reap(experiment_id)
+    gathered = gather(options, progress=console.bar)
+    index, subjects = gathered.index, gathered.cells.subjects
     chosen = [name for name in protocols if name != "official" or has_official(index)]
     if len(chosen) < len(protocols):
         click.echo("The data come with no official split: that protocol is left out.")
-    folds = folds_of(chosen, index, subjects, test_folds, shared["folds"])
-    arms = arms_of(folds, seeds, techniques)
-    title = f"inflation of {len(techniques)} techniques"
-    with tracking.started_run("inflation", title) as inflation:
-        train = Trainer(shared, experiment_id, inflation.info.run_id, workers)
-        failed = train_all(arms, index, train, again)
+    folds = grid.folds_of(chosen, index, subjects, test_folds, options.folds)
+    trials = grid.trials(folds, seeds, techniques)
+    with runs.started_run("inflation", f"inflation of {len(techniques)} techniques") as inflation:
+        failed = train_all(trials, options, index, inflation, again, workers)
         report(experiment_id, metric)
-    say_failed(failed)
+    exit_if(failed)
 
 
 def report(experiment_id: str, metric: str) -> None:
-    """Measure from the runs that are there, print, and publish in MLflow."""
-    from leukemia.ranking import inflation
-    from leukemia.tracking import leaderboard as board
-    from leukemia.tracking import records, views
-    from leukemia.tracking import runs as tracking
+    """Measure from the runs that are there, publish in MLflow, and print."""
+    from leukemia.ranking.inflation import as_text
+    from leukemia.study import results
 
-    kept = inflation.comparable(records.training_runs(experiment_id))
-    found = inflation.measure(kept, records.test_predictions(kept["run_id"], cache()), metric)
-    board.publish_inflation(experiment_id, found)
-    click.echo()
-    click.echo(inflation.as_text(found))
-    link = views.address(tracking.server(), experiment_id, board.PROTOCOLS, charts=True)
-    click.echo(f"Technique by protocol in MLflow: {link}")
+    inflation = results.inflation(experiment_id, metric)
+    lines = results.publish_inflation(experiment_id, inflation)
+    click.echo("\n".join(["", as_text(inflation), *lines]))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import click
 
-from entrypoints.command import CHAMPION, Command, option, quietly
-
-ENDINGS = {".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff"}
+from .command import CHAMPION, Command, option, quietly
 
 
 @click.command(cls=Command, help=__doc__)
@@ -21,49 +19,25 @@ ENDINGS = {".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff"}
 @quietly
 def main(images: tuple[Path, ...], model: str, csv: Path | None) -> None:
     """Classify."""
-    import numpy as np
-    import pandas as pd
-
+    from leukemia import RESEARCH_ONLY
     from leukemia.data.files import write_atomically
-    from leukemia.data.store import read_image
-    from leukemia.registry.served import load, probabilities
-    from leukemia.tracking import runs as tracking
+    from leukemia.data.store import image_files
+    from leukemia.registry import served
+    from leukemia.tracking import runs
 
-    paths = found(images)
-    tracking.connect()
-    with tracking.project_run("predict"):
-        served = load(model)
-        cells = np.stack([read_image(path, served.geometry) for path in paths])
-        scores = probabilities(served, cells)
-        called = scores.astype(np.float64) >= served.threshold
-        labels = np.where(called, served.positive, served.negative)
-        rows = pd.DataFrame({"path": map(str, paths), "probability": scores, "label": labels})
+    paths = image_files(images)
+    runs.connect()
+    with runs.project_run("predict"):
+        asked = served.load(model)
+        rows = served.called(asked, paths)
         click.echo(
-            f"# {served.about} Probability of '{served.positive}', called from {served.threshold}."
+            f"# {asked.about} Probability of '{asked.positive}', called from {asked.threshold}."
         )
-        click.echo("# Research use only; not for diagnosis.")
+        click.echo(f"# {RESEARCH_ONLY}")
         text = rows.to_csv(index=False, float_format="%.4f")
         click.echo(text, nl=False)
         if csv:
             write_atomically(csv, text.encode())
-
-
-def found(images: tuple[Path, ...]) -> list[Path]:
-    """The image files named, and those below the folders named, in order."""
-    from leukemia.errors import UserError
-
-    paths: list[Path] = []
-    for path in images:
-        if path.is_dir():
-            inside = [each for each in sorted(path.rglob("*")) if each.suffix.lower() in ENDINGS]
-            if not inside:
-                raise UserError(f"{path}: no image files below (looked for {' '.join(ENDINGS)})")
-            paths += inside
-        elif path.is_file():
-            paths.append(path)
-        else:
-            raise UserError(f"{path}: no such file or folder; give images or folders of them")
-    return paths
 
 
 if __name__ == "__main__":

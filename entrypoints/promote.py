@@ -2,7 +2,7 @@
 
 import click
 
-from entrypoints.command import MODEL, WHY, Command, option
+from .command import MODEL, WHY, Command, option
 
 
 @click.command(cls=Command, help=__doc__)

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from entrypoints.command import EXPERIMENT, GAIN, METRIC, MODEL, WAIVE, Command, quietly
-from entrypoints.rank import OF_PROTOCOL, ranked
+from .command import EXPERIMENT, GAIN, METRIC, MODEL, WAIVE, Command, quietly
+from .rank import OF_PROTOCOL, of_protocol
 
 if TYPE_CHECKING:
-    from leukemia.ranking.rank import Ranking
+    from leukemia.study.results import Ranked
 
 
 @click.command(cls=Command, help=__doc__)
@@ -22,27 +22,21 @@ def main(
     protocol: str, metric: str, waive: set[str], gain: str, experiment: str | None, model: str
 ) -> None:
     """Register the leader of the ranking."""
-    from leukemia.tracking import runs as tracking
+    from leukemia.study import results
+    from leukemia.tracking import runs
 
-    experiment_id = tracking.connect(experiment)
-    with tracking.project_run("register"):
-        found, _, _, waived = ranked(experiment_id, protocol, metric, waive)
-        register(found, model, waived, gain)
+    experiment_id = runs.connect(experiment)
+    with runs.project_run("register"):
+        ranked = results.rank(experiment_id, of_protocol(protocol), metric, waive)
+        register(ranked, model, gain)
 
 
 @quietly
-def register(found: "Ranking", model: str, waived: str, gain: str) -> None:
-    """Register the leader's model, move the alias, and say so; waived: what the audit found."""
-    from leukemia.registry import champion as registry
-    from leukemia.tracking import runs as tracking
-    from leukemia.tracking import views
+def register(ranked: "Ranked", model: str, gain: str) -> None:
+    """Register the leader's model, move the alias, and say so."""
+    from leukemia.study import results
 
-    version = registry.register(found, model, waived, gain)
-    click.echo(
-        f"Registered {model} version {version.version}, alias {registry.CHAMPION} "
-        f"(run {found.leader}): models:/{model}@{registry.CHAMPION}"
-    )
-    click.echo(f"Its page: {views.model_address(tracking.server(), model, str(version.version))}")
+    click.echo("\n".join(results.register(ranked, model, gain)))
 
 
 if __name__ == "__main__":

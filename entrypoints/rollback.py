@@ -2,7 +2,7 @@
 
 import click
 
-from entrypoints.command import MODEL, WHY, Command
+from .command import MODEL, WHY, Command
 
 
 @click.command(cls=Command, help=__doc__)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from entrypoints import console
-from entrypoints.command import Command, option
+from . import console
+from .command import Command, option
 
 
 @click.command(cls=Command, help=__doc__)

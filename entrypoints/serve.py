@@ -5,7 +5,7 @@ POST image files to /cells, or MLflow's JSON to /invocations. Research use only;
 
 import click
 
-from entrypoints.command import CHAMPION, Command, option, quietly
+from .command import CHAMPION, Command, option, quietly
 
 
 @click.command(cls=Command, help=__doc__)

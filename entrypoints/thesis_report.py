@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from entrypoints.command import EXPERIMENT, Command, cache, option
+from .command import EXPERIMENT, Command, option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,12 +47,10 @@ def has_store(experiment: str | None) -> bool:
 def own_runs(experiment_id: str) -> "pd.DataFrame | None":
     """The experiment's runs by technique and protocol, or None if none have finished."""
     from leukemia.errors import UserError
-    from leukemia.ranking import inflation
-    from leukemia.tracking import records
+    from leukemia.study import results
 
     try:
-        kept = inflation.comparable(records.training_runs(experiment_id))
-        return inflation.by_protocol(kept, records.test_predictions(list(kept["run_id"]), cache()))
+        return results.by_protocol(experiment_id)
     except UserError as error:
         click.echo(f"No own runs in the report: {error}")
         return None

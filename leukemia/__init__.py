@@ -1,8 +1,8 @@
-"""Which cure for class imbalance really helps a leukemia cell classifier.
+"""Which technique against class imbalance really helps a leukemia cell classifier.
 
-Cells flow one way: data -> protocol -> technique (training cells only) -> training ->
-evaluation (test cells once) -> Outcome -> tracking -> ranking -> registry.
-Nothing but `tracking`, `logbook`, `board` and `registry` imports mlflow.
+Cells flow one way: data -> split -> technique (training cells only) -> training -> evaluation
+(test cells once) -> Outcome -> tracking -> ranking -> registry, and no room imports a later one.
+Only the rooms `tracking`, `registry`, `serving` and `study` import mlflow.
 
 Research use only; not for diagnosis.
 """

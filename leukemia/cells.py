@@ -1,4 +1,4 @@
-"""Cells, the value that flows through every experiment, and the names of their classes."""
+"""Cells, the value that flows through every experiment, and the classes that they belong to."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -12,11 +12,42 @@ NEGATIVE = 0
 
 
 @dataclass(frozen=True, kw_only=True)
+class Classes:
+    """The classes of a data set; the label of a cell is the index of its class.
+
+    names: in the order of their indices.
+    positive: the index of the positive class.
+    """
+
+    names: tuple[str, ...]
+    positive: int
+
+    def name(self, label: int) -> str:
+        """The name of the class with this index."""
+        return self.names[label]
+
+    @property
+    def positive_name(self) -> str:
+        """The name of the positive class."""
+        return self.names[self.positive]
+
+    @property
+    def negative_name(self) -> str:
+        """The name of the negative class; of several, all their names."""
+        return " or ".join(name for name in self.names if name != self.positive_name)
+
+    def labels(self, names: np.ndarray) -> np.ndarray:
+        """(n,) int8: the class index of each of the class names (n,) str."""
+        index = {name: label for label, name in enumerate(self.names)}
+        return np.array([index[name] for name in names], np.int8)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cells:
-    """Images of single cells with what is known of each.
+    """Images of single cells, and the label, subject and file of each.
 
     images: (n, H, W, 3) uint8, RGB: an array, or `LazyImages`, which are used like one.
-    labels: (n,) int8, class indices: 1 for the positive class, 0 for the other.
+    labels: (n,) int8, class indices: 1 for the positive class, 0 for the negative one.
     subjects: (n,) str, the person (or smear) that the cell was taken from.
     cell_id: (n,) str, the file that the cell was read from, or `synthetic:TECHNIQUE`.
     """

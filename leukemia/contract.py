@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from leukemia.cells import Cells
-from leukemia.images import lazy
+from leukemia.images import Images, lazy
 from leukemia.report import Report, silent
 
 
@@ -32,7 +32,7 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticFeatures:
-    """Made rows for a stage that trains the head alone.
+    """Synthetic rows for a stage that trains the head alone.
 
     features: (m, d) float32. labels: (m,) int8, class indices.
     """
@@ -46,7 +46,7 @@ class SyntheticFeatures:
 Loss = Callable[[Any, Any, np.ndarray], Any]
 # A batch and its own generator, seeded by (seed, epoch, step) -> the changed batch, as many cells.
 BatchChange = Callable[[Batch, np.random.Generator], Batch]
-# (features (n, d) float32, labels (n,) int8, generator) -> made rows, at the start of a stage.
+# (features (n, d) float32, labels (n,) int8, generator) -> synthetic rows, at the start of a stage.
 FeatureSampler = Callable[[np.ndarray, np.ndarray, np.random.Generator], SyntheticFeatures]
 # (labels (n,), scores (n,)) of the VALIDATION cells -> the score from which a cell is positive.
 Decision = Callable[[np.ndarray, np.ndarray], float]
@@ -113,7 +113,7 @@ class TrainingSet:
     stages: in place of those that the budget sets.
     feature_sampler: adds synthetic features to the stages that train the head alone.
     decide: chooses the score from which a cell is called positive; None: 0.5.
-    parents: (made, k) int, the rows of the training cells that each synthetic cell was made of;
+    parents: (m, k) int, the rows of the training cells that each synthetic cell was made of;
         None where every synthetic cell was learned from all the cells of its class.
     epoch_size: cells in an epoch where not each cell once: they are then visited in turn.
     metrics: what the technique measured of its work, by metric name.
@@ -175,7 +175,7 @@ def without(train: Cells, rows: np.ndarray) -> TrainingSet:
 
 
 def with_synthetic(
-    train: Cells, images: np.ndarray, maker: str, parents: np.ndarray | None = None
+    train: Cells, images: Images, maker: str, parents: np.ndarray | None = None
 ) -> TrainingSet:
     """The training cells followed by `images` (m, H, W, 3) uint8 as cells of the rarer class.
 
@@ -215,7 +215,7 @@ class TechniqueContext:
     schedule: Schedule | None = None
     pretrained: bool = False
     unseen: Cells | None = None
-    features: Callable[[np.ndarray], np.ndarray] | None = None
+    features: Callable[[Images], np.ndarray] | None = None
     network: str = ""
     about: str = ""
     folder: Path | None = None

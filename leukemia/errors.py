@@ -1,4 +1,4 @@
-"""What a user can mend: one line saying what came, what was expected and what to do next."""
+"""Errors that a user can correct: one line of what came, what was expected, what to do next."""
 
 
 class UserError(Exception):

@@ -4,6 +4,7 @@ The pixels of a data set are a mapped file of gigabytes. A split, or a balanced 
 choice of its rows with synthetic cells after them: a copy would hold every cell once more.
 """
 
+import math
 import mmap
 from collections.abc import Iterator
 from typing import Any
@@ -17,17 +18,25 @@ AT_ONCE = 64  # images read together where all are gone through
 class LazyImages(NDArrayOperatorsMixin):
     """Rows of other arrays as one array (n, H, W, 3) uint8 that is read piece by piece.
 
-    Length, shape, iteration and every index work as on that array, and an index gives an array of
-    its own. Arithmetic, NumPy functions and array methods (`images / 255`, `images.mean(axis=0)`)
-    read all images into memory first: 132 kB a cell of 210 px.
+    Length, shape, iteration and every index work as on that array, and an index of rows gives an
+    array of its own. Arithmetic, NumPy functions and array methods (`images / 255`,
+    `images.mean(axis=0)`), and an index that leaves the rows open (`images[..., 0]`) or mixes the
+    axes, read all images into memory first: 132 kB a cell of 210 px. Nothing can be written here.
     """
 
     def __init__(self, parts: tuple[np.ndarray, ...], rows: np.ndarray):
-        """parts: (m, H, W, 3) uint8 each. rows: (n,) int, counted through all the parts."""
+        """parts: (m, H, W, 3) uint8 each. rows: (n,) int, counted through all the parts.
+
+        Raises:
+            ValueError: the parts differ in height, width or channels.
+        """
+        if len({part.shape[1:] for part in parts}) > 1:
+            shapes = " and ".join(str(part.shape) for part in parts)
+            raise ValueError(f"images of shapes {shapes} cannot follow one another")
         self._parts, self._rows = parts, rows
         self._starts = np.cumsum([0, *map(len, parts)])
         self.shape = (len(rows), *parts[0].shape[1:])
-        self.dtype, self.ndim = parts[0].dtype, parts[0].ndim
+        self.dtype, self.ndim = np.result_type(*(part.dtype for part in parts)), parts[0].ndim
 
     def chosen(self, which: np.ndarray) -> "LazyImages":
         """The images at `which` ((m,) int or (n,) bool), still unread."""
@@ -55,22 +64,40 @@ class LazyImages(NDArrayOperatorsMixin):
             yield from self[start : start + AT_ONCE]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("unread images cannot become an array without a copy")
         return self._read(self._rows).astype(dtype or self.dtype, copy=False)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if method == "at" or any(isinstance(each, LazyImages) for each in options.get("out", ())):
+            raise TypeError("unread images cannot be written to; change np.asarray(images)")
         arrays = [np.asarray(each) if isinstance(each, LazyImages) else each for each in inputs]
         return getattr(ufunc, method)(*arrays, **options)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or not hasattr(np.ndarray, name):
             raise AttributeError(f"LazyImages has no attribute '{name}'")
-        return getattr(np.asarray(self), name)
+        array = np.asarray(self)
+        array.flags.writeable = False  # `sort` and `fill` would change what nobody sees
+        return getattr(array, name)
+
+    @property
+    def size(self) -> int:
+        """How many values the images have."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes the images would take in memory."""
+        return self.size * self.dtype.itemsize
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         images = np.empty((len(rows), *self.shape[1:]), self.dtype)
         for part, start in zip(self._parts, self._starts, strict=False):
             here = (rows >= start) & (rows < start + len(part))
-            if here.all():  # straight to its place, not by way of a copy
+            if (
+                here.all() and part.dtype == self.dtype
+            ):  # straight to its place, not by way of a copy
                 np.take(part, rows - start, 0, images, "clip")
             elif here.any():
                 images[here] = part[rows[here] - start]
@@ -108,7 +135,8 @@ def _picks_rows(part: Any) -> bool:
 
 def _is_basic(part: Any) -> bool:
     """Whether an index of another axis is a number, a slice or a new axis."""
-    return part is None or (isinstance(part, int | np.integer | slice) and part is not True)
+    is_whole = isinstance(part, int | np.integer) and not isinstance(part, bool)
+    return part is None or is_whole or isinstance(part, slice)
 
 
 def _let_go(images: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""How the core tells of its progress, without knowing who listens."""
+"""How the core reports its progress without knowing who listens."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,6 +8,24 @@ import numpy as np
 # picture. A name that ends in `_done` is the fraction of the step that is done: for the screen.
 Report = Callable[[int, Mapping[str, float | np.ndarray]], None]
 
+# progress(title)(done, total): a long step before a run starts, as decoding cells.
+Progress = Callable[[str], Callable[[int, int], None]]
+
 
 def silent(step: int, values: Mapping[str, float | np.ndarray]) -> None:
     """Listen to nothing: for tests and for calls from a notebook."""
+
+
+def both(first: Report, second: Report) -> Report:
+    """One listener that passes everything on to two."""
+
+    def tell(step: int, values: Mapping[str, float | np.ndarray]) -> None:
+        first(step, values)
+        second(step, values)
+
+    return tell
+
+
+def unwatched(title: str) -> Callable[[int, int], None]:
+    """A `Progress` that shows nothing."""
+    return lambda done, total: None

@@ -8,14 +8,15 @@ from leukemia.cells import Cells
 from leukemia.contract import TechniqueContext
 from leukemia.errors import UserError
 from leukemia.techniques.adasyn import (
+    MOST_MEMORY,
     Settings,
     adasyn_samples,
     balance,
-    between,
-    exact_blocks,
-    shares,
-    squared_distances,
+    needed_memory,
 )
+from leukemia.techniques.adasyn_in_blocks import between, exact_blocks, shares, squared_distances
+
+IN_BLOCKS, BY_IMBLEARN = 0, 2**40  # bytes that imbalanced-learn may take
 
 
 def blobs(n: int, size: int, seed: int = 0, rarer: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
@@ -51,13 +52,13 @@ def imblearn_samples(
 @pytest.mark.parametrize("n", [40, 257, 900])
 def test_makes_the_cells_that_imblearn_makes(n: int, n_neighbors: int, seed: int) -> None:
     images, labels = blobs(n, 9, seed)
-    made, _ = adasyn_samples(images, labels, 1, n_neighbors, seed)
+    made, _ = adasyn_samples(images, labels, 1, n_neighbors, seed, most_memory=IN_BLOCKS)
     np.testing.assert_array_equal(made, imblearn_samples(images, labels, n_neighbors, seed))
 
 
 def test_makes_the_cells_that_imblearn_makes_at_full_size() -> None:
     images, labels = blobs(1000, 210)  # 132 MB; imblearn takes 2 GB of it, and most of the time
-    made, _ = adasyn_samples(images, labels, 1, 5, 42)
+    made, _ = adasyn_samples(images, labels, 1, 5, 42, most_memory=IN_BLOCKS)
     assert len(made) > 300
     np.testing.assert_array_equal(made, imblearn_samples(images, labels, 5, 42))
 
@@ -68,7 +69,7 @@ def test_breaks_ties_as_imblearn_does(n: int, levels: int) -> None:
     rng = np.random.default_rng(levels)
     images = rng.integers(0, levels, (n, 3, 3, 3)).astype(np.uint8)  # few values: many ties
     labels = (rng.random(n) < 0.3).astype(np.int8)
-    made, _ = adasyn_samples(images, labels, 1, 4, 7)
+    made, _ = adasyn_samples(images, labels, 1, 4, 7, most_memory=IN_BLOCKS)
     np.testing.assert_array_equal(made, imblearn_samples(images, labels, 4, 7))
 
 
@@ -78,8 +79,68 @@ def test_identical_cells_change_nothing(copies: int) -> None:
     images[1 : 1 + copies] = images[0]
     images[60 : 60 + copies] = images[5]  # of both classes: one of each label at least
     labels[:6], labels[60:63] = 1, [0, 1, 0]
-    made, _ = adasyn_samples(images, labels, 1, 5, 3)
+    made, _ = adasyn_samples(images, labels, 1, 5, 3, most_memory=IN_BLOCKS)
     np.testing.assert_array_equal(made, imblearn_samples(images, labels, 5, 3))
+
+
+SETS = {
+    "few": blobs(40, 9),
+    "many": blobs(400, 12, seed=3),
+    "large": blobs(70, 64, seed=4, rarer=0.4),
+    "tall": (blobs(90, 14, seed=5)[0][:, :, :6], blobs(90, 14, seed=5)[1]),
+}
+
+
+@pytest.mark.parametrize("seed", [0, 99])
+@pytest.mark.parametrize("images_and_labels", SETS.values(), ids=SETS)
+def test_both_sides_of_the_bound_give_the_same_cells_and_parents(
+    images_and_labels: tuple[np.ndarray, np.ndarray], seed: int
+) -> None:
+    images, labels = images_and_labels
+    bound = needed_memory(images)
+    by_imblearn = adasyn_samples(images, labels, 1, 5, seed, most_memory=bound)
+    in_blocks = adasyn_samples(images, labels, 1, 5, seed, most_memory=bound - 1)
+    np.testing.assert_array_equal(by_imblearn[0], in_blocks[0])
+    np.testing.assert_array_equal(by_imblearn[1], in_blocks[1])
+    np.testing.assert_array_equal(by_imblearn[0], imblearn_samples(images, labels, 5, seed))
+
+
+@pytest.mark.parametrize("copies", [1, 4, 9])
+def test_of_identical_cells_the_same_is_the_parent_on_both_sides(copies: int) -> None:
+    images, labels = blobs(120, 8)
+    rarer = np.flatnonzero(labels == 1)
+    images[rarer[3 : 3 + copies]] = images[rarer[20]]
+    images[np.flatnonzero(labels == 0)[:copies]] = images[rarer[25]]
+    (made, parents), (same, same_parents) = (
+        adasyn_samples(images, labels, 1, 5, 3, most_memory=most)
+        for most in (BY_IMBLEARN, IN_BLOCKS)
+    )
+    np.testing.assert_array_equal(made, same)
+    np.testing.assert_array_equal(parents, same_parents)
+    assert not np.isin(rarer[[*range(4, 3 + copies), 20]], parents[:, 1]).any()
+
+
+@pytest.mark.parametrize("most_memory", [IN_BLOCKS, BY_IMBLEARN])
+def test_every_cell_lies_on_the_line_between_its_parents(most_memory: int) -> None:
+    images, labels = blobs(200, 16, seed=8)
+    made, parents = adasyn_samples(images, labels, 1, 5, 11, most_memory=most_memory)
+    assert np.all(labels[parents] == 1)
+    first, second = (images[rows].reshape(len(made), -1).astype(float) for rows in parents.T)
+    moved, way = made.reshape(len(made), -1) - first, second - first
+    assert np.all(moved[way == 0] == 0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # the steps that round to each pixel
+        ends = np.sort([(moved - 0.5001) / way, (moved + 0.5001) / way], axis=0)
+    least, most = np.nanmax(ends[0], axis=1), np.nanmin(ends[1], axis=1)
+    assert np.all((least <= most) & (least < 1) & (most > 0))
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "by_imblearn"),
+    [(400, 48, True), (840, 64, True), (900, 64, False), (20, 210, False), (3000, 210, False)],
+)
+def test_imblearn_is_given_what_it_has_room_for(count: int, side: int, by_imblearn: bool) -> None:
+    images = np.broadcast_to(np.uint8(0), (count, side, side, 3))
+    assert (needed_memory(images) <= MOST_MEMORY) == by_imblearn
 
 
 @pytest.mark.parametrize("contrast", [1, 255])
@@ -188,12 +249,20 @@ def test_needs_more_cells_than_neighbours() -> None:
     )
 
 
-def test_needs_cells_near_the_other_class() -> None:
+@pytest.mark.parametrize("most_memory", [IN_BLOCKS, BY_IMBLEARN])
+def test_needs_cells_near_the_other_class(most_memory: int) -> None:
     images, labels = blobs(60, 8)
     images[labels == 1] //= 64
     images[labels == 0] |= 192
     with pytest.raises(UserError, match=r"among its nearest.* raise n_neighbors or take another"):
-        balance(cells(images, labels), Settings(), TechniqueContext(rng=np.random.default_rng(0)))
+        adasyn_samples(images, labels, 1, 5, 0, most_memory=most_memory)
+
+
+@pytest.mark.parametrize("most_memory", [IN_BLOCKS, BY_IMBLEARN])
+def test_needs_more_missing_cells_than_rounding_takes(most_memory: int) -> None:
+    images, labels = blobs(80, 8, rarer=0.475)
+    with pytest.raises(UserError, match=r"4 missing cells, shared by \d+ .* round to none each"):
+        adasyn_samples(images, labels, 1, 5, 0, most_memory=most_memory)
 
 
 def test_needs_a_share_that_does_not_round_to_none() -> None:

@@ -15,35 +15,35 @@ from leukemia.data.sample import draw_cells
 from leukemia.splits.audit import as_json, as_table, as_text, examine
 from leukemia.splits.audit_plot import figure
 from leukemia.splits.leaks import SyntheticCells
-from tests.test_likeness import COPIES
+from tests.test_near_duplicates import COPIES
 
 LABEL = {1: "blast", 0: "normal"}
 SPLITS = {1: "train", 2: "validation", 3: "test", 4: "train", 5: "train", 6: "test"}
 
 
 class Data:
-    """Drawn cells of twelve subjects, each on one side, to which copies can be added."""
+    """Drawn cells of twelve subjects, each in one split, to which copies can be added."""
 
     def __init__(self) -> None:
         drawn = draw_cells(72, seed=21, size=210, subjects=12)
         self.images, self.subjects = list(drawn.images), drawn.subjects.tolist()
         self.labels = [LABEL[label] for label in drawn.labels]
-        self.sides = [SPLITS[int(name.removeprefix("H"))] for name in self.subjects]
+        self.splits = [SPLITS[int(name.removeprefix("H"))] for name in self.subjects]
         self.files = [f"file {number}" for number in range(len(drawn))]
-        self.made: SyntheticCells | None = None
+        self.synthetic: SyntheticCells | None = None
 
-    def row(self, side: str, after: int = 0) -> int:
-        """A cell of a side: the first, or one after it."""
-        return [row for row, name in enumerate(self.sides[:72]) if name == side][after]
+    def row(self, split: str, after: int = 0) -> int:
+        """A cell of a split: the first, or one after it."""
+        return [row for row, name in enumerate(self.splits[:72]) if name == split][after]
 
     def add(self, of: int, done: str, **other: str) -> None:
         """A copy of a cell in another file, with other marks."""
         self.images.append(COPIES[done](self.images[of]))
-        new = {"subject": f"new {len(self.images)}", "label": self.labels[of], "side": "test",
+        new = {"subject": f"new {len(self.images)}", "label": self.labels[of], "split": "test",
                "file": f"file {len(self.images) - 1}"} | other  # fmt: skip
         self.subjects.append(new["subject"])
         self.labels.append(new["label"])
-        self.sides.append(new["side"])
+        self.splits.append(new["split"])
         self.files.append(new["file"])
 
     def audit(self):
@@ -55,7 +55,7 @@ class Data:
         )  # fmt: skip
         pairs = alike(np.stack(self.images))
         names = joined_subjects(np.array(self.subjects), np.array(self.files), pairs)
-        return examine(frame, names, np.array(self.sides), pairs, self.made, "subject")
+        return examine(frame, names, np.array(self.splits), pairs, self.synthetic, "subject")
 
 
 def identical(data: Data) -> None:
@@ -87,21 +87,21 @@ def mirrored_and_turned(data: Data) -> None:
     data.add(data.row("train", 6), "mirrored, turned 90")
 
 
-def subject_on_two_sides(data: Data) -> None:
+def subject_in_two_splits(data: Data) -> None:
     row = data.row("validation", 1)
-    data.sides[row] = "test"
+    data.splits[row] = "test"
 
 
 def contradicting_labels(data: Data) -> None:
     of = data.row("train", 7)
     other = {"blast": "normal", "normal": "blast"}[data.labels[of]]
     data.add(of, "the same pixels", file=data.files[of], label=other,
-             subject=data.subjects[of], side="train")  # fmt: skip
+             subject=data.subjects[of], split="train")  # fmt: skip
 
 
 def made_before_the_split(data: Data) -> None:
     parents = np.array([[data.row("test"), data.row("test", 1)]])
-    data.made = SyntheticCells(sides=np.array(["train"]), parents=parents)
+    data.synthetic = SyntheticCells(splits=np.array(["train"]), parents=parents)
 
 
 # What is planted, and the kinds of finding that must come of it; nothing else may.
@@ -113,9 +113,9 @@ PLANTED = {
     upside_down: {"alike", "subject", "joined"},
     mirrored: {"alike", "subject", "joined"},
     mirrored_and_turned: {"alike", "subject", "joined"},
-    subject_on_two_sides: {"subject"},
+    subject_in_two_splits: {"subject"},
     contradicting_labels: {"labels"},
-    made_before_the_split: {"made"},
+    made_before_the_split: {"synthetic"},
 }
 
 
@@ -133,7 +133,12 @@ def test_all_ten_together_are_found() -> None:
     for plant in PLANTED:
         plant(data)
     counts = data.audit().counts
-    assert (counts["identical"], counts["alike"], counts["labels"], counts["made"]) == (1, 6, 1, 1)
+    assert (counts["identical"], counts["alike"], counts["labels"], counts["synthetic"]) == (
+        1,
+        6,
+        1,
+        1,
+    )
     leaked = {data.subjects[data.row("train", place)] for place in range(7)}
     assert counts["subject"] == len(leaked) + 1
 
@@ -145,35 +150,35 @@ def test_a_clean_data_set_is_called_clean() -> None:
     assert as_table(found).empty
 
 
-def test_copies_within_one_side_do_not_block() -> None:
+def test_copies_within_one_split_do_not_block() -> None:
     data = Data()
     of = data.row("train")
-    data.add(of, "mirrored", subject=data.subjects[of], side="train")
+    data.add(of, "mirrored", subject=data.subjects[of], split="train")
     found = data.audit()
     assert found.counts == {"repeated": 1}
     assert not found.blocking
 
 
-def test_a_finding_says_which_cells_on_which_sides() -> None:
+def test_a_finding_says_which_cells_in_which_splits() -> None:
     data = Data()
     turned(data)
     text = as_text(data.audit())
     of = data.row("train", 3)
-    assert "LEAK  alike: 1, near-identical cells on two sides" in text
+    assert "LEAK  alike: 1, near-identical cells in two splits" in text
     assert "near-identical once the second is turned 270" in text
     assert f"{of}.png (train, subject {data.subjects[of]}), 72.png (test" in text
 
 
-def test_made_cells_that_were_learned_from_all_are_counted() -> None:
+def test_synthetic_cells_that_were_learned_from_all_are_counted() -> None:
     data = Data()
-    sides = np.array(["train"] * 5 + ["test"] * 2)
-    data.made = SyntheticCells(
-        sides=sides, parents=None, learned_from=np.array([data.row("train"), data.row("test")])
+    splits = np.array(["train"] * 5 + ["test"] * 2)
+    data.synthetic = SyntheticCells(
+        splits=splits, parents=None, learned_from=np.array([data.row("train"), data.row("test")])
     )
     texts = [finding.text for finding in data.audit().findings]
     assert [text.split(":")[0] for text in texts] == [
-        "2 made cells in test come of 1 cells in train",
-        "5 made cells in train come of 1 cells in test",
+        "2 synthetic cells in test come of 1 cells in train",
+        "5 synthetic cells in train come of 1 cells in test",
     ]
 
 
@@ -185,7 +190,11 @@ def test_the_json_is_the_same_for_the_same_audit_and_holds_every_finding() -> No
     said = json.loads(as_json(found))
     assert said["counts"] == {"identical": 1, "subject": 1, "joined": 1}
     assert said["blocking"] == 2
-    assert len(as_table(found)) == 3
+    assert said["splits"] == {name: data.splits.count(name) for name in SPLITS.values()}
+    assert said["findings"][0]["splits"] == ["test", "train"]
+    table = as_table(found)
+    assert table["splits"].tolist() == ["test | train"] * 2 + [""]
+    assert table["kind"].tolist() == ["identical", "subject", "joined"]
 
 
 def test_the_picture_shows_the_pair() -> None:
@@ -220,10 +229,12 @@ def test_a_generator_that_hands_out_copies_blocks() -> None:
     frame = pd.DataFrame(
         {"path": list("ab"), "label": ["x", "y"], "subject": list("st"), "sha256": list("12")}
     )
-    side, sides = np.array(["train", "test"]), np.array(["train"])
-    for text in ("", "9 of 10 made cells are copies"):
-        made = SyntheticCells(sides=sides, parents=None, learned_from=np.array([0]), copied=text)
-        found = examine(frame, frame["subject"].to_numpy(str), side, (), made)
+    splits, of_synthetic = np.array(["train", "test"]), np.array(["train"])
+    for text in ("", "9 of 10 synthetic cells are copies"):
+        synthetic = SyntheticCells(
+            splits=of_synthetic, parents=None, learned_from=np.array([0]), copied=text
+        )
+        found = examine(frame, frame["subject"].to_numpy(str), splits, (), synthetic)
         assert [each.text for each in found.blocking] == [text] * bool(text)
     assert found.counts == {"copies": 1}
 
@@ -233,8 +244,8 @@ def test_a_table_of_cells_is_audited_as_its_own_split_says(tmp_path: Path) -> No
     rows = []
     for number, (image, subject) in enumerate(zip(drawn.images, drawn.subjects, strict=True)):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
-        side = SPLITS[int(subject.removeprefix("H"))]
-        rows.append((f"{number}.png", LABEL[drawn.labels[number]], subject, side))
+        split = SPLITS[int(subject.removeprefix("H"))]
+        rows.append((f"{number}.png", LABEL[drawn.labels[number]], subject, split))
     Image.fromarray(np.ascontiguousarray(drawn.images[0][:, ::-1])).save(tmp_path / "copy.png")
     other = "test" if rows[0][3] == "train" else "train"
     rows.append(("copy.png", rows[0][1], "another", other))

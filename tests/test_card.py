@@ -13,7 +13,7 @@ TAGS = {
     "positive": "blast", "negative": "normal", "arm": "adasyn", "seed": "1", "fold": "2",
     "budget": "quick", "note": "resnet50 starts from imagenet", "cells": "90 cells of 12 subjects",
     "data_digest": "0123456789abcdef", "crop": "210", "image_size": "64", "audit": "no leak found",
-    "protocol_line": "Protocol subject: no subject on two sides", "simulated_data": "",
+    "protocol_line": "Protocol subject: no subject in two splits", "simulated_data": "",
     "interval_method": "bootstrap over subjects", "verdict": "does not overfit",
     "calibration": "temperature 1.2", "operating": "threshold 0.31", "git_commit": "abc123",
 }  # fmt: skip
@@ -36,7 +36,7 @@ def logged(waived: str = "", **tags: str) -> Logged:
     [
         "Research use only; not for diagnosis",
         "90 cells of 12 subjects; data digest 0123456789abcdef",
-        "Protocol subject: no subject on two sides",
+        "Protocol subject: no subject in two splits",
         "no leak found",
         "| bal_acc | 0.813 | 0.700 to 0.900 | not defined |",
         "| auroc | 0.880 | not defined to not defined | 0.900 |",
@@ -56,10 +56,12 @@ def test_the_card_says(said: str) -> None:
 
 
 def test_drawn_cells_and_waived_findings_stand_at_the_top() -> None:
-    text = card(logged(waived="WAIVED findings of the audit: made", simulated_data="drawn, seed 7"))
+    text = card(
+        logged(waived="WAIVED findings of the audit: synthetic", simulated_data="drawn, seed 7")
+    )
     head = text[: text.index("## What it is")]
     assert "SIMULATED DATA: drawn, seed 7" in head
-    assert "WAIVED findings of the audit: made" in head
+    assert "WAIVED findings of the audit: synthetic" in head
 
 
 def test_the_threshold_is_that_of_the_run() -> None:

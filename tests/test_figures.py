@@ -15,7 +15,7 @@ from leukemia.evaluation.predictions import Predictions
 POSITIVE, NEGATIVE = "lymphoblast (ALL)", "normal precursor (HEM)"  # longer than C-NMC's
 TITLE = "dcgan-g1000-r: the most confidently wrong and right test cells"
 FOOTNOTE = (
-    "dcgan-g1000-r, seed 0. Protocol official: no subject on two sides; test: preliminary set; "
+    "dcgan-g1000-r, seed 0. Protocol official: no subject in two splits; test: preliminary set; "
     "validation: official fold_0; train: the other folds. SIMULATED DATA: drawn cells, seed 7. "
     "Research use only; not for diagnosis."
 )

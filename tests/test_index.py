@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from leukemia.cells import Classes
 from leukemia.data.index import open_index
 from leukemia.errors import UserError
 
@@ -60,7 +62,7 @@ def test_manifest_of_c_nmc_gives_the_known_counts(shared: Path, tmp_path: Path) 
 def test_genuine_cells_are_indexed(shared: Path) -> None:
     index = open_index(shared / "data/cnmc")
     assert index.frame["label"].value_counts().to_dict() == {"all": 19, "hem": 18}
-    assert (index.positive, index.source, index.synthetic) == ("all", "cnmc", "")
+    assert (index.positive, index.source, index.simulated) == ("all", "cnmc", "")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +141,26 @@ def test_a_table_gives_the_same_index(table: Path) -> None:
     assert open_index(table / "index.csv", "blast").digest == index.digest
 
 
+def test_labels_are_class_indices(table: Path) -> None:
+    index = open_index(table, "blast")
+    assert index.classes == Classes(names=("normal", "blast"), positive=1)
+    assert [index.classes.name(label) for label in index.labels] == index.frame["label"].tolist()
+    assert open_index(table, "normal").classes.names == ("blast", "normal")
+
+
+def test_classes_may_be_more_than_two() -> None:
+    classes = Classes(names=("basophil", "blast", "eosinophil"), positive=1)
+    assert (classes.positive_name, classes.negative_name) == ("blast", "basophil or eosinophil")
+    assert classes.labels(np.array(["eosinophil", "blast", "blast"])).tolist() == [2, 1, 1]
+
+
+def test_a_third_class_is_refused(table: Path) -> None:
+    csv = table / "index.csv"
+    csv.write_text(csv.read_text().replace("normal", "basophil", 1))
+    with pytest.raises(UserError, match=r"3 class\(es\) \(basophil, blast, normal\) where two"):
+        open_index(table, "blast")
+
+
 def test_the_digest_follows_content_and_not_place(table: Path, tmp_path: Path) -> None:
     before = open_index(table, "blast").digest
     moved = table.rename(tmp_path / "elsewhere")
@@ -175,7 +197,7 @@ def test_a_faulty_table_is_refused_in_one_line(table: Path, edit, message: str) 
     assert "\n" not in str(caught.value)
 
 
-def test_the_sought_class_must_be_named_and_known(table: Path) -> None:
+def test_the_positive_class_must_be_named_and_known(table: Path) -> None:
     with pytest.raises(UserError, match="give positive=blast or positive=normal"):
         open_index(table)
     with pytest.raises(UserError, match="there is no class 'cancer'"):

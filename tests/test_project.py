@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -15,24 +16,10 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from entrypoints import (
-    audit,
-    command,
-    gan,
-    history,
-    inflation,
-    predict,
-    promote,
-    rank,
-    register,
-    rollback,
-    sample,
-    serve,
-    study,
-    thesis_report,
-    train,
-)
+from entrypoints import command
+from entrypoints.main import main
 from leukemia import techniques
+from leukemia.experiment.options import ExperimentOptions
 from leukemia.ranking.text import as_text
 from tests.conftest import ROOT
 
@@ -42,13 +29,10 @@ README = (ROOT / "README.md").read_text()
 CHOICE = (ROOT / ".ci/python").read_text()
 PYTHONS = re.search(r'^supported="(.+)"$', CHOICE, re.MULTILINE)[1].split()  # the newest first
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+CONTEXT = click.Context(main)
 COMMANDS: dict[str, click.Command] = {
-    "gan": gan.main, "sample": sample.main, "study": study.main, "inflation": inflation.main,
-    "audit": audit.main, "thesis-report": thesis_report.main, "rank": rank.main,
-    "register": register.main, "predict": predict.main, "serve": serve.main,
-    "promote": promote.main, "rollback": rollback.main, "history": history.main,
-}  # fmt: skip
-COMMANDS |= {name: train.command_of(name) for name in techniques.names()}
+    name: main.get_command(CONTEXT, name) for name in main.list_commands(CONTEXT)
+}
 
 
 def pin(requirement: Requirement) -> tuple[str, str]:
@@ -206,6 +190,13 @@ def test_an_entry_points_parameters_are_options_with_the_same_defaults(name: str
     assert f"entrypoints.{module}" in entry["command"]
 
 
+def test_an_experiments_options_have_the_same_defaults_from_python_and_from_the_command() -> None:
+    given = {option.name: option for option in COMMANDS["baseline"].params}
+    for each in fields(ExperimentOptions):
+        if each.name not in ("data", "technique", "settings"):
+            assert given[each.name].default == each.default
+
+
 def test_every_technique_has_the_eight_shared_parameters() -> None:
     shared = ["data", "positive", "protocol", "seed", "fold", "budget", "image_size",
               "backbone_weights"]  # fmt: skip
@@ -228,11 +219,13 @@ def test_a_ranking_can_go_by_metrics_that_runs_log_and_waive_what_the_audit_find
 
 
 def test_nothing_in_the_core_imports_mlflow_or_click() -> None:
-    speaks = {"tracking.py", "logbook.py", "board.py", "registry.py", "server.py"}
-    for path in (ROOT / "leukemia").rglob("*.py"):
+    package = ROOT / "leukemia"
+    for path in package.rglob("*.py"):
         imports = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
-        assert "click" not in imports, path
-        assert "mlflow" not in imports or path.name in speaks, path
+        assert not {"click", "entrypoints"} & set(imports), path
+        room = path.relative_to(package).parts[0]
+        speaks = room in ("tracking", "registry", "serving", "study")
+        assert "mlflow" not in imports or speaks, path
 
 
 def test_what_the_readme_commands_name_exists() -> None:

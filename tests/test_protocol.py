@@ -1,4 +1,4 @@
-"""No subject, and nothing made from one, stands on two sides."""
+"""No subject, and no cell made of its cells, is in two splits."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from leukemia.cells import Classes
 from leukemia.data.index import Index
 from leukemia.data.near_duplicates import joined_subjects
 from leukemia.errors import UserError
@@ -30,10 +31,9 @@ def index_of(rows: list[tuple[str, str, str, str]], source: str = "table") -> In
     return Index(
         frame=frame,
         root=Path("cells"),
-        positive="all",
-        negative="hem",
+        classes=Classes(names=("hem", "all"), positive=1),
         source=source,
-        synthetic="",
+        simulated="",
         size=None,
     )
 
@@ -48,9 +48,9 @@ def many(per_class: int, cells: int = 6) -> Index:
     return index_of(rows)
 
 
-def sides_of_subjects(index: Index, found: Split) -> dict[str, set]:
+def subjects_by_split(index: Index, found: Split) -> dict[str, set]:
     names = subjects(index)
-    return {side: set(names[rows]) for side, rows in found.rows.items()}
+    return {name: set(names[rows]) for name, rows in found.rows.items()}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -59,14 +59,14 @@ def test_subjects_are_kept_apart_and_every_cell_is_used(seed: int, fold: int) ->
     index = many(7)
     found = split(index, seed, fold=fold)
     assert sorted(np.concatenate(list(found.rows.values()))) == list(range(len(index.frame)))
-    sides = sides_of_subjects(index, found)
-    assert not sides["train"] & sides["test"]
-    assert not sides["train"] & sides["validation"]
-    assert not sides["validation"] & sides["test"]
+    splits = subjects_by_split(index, found)
+    assert not splits["train"] & splits["test"]
+    assert not splits["train"] & splits["validation"]
+    assert not splits["validation"] & splits["test"]
     assert found.shared == 0
-    assert "no subject on two sides" in found.line
-    for side in SPLITS:
-        assert set(index.labels[found.rows[side]]) == {0, 1}
+    assert "no subject in two splits" in found.line
+    for name in SPLITS:
+        assert set(index.labels[found.rows[name]]) == {0, 1}
 
 
 @pytest.mark.parametrize("protocol", ["subject", "image", "thesis"])
@@ -105,14 +105,14 @@ def test_few_subjects_make_fewer_folds_and_the_text_says_so() -> None:
         split(many(4), fold=4)
 
 
-def test_subjects_that_share_a_file_stay_on_one_side() -> None:
+def test_subjects_that_share_a_file_stay_in_one_split() -> None:
     rows = [(*many(6).frame.loc[i, ["label", "subject", "split"]], str(i)) for i in range(72)]
     rows[0] = (*rows[0][:3], "shared")
     rows[6] = (*rows[6][:3], "shared")
     index = index_of(rows)
     for seed in range(6):
-        sides = split(index, seed).rows
-        held = [side for side in SPLITS if {0, 6} & set(sides[side].tolist())]
+        splits = split(index, seed).rows
+        held = [name for name in SPLITS if {0, 6} & set(splits[name].tolist())]
         assert len(held) == 1
 
 
@@ -125,25 +125,25 @@ def test_a_random_split_says_that_test_subjects_train() -> None:
 
 def test_the_thesis_tests_the_same_cells_as_the_random_split_and_balances_first() -> None:
     image, thesis = (split(many(6), protocol=name) for name in ("image", "thesis"))
-    for side in SPLITS:
-        assert image.rows[side].tolist() == thesis.rows[side].tolist()
+    for name in SPLITS:
+        assert image.rows[name].tolist() == thesis.rows[name].tolist()
     assert not image.balances_first
     assert thesis.balances_first
     assert "balanced first, then split" in thesis.line
 
 
-def test_the_thesis_trains_on_56_percent_and_puts_made_cells_on_every_side() -> None:
-    """8,176 of the 14,600 real and made cells were trained on: .8 x .7."""
+def test_the_thesis_trains_on_56_percent_and_puts_synthetic_cells_in_every_split() -> None:
+    """8,176 of the 14,600 real and synthetic cells were trained on: .8 x .7."""
     found = split(many(50, cells=20), protocol="thesis")
     assert len(found.rows["train"]) == pytest.approx(0.56 * 2000, abs=2)
-    sides, counts = np.unique(splits_of_synthetic(1000, found, 0), return_counts=True)
-    assert dict(zip(sides.tolist(), counts.tolist(), strict=True)) == {
+    splits, counts = np.unique(splits_of_synthetic(1000, found, 0), return_counts=True)
+    assert dict(zip(splits.tolist(), counts.tolist(), strict=True)) == {
         "test": 200, "train": 560, "validation": 240,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name != "thesis"])
-def test_made_cells_train_where_the_split_comes_first(protocol: str) -> None:
+def test_synthetic_cells_train_where_the_split_comes_first(protocol: str) -> None:
     found = Split(rows={}, name=protocol, fold=0, folds=5, text="", shared=0)
     assert set(splits_of_synthetic(50, found, 0)) == {"train"}
 
@@ -175,23 +175,23 @@ def test_a_validation_subject_that_shares_a_file_with_training_trains() -> None:
     )
     found = split(index, protocol="official")
     assert "2 cells of fold_0 whose subject shares cells" in found.text
-    sides = sides_of_subjects(index, found)
-    assert not sides["train"] & sides["validation"]
+    splits = subjects_by_split(index, found)
+    assert not splits["train"] & splits["validation"]
 
 
 def test_a_training_subject_that_shares_a_file_with_the_test_is_left_out() -> None:
     index = official(
         [("hem", "hemfold_10", "fold_1", "same"), ("hem", "hempreliminary0", "preliminary", "same")]
     )
-    sides = sides_of_subjects(index, split(index, protocol="official"))
-    assert not (sides["train"] | sides["validation"]) & sides["test"]
+    splits = subjects_by_split(index, split(index, protocol="official"))
+    assert not (splits["train"] | splits["validation"]) & splits["test"]
 
 
-def test_a_tables_own_split_is_the_official_one_and_its_leak_is_said_aloud() -> None:
+def test_a_tables_own_split_is_the_official_one_and_its_leak_is_printed() -> None:
     rows = [
-        (label, f"{label}{side}", side, f"{label}{side}")
+        (label, f"{label}{name}", name, f"{label}{name}")
         for label in ("all", "hem")
-        for side in SPLITS
+        for name in SPLITS
     ]
     assert split(index_of(rows), protocol="official").rows["test"].tolist() == [2, 5]
     rows.append(("all", "alltrain", "test", "x"))

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from entrypoints.command import kinds_of_leak
 from leukemia.errors import UserError
 from leukemia.evaluation.predictions import Predictions
 from leukemia.ranking import rank as ranking
@@ -213,12 +214,23 @@ def test_a_protocol_that_flatters_is_ranked_only_when_it_is_asked_for() -> None:
 
 
 def test_findings_of_the_audit_block_the_ranking_until_they_are_waived() -> None:
-    records = pd.DataFrame([record("a", 0, 0.9, leaks="made,subject"), record("b", 0, 0.8)])
-    with pytest.raises(UserError, match=r"1 of 2 runs found leaks \(made\).*waive=made,subject"):
+    records = pd.DataFrame([record("a", 0, 0.9, leaks="subject,synthetic"), record("b", 0, 0.8)])
+    with pytest.raises(
+        UserError, match=r"1 of 2 runs found leaks \(synthetic\).*waive=subject,synthetic"
+    ):
         ranking.refuse_leaks(records, {"subject"})
-    said = ranking.refuse_leaks(records, {"subject", "made", "alike"})
-    assert said == "WAIVED findings of the audit: made, subject; these figures flatter"
+    said = ranking.refuse_leaks(records, {"subject", "synthetic", "alike"})
+    assert said == "WAIVED findings of the audit: subject, synthetic; these figures flatter"
     assert ranking.refuse_leaks(records[1:], set()) == ""
+
+
+def test_a_leak_in_the_words_of_an_older_run_is_the_same_leak() -> None:
+    records = pd.DataFrame([record("a", 0, 0.9, leaks="made,subject"), record("b", 0, 0.8)])
+    with pytest.raises(UserError, match=r"found leaks \(synthetic\)"):
+        ranking.refuse_leaks(records, {"subject"})
+    waived = kinds_of_leak(None, None, "made,subject")
+    assert waived == {"synthetic", "subject"}
+    assert ranking.refuse_leaks(records, waived).startswith("WAIVED")
 
 
 def test_arms_on_different_seeds_or_folds_are_warned_of() -> None:

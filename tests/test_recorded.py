@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from leukemia.experiment.options import ExperimentOptions
-from leukemia.experiment.prepare import prepare
 
 from leukemia import techniques
 from leukemia.cells import Cells
+from leukemia.experiment.options import ExperimentOptions
+from leukemia.experiment.prepare import prepare
 from leukemia.experiment.run import run
 from leukemia.model.classifier import ModelConfig, build
 from tests.conftest import write_table

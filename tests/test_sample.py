@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from itertools import product
@@ -21,6 +22,7 @@ from sklearn.model_selection import (
 
 from leukemia.cells import Cells
 from leukemia.data import sample
+from leukemia.data.index import open_index
 from leukemia.errors import UserError
 
 CELLS = 144
@@ -160,10 +162,19 @@ def test_what_may_be_genuine_cells_is_refused_and_kept(tmp_path: Path, marker: s
     if marker is not None:
         (genuine / "SIMULATED.json").write_text(marker, encoding="utf-16")
     before = digests(genuine)
-    with pytest.raises(UserError, match=r"without a readable SYNTHETIC\.json") as error:
+    with pytest.raises(UserError, match=r"without a readable SIMULATED\.json") as error:
         sample.draw_sample(tmp_path, cells=CELLS)
     assert "\n" not in str(error.value)
     assert digests(genuine) == before
+
+
+def test_a_tree_with_the_marker_of_earlier_samples_is_known(tree: Path, tmp_path: Path) -> None:
+    earlier = tmp_path / "C-NMC_Leukemia"
+    shutil.copytree(tree, earlier)
+    (earlier / "SIMULATED.json").rename(earlier / "SYNTHETIC.json")
+    assert open_index(tmp_path).simulated == open_index(earlier).simulated == "drawn cells, seed 3"
+    assert sample.draw_sample(tmp_path, seed=3, cells=CELLS) == earlier
+    assert not (earlier / "SIMULATED.json").exists()
 
 
 def test_an_interrupted_drawing_leaves_nothing(tmp_path: Path) -> None:

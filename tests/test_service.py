@@ -27,6 +27,7 @@ from entrypoints.command import Command
 from leukemia import techniques
 from leukemia.evaluation.metrics import METRICS, metrics
 from leukemia.experiment import ERRORS
+from leukemia.experiment.provenance import code_digest
 from leukemia.registry import champion as registry
 from leukemia.tracking import INVENTORY, records, views
 from leukemia.tracking import leaderboard as board
@@ -120,7 +121,7 @@ def test_the_study_ranks_registers_and_names_what_it_measured(study: str) -> Non
     ranked = re.findall(r"^(\d)=?\s+(\w+)\s+1\s", table, re.MULTILINE)
     assert [number for number, _ in ranked] == list("123456")
     assert {name for _, name in ranked} == set(techniques.names())
-    assert "no subject on two sides" in table
+    assert "no subject in two splits" in table
     assert "SIMULATED DATA: drawn cells, seed 7" in table
     assert "miniature is trained from scratch" in table
     assert "Research use only; not for diagnosis." in table
@@ -197,7 +198,8 @@ class TestEveryRun:
         assert len(run.data.tags["data_digest"]) == 16
         assert (run.data.tags["protocol"], run.data.tags["folds"]) == ("subject", "5")
         assert len(run.data.tags["key"]) == 32
-        assert run.data.tags["mlflow.project.entryPoint"] == name
+        assert run.data.tags["mlflow.source.name"] == f"entrypoints.train {name}"
+        assert run.data.tags["code"] == code_digest()
         assert {"git_commit", "git_dirty", "weights", "note"} <= set(run.data.tags)
         assert "environment.txt" in artifacts(run, "code")
 
@@ -274,7 +276,7 @@ class TestEveryRun:
 
 
 def test_the_machine_is_watched_while_a_run_lasts(runs: dict[str, Run]) -> None:
-    # The others here may end before the first evaluation, after 5 s.
+    # The others here may end before the first reading, after 5 s.
     assert {
         "system/cpu_utilization_percentage",
         "system/system_memory_usage_megabytes",
@@ -466,7 +468,7 @@ def test_the_thesis_protocol_logs_its_doubled_counts_as_what_they_are(inflation:
     assert counts["tp"] + counts["fn"] == counts["fp"] + counts["tn"]  # each cell, twice
     assert counts["tp"] + counts["fn"] > run.data.metrics["test_subjects"]
     assert run.data.metrics["thesis_acc"] == counts["tp"] / (counts["tp"] + counts["fn"])
-    assert set(run.data.tags["leaks"].split(",")) == {"made", "subject"}
+    assert set(run.data.tags["leaks"].split(",")) == {"synthetic", "subject"}
     assert "balanced first, then split" in run.data.tags["protocol_line"]
 
 
@@ -475,11 +477,11 @@ def test_a_leak_blocks_ranking_and_registering_until_it_is_waived(
 ) -> None:
     refused = run_project("register", server, check=False, protocol="thesis")
     assert refused.returncode == 1
-    assert "found leaks (made, subject), so their figures flatter" in refused.stderr
+    assert "found leaks (subject, synthetic), so their figures flatter" in refused.stderr
     assert "Traceback" not in refused.stderr
-    assert "found leaks (made, subject)" in ranked("--protocol", "thesis", code=1)
-    waived = ranked("--protocol", "thesis", "--waive", "made,subject")
-    assert "WAIVED findings of the audit: made, subject; these figures flatter" in waived
+    assert "found leaks (subject, synthetic)" in ranked("--protocol", "thesis", code=1)
+    waived = ranked("--protocol", "thesis", "--waive", "subject,synthetic")
+    assert "WAIVED findings of the audit: subject, synthetic; these figures flatter" in waived
     assert find("tags.kind = 'summary'")[0].data.tags["waived"].startswith("WAIVED")
     ranked()
 

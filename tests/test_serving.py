@@ -97,7 +97,7 @@ def test_an_answer_says_what_it_is_worth(address: str, cells: Cells) -> None:
     assert 0 <= answer["probability"] <= 1
     assert answer["label"] == ("blast" if answer["probability"] >= 0.5 else "normal")
     assert (answer["model"], answer["version"], answer["threshold"]) == (NAME, "1", 0.5)
-    assert answer["protocol"].startswith("Protocol subject: no subject on two sides")
+    assert answer["protocol"].startswith("Protocol subject: no subject in two splits")
     assert answer["use"] == "Research use only; not for diagnosis."
 
 
@@ -235,7 +235,7 @@ def test_the_page_shows_each_cell_with_probability_heat_map_and_card(
         assert text == f"{answer['label']} (probability of blast: {percent})"
     assert page.locator("#answers img").evaluate_all(LOADED) == 2 * len(files)
     assert "6 answered: " in page.locator("#said").inner_text()
-    assert "Protocol subject: no subject on two sides" in page.locator("#said").inner_text()
+    assert "Protocol subject: no subject in two splits" in page.locator("#said").inner_text()
     page.get_by_text("The model's card").click()
     page.get_by_role("heading", name="Limits").wait_for()
     assert page.locator("#card table").count() >= 2

@@ -53,7 +53,7 @@ def test_two_runs_at_once_build_the_pixels_once(table: Path, tmp_path: Path) -> 
         "from leukemia.data.store import Geometry, load_cells\n"
         "news = []; index = open_index(Path(sys.argv[1]), 'blast')\n"
         "tell = lambda done, total: news.append(done)\n"
-        "cells = load_cells(index, Geometry(0, 48), Path(sys.argv[2]), tell)\n"
+        "cells = load_cells(index, Geometry(crop=0, size=48), Path(sys.argv[2]), tell)\n"
         "print(len(news), cells.digest())"
     )
     command = [sys.executable, "-c", script, str(table), str(tmp_path / "store")]

@@ -18,7 +18,7 @@ def prepare(folder: Path) -> Run:
 
 
 def draw(folder: Path, count: int, rarer: float) -> None:
-    """`count` drawn cells (SYNTHETIC) and their labels; negatives are the rarer class."""
+    """`count` drawn cells (SIMULATED) and their labels; negatives are the rarer class."""
     from leukemia.data.drawing import draw_cell, draw_style
 
     rng = np.random.default_rng(0)

@@ -18,6 +18,7 @@ from leukemia.errors import UserError
 
 SIZE = 450  # pixels a side of every labelled image
 MARKER = "SIMULATED.json"  # stands in a tree of drawn cells
+FORMER_MARKER = "SYNTHETIC.json"  # its name in trees that were drawn earlier
 PRELIMINARY = "preliminary"
 FINAL = "final"
 PRELIMINARY_COUNTS = {"all": 1219, "hem": 648}  # of the complete preliminary set
@@ -28,7 +29,7 @@ _PHASES = {PRELIMINARY: "prelim_phase_data", FINAL: "final_phase_data"}
 
 
 def read(tree: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The labelled cells below `tree`, and notes on what was left out.
+    """The labelled cells below `tree`, and notes on files that are left out.
 
     Columns: path (relative to `tree`), label (`all` or `hem`), subject (`H` and all, upper
     case), split (`fold_0`, `fold_1`, `fold_2` or `preliminary`).
@@ -57,20 +58,27 @@ def read(tree: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return frame, notes
 
 
-def synthetic(tree: Path) -> str:
-    """What the drawn sample says of itself, or "" for cells of patients."""
-    marker = next(iter(sorted(tree.glob(MARKER)) + sorted(tree.glob(f"*/{MARKER}"))), None)
-    if marker is None:
-        return ""
-    said = json.loads(marker.read_text())
-    return f"{said['kind']}, seed {said['seed']}"
+def simulated(tree: Path) -> str:
+    """The kind and seed of a drawn sample, or "" for cells of patients."""
+    for folder in (tree, *sorted(tree.glob("*/"))):
+        marker = marker_in(folder)
+        if marker.is_file():
+            sample = json.loads(marker.read_text())
+            return f"{sample['kind']}, seed {sample['seed']}"
+    return ""
 
 
-def told_by(path: Path) -> tuple[str, str, str]:
-    """(label, subject, split) as far as a file's place and name tell them, else "".
+def marker_in(folder: Path) -> Path:
+    """The file by which a folder of drawn cells is known, under either of its names."""
+    former = folder / FORMER_MARKER
+    return former if former.is_file() else folder / MARKER
+
+
+def from_path(path: Path) -> tuple[str, str, str]:
+    """(label, subject, split) as far as the path of a file gives them, else "".
 
     Raises:
-        UserError: a training cell whose name is another's manner or contradicts its folder.
+        UserError: the name of a training cell has another form or contradicts its folder.
     """
     if _fold(path):
         return _training_row(path)[1:]
@@ -81,12 +89,12 @@ def told_by(path: Path) -> tuple[str, str, str]:
 
 
 def preliminary_labels(csv: Path) -> dict[str, tuple[str, str]]:
-    """The (label, subject) of each image of the preliminary set by its name, as `7.bmp`."""
-    said = _read_labels(csv)
-    parsed = [_parse(name, csv) for name in said["Patient_ID"]]
+    """Name, as `7.bmp` -> (label, subject) of each image of the preliminary set."""
+    listed = _read_labels(csv)
+    parsed = [_parse(name, csv) for name in listed["Patient_ID"]]
     return {
         name: (label, subject)
-        for name, (subject, label) in zip(said["new_names"], parsed, strict=True)
+        for name, (subject, label) in zip(listed["new_names"], parsed, strict=True)
     }
 
 
@@ -163,34 +171,34 @@ def _preliminary(
         return none, ()
     if not images:
         return none, (f"{labels[0].name} is here but its images are not: no preliminary set",)
-    said = _read_labels(tree / labels[0])
-    _refuse_unpaired(said, images, labels[0])
-    subjects, named = zip(*(_parse(name, labels[0]) for name in said["Patient_ID"]), strict=True)
-    _check_encoding(said["labels"], pd.Series(named), labels[0])
-    paths = [str(images[name]) for name in said["new_names"]]
+    listed = _read_labels(tree / labels[0])
+    _refuse_unpaired(listed, images, labels[0])
+    subjects, named = zip(*(_parse(name, labels[0]) for name in listed["Patient_ID"]), strict=True)
+    _check_encoding(listed["labels"], pd.Series(named), labels[0])
+    paths = [str(images[name]) for name in listed["new_names"]]
     frame = pd.DataFrame({"path": paths, "label": named, "subject": subjects, "split": PRELIMINARY})
     return frame, ()
 
 
 def _read_labels(csv: Path) -> pd.DataFrame:
-    said = pd.read_csv(csv, dtype=str, keep_default_na=False)
+    listed = pd.read_csv(csv, dtype=str, keep_default_na=False)
     expected = ["Patient_ID", "new_names", "labels"]
-    if list(said.columns) != expected:
-        raise UserError(f"{csv}: columns {','.join(said.columns)}; expected {','.join(expected)}")
-    return said
+    if list(listed.columns) != expected:
+        raise UserError(f"{csv}: columns {','.join(listed.columns)}; expected {','.join(expected)}")
+    return listed
 
 
-def _refuse_unpaired(said: pd.DataFrame, images: dict[str, Path], csv: Path) -> None:
-    doubled = said["new_names"][said["new_names"].duplicated()]
+def _refuse_unpaired(listed: pd.DataFrame, images: dict[str, Path], csv: Path) -> None:
+    doubled = listed["new_names"][listed["new_names"].duplicated()]
     if len(doubled):
         raise UserError(f"{csv}: {doubled.iloc[0]} has two labels; keep one line an image")
-    unlabelled = sorted(set(images) - set(said["new_names"]))
+    unlabelled = sorted(set(images) - set(listed["new_names"]))
     if unlabelled:
         raise UserError(
             f"{csv}: {unlabelled[0]} has no label ({len(unlabelled)} such images); "
             f"add its line or take the image out"
         )
-    absent = sorted(set(said["new_names"]) - set(images))
+    absent = sorted(set(listed["new_names"]) - set(images))
     if absent:
         raise UserError(
             f"{csv}: {absent[0]} is labelled but not there ({len(absent)} such images); "
@@ -199,7 +207,8 @@ def _refuse_unpaired(said: pd.DataFrame, images: dict[str, Path], csv: Path) -> 
 
 
 def _check_encoding(codes: pd.Series, named: pd.Series, csv: Path) -> None:
-    """The labels must be the names' classes under one encoding; a full set has known counts."""
+    """Refuse labels that are not the classes in the names under one encoding, and a whole set
+    whose counts are not those of C-NMC 2019."""
     meanings = len(set(zip(codes, named, strict=True)))
     if meanings != codes.nunique() or meanings != named.nunique():
         wrong = _first_contradiction(codes, named)
@@ -217,5 +226,5 @@ def _check_encoding(codes: pd.Series, named: pd.Series, csv: Path) -> None:
 
 
 def _first_contradiction(codes: pd.Series, named: pd.Series) -> int:
-    usual = codes.groupby(named).agg(lambda said: said.mode()[0])
+    usual = codes.groupby(named).agg(lambda of_class: of_class.mode()[0])
     return int(np.argmax(codes != named.map(usual)))

@@ -38,7 +38,7 @@ def digests(
 def in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
     """`function` of each item, in their order, computed by a thread for each processor.
 
-    It pays where the function lets go of the interpreter's lock, as evaluation and hashing do.
+    It pays where the function lets go of the interpreter's lock, as decoding and hashing do.
     """
     groups = [items[first : first + _TOGETHER] for first in range(0, len(items), _TOGETHER)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:

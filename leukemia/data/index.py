@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from leukemia.cells import NEGATIVE, POSITIVE
+from leukemia.cells import Classes
 from leukemia.data import cnmc, files, table
 from leukemia.errors import UserError
 
@@ -22,19 +22,18 @@ class Index:
 
     frame: columns path (relative to root), label (class name), subject, split (as the
         source names it, or ""), sha256 (of the file).
-    positive, negative: the class names; `positive` is the positive one.
+    classes: the classes of the labels.
     source: `cnmc` or `table`.
-    synthetic: what the cells are if no patient's, else "".
+    simulated: how the cells were drawn where they are no patient's, else "".
     size: width and height in pixels that every image must have, or None.
     notes: what a reader of the index should know, one line each.
     """
 
     frame: pd.DataFrame
     root: Path
-    positive: str
-    negative: str
+    classes: Classes
     source: str
-    synthetic: str
+    simulated: str
     size: int | None
     notes: tuple[str, ...] = ()
 
@@ -44,9 +43,19 @@ class Index:
         return [self.root / path for path in self.frame["path"]]
 
     @property
+    def positive(self) -> str:
+        """The name of the positive class."""
+        return self.classes.positive_name
+
+    @property
+    def negative(self) -> str:
+        """The name of the negative class."""
+        return self.classes.negative_name
+
+    @property
     def labels(self) -> np.ndarray:
-        """(n,) int8: 1 for the positive class."""
-        return np.where(self.frame["label"] == self.positive, POSITIVE, NEGATIVE).astype(np.int8)
+        """(n,) int8: the class index of each cell."""
+        return self.classes.labels(self.frame["label"].to_numpy(str))
 
     @property
     def digest(self) -> str:
@@ -56,10 +65,10 @@ class Index:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def describe(self) -> str:
-        """One line: how many cells of how many subjects, and whether they are drawn."""
+        """One line: how many cells of how many subjects, and whether they are simulated."""
         kinds = [f"{n} {label}" for label, n in self.frame["label"].value_counts().items()]
         subjects = self.frame["subject"].nunique()
-        kind = f"SIMULATED ({self.synthetic})" if self.synthetic else self.source
+        kind = f"SIMULATED ({self.simulated})" if self.simulated else self.source
         return f"{len(self.frame)} cells ({', '.join(kinds)}) of {subjects} subjects; {kind}"
 
 
@@ -77,37 +86,57 @@ def open_index(
     Raises:
         UserError: nothing of the kind is there, or what is there contradicts itself.
     """
-    found, root, source, synthetic, size, notes = _find(data)
-    positive, negative = _classes(found["label"], positive, source, data)
-    frame = found.sort_values("path", kind="stable", ignore_index=True)
-    paths = [root / path for path in frame["path"]]
+    source = _source(data)
+    classes = _classes(source.frame["label"], positive, source.name, data)
+    frame = source.frame.sort_values("path", kind="stable", ignore_index=True)
+    paths = [source.root / path for path in frame["path"]]
     frame["sha256"] = files.digests(paths, cache, progress)
     return Index(
         frame=frame[COLUMNS],
-        root=root,
-        positive=positive,
-        negative=negative,
-        source=source,
-        synthetic=synthetic,
-        size=size,
-        notes=notes,
+        root=source.root,
+        classes=classes,
+        source=source.name,
+        simulated=source.simulated,
+        size=source.size,
+        notes=source.notes,
     )
 
 
-def _find(
-    data: Path,
-) -> tuple[pd.DataFrame, Path, str, str, int | None, tuple[str, ...]]:
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """Cells as their source lists them: the fields of an Index, without digests and classes."""
+
+    name: str
+    frame: pd.DataFrame
+    root: Path
+    simulated: str = ""
+    size: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _source(data: Path) -> _Source:
     if not data.exists():
         raise UserError(f"{data}: no such file or folder; give a C-NMC tree, a CSV or its folder")
     csv = data / table.NAME if data.is_dir() else data
     if csv.is_file():
-        return table.read(csv), csv.parent, "table", "", None, ()
+        return _Source(name="table", frame=table.read(csv), root=csv.parent)
     frame, notes = cnmc.read(data)
-    return frame, data, "cnmc", cnmc.synthetic(data), cnmc.SIZE, notes
+    return _Source(
+        name="cnmc",
+        frame=frame,
+        root=data,
+        simulated=cnmc.simulated(data),
+        size=cnmc.SIZE,
+        notes=notes,
+    )
 
 
-def _classes(labels: pd.Series, positive: str, source: str, data: Path) -> tuple[str, str]:
-    """The (positive, negative) class names."""
+def _classes(labels: pd.Series, positive: str, source: str, data: Path) -> Classes:
+    """The two classes, the positive one last.
+
+    Two are the limit of training and evaluation, which have one score a cell; it is checked here
+    alone.
+    """
     names = sorted(labels.unique())
     if len(names) != 2:
         raise UserError(
@@ -121,4 +150,5 @@ def _classes(labels: pd.Series, positive: str, source: str, data: Path) -> tuple
             "no positive class is named" if positive == AUTO else f"there is no class '{positive}'"
         )
         raise UserError(f"{data}: {came}; give positive={names[0]} or positive={names[1]}")
-    return positive, names[1 - names.index(positive)]
+    negative = [name for name in names if name != positive]
+    return Classes(names=(*negative, positive), positive=len(negative))

@@ -1,4 +1,4 @@
-"""Files that are listed with their digests but are not at hand: enough for a part of the audit."""
+"""Files that are listed with their digests and need not be there: enough for part of the audit."""
 
 from pathlib import Path
 
@@ -23,11 +23,13 @@ def is_manifest(data: Path) -> bool:
 def read(csv: Path, labels: Path | None = None) -> pd.DataFrame:
     """The images of a manifest, in its order: columns path, label, subject, split, sha256.
 
-    Label, subject and split are what C-NMC 2019's paths tell, else "". labels: the CSV of the
-    preliminary set's labels, which tells its subjects.
+    Label, subject and split are taken from C-NMC 2019's paths, else "".
+
+    Args:
+        labels: the CSV with the labels and subjects of C-NMC 2019's preliminary set.
 
     Raises:
-        UserError: not readable, a path twice, or no image among the files.
+        UserError: the file is not readable, lists a path twice, or lists no image.
     """
     try:
         listed = pd.read_csv(csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
@@ -39,10 +41,10 @@ def read(csv: Path, labels: Path | None = None) -> pd.DataFrame:
     listed = listed[~listed["path"].str.lower().str.endswith((".csv", ".txt", ".json"))]
     doubled = listed["path"][listed["path"].duplicated()]
     if listed.empty or len(doubled):
-        what = f"{doubled.iloc[0]} is listed twice" if len(doubled) else "no image is listed"
-        raise UserError(f"{csv}: {what}; list every image once as path,sha256")
-    told = [cnmc.told_by(Path(str(path))) for path in listed["path"]]
-    frame = pd.DataFrame(told, columns=["label", "subject", "split"], index=listed.index)
+        fault = f"{doubled.iloc[0]} is listed twice" if len(doubled) else "no image is listed"
+        raise UserError(f"{csv}: {fault}; list every image once as path,sha256")
+    rows = [cnmc.from_path(Path(str(path))) for path in listed["path"]]
+    frame = pd.DataFrame(rows, columns=["label", "subject", "split"], index=listed.index)
     frame = frame.join(listed[NEEDED])[COLUMNS].reset_index(drop=True)
     return frame if labels is None else _with_labels(frame, labels)
 
@@ -50,8 +52,8 @@ def read(csv: Path, labels: Path | None = None) -> pd.DataFrame:
 def _with_labels(frame: pd.DataFrame, labels: Path) -> pd.DataFrame:
     if not labels.is_file():
         raise UserError(f"{labels}: no such file; give C-NMC_test_prelim_phase_data_labels.csv")
-    said = cnmc.preliminary_labels(labels)
+    by_name = cnmc.preliminary_labels(labels)
     for row in frame.index[frame["split"] == cnmc.PRELIMINARY]:
         name = Path(str(frame.at[row, "path"])).name
-        frame.loc[row, ["label", "subject"]] = said.get(name, ("", ""))
+        frame.loc[row, ["label", "subject"]] = by_name.get(name, ("", ""))
     return frame

@@ -1,11 +1,11 @@
-"""Cells that are one cell twice: copied, compressed anew, turned, mirrored, photographed again.
+"""Near-duplicates: pictures of one cell, copied, compressed, turned, mirrored, photographed again.
 
 Fine structure decides, not shape: cells are blobs on one ground, and the outlines of different
 cells agree well. So each picture is freed of its broad shades by a high pass, which also makes
 brightness and stain matter little, and then two pictures are correlated. A coarse look at all
 pairs, under the eight symmetries of the square, leaves few for a close one.
 
-Not found: a cell turned by other angles, zoomed, or moved by more than REACH of its side, and
+Not detected: a cell turned by other angles, zoomed, or moved by more than REACH of its side, and
 one that was compressed hard after it had been made small (JPEG of a 32 px picture).
 """
 
@@ -24,6 +24,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from leukemia.data.files import write_atomically
+from leukemia.images import Images
 
 VERSION = 3  # raise it when the same images would give other pairs
 Progress = Callable[[int, int], None]
@@ -42,7 +43,7 @@ COARSE, THUMBS = 0.6, 0.78
 # Correlation of two pictures of one cell in the close look. Measured at 210 px: copies turned,
 # mirrored, brighter, shifted by up to 2 px or of JPEG quality 75 reach 0.88 to 1.00; the
 # nearest of 12,528 different drawn cells 0.82, of 1,409 of BCCD 0.78, of 37 of C-NMC 0.50.
-# Thirteen BCCD cells are there twice, in other light and focus: 11 reach 0.85 and more, of
+# Thirteen BCCD cells occur twice, in other light and focus: 11 reach 0.85 and more, of
 # which the coarse look lets 10 through. In small pictures different cells come nearer: 12,528
 # drawn ones 0.90 at 64 px and 0.93 at 32 px.
 ALIKE, ALIKE_SMALL, SMALL = 0.85, 0.95, 160
@@ -92,18 +93,20 @@ TURNS = tuple(
 # Pairs
 
 
-def alike(images: np.ndarray, progress: Progress = lambda done, total: None) -> tuple[Pair, ...]:
+def alike(images: Images, progress: Progress = lambda done, total: None) -> tuple[Pair, ...]:
     """Every pair of near-identical cells, once, under the turn that fits best.
 
-    images: (n, S, S, 3) uint8, S 32 or more; a memory map is read once and then cell by cell.
+    Args:
+        images: (n, S, S, 3) uint8, S 32 or more; a memory map is read once, then cell by cell.
+
     12,528 cells of 210 px take 40 s on one core and half a gigabyte.
     """
     close = _Close(images)
     best: dict[tuple[int, int], tuple[float, Turn]] = {}
     for first, second, turn in _candidates(_thumbs(images), progress):
-        likeness = close.likeness(first, second, turn)
-        if likeness > max(close.alike, best.get((first, second), (0.0,))[0]):
-            best[first, second] = likeness, turn
+        correlation = close.correlation(first, second, turn)
+        if correlation > max(close.alike, best.get((first, second), (0.0,))[0]):
+            best[first, second] = correlation, turn
     return tuple(
         Pair(
             first=first,
@@ -116,13 +119,13 @@ def alike(images: np.ndarray, progress: Progress = lambda done, total: None) -> 
 
 
 def remembered(
-    images: np.ndarray, key: str, cache: Path, progress: Progress = lambda done, total: None
+    images: Images, key: str, cache: Path, progress: Progress = lambda done, total: None
 ) -> tuple[Pair, ...]:
-    """`alike`, computed once: kept as JSON in `cache`/likeness.
+    """`alike`, computed once: kept as JSON in `cache`/near_duplicates.
 
     key: a digest of the images in this order, fit for a file's name.
     """
-    memory = cache / "likeness" / f"{key}-{VERSION}.json"
+    memory = cache / "near_duplicates" / f"{key}-{VERSION}.json"
     if memory.exists():
         return tuple(Pair(**row) for row in json.loads(memory.read_text()))
     pairs = alike(images, progress)
@@ -138,17 +141,17 @@ def joined_subjects(
 ) -> np.ndarray:
     """(n,) str: subjects that share a file or a near-identical cell under one name, as `20+21`.
 
-    subjects, digests: (n,) str, of each cell the subject and the SHA-256 of its file. A subject
+    subjects, digests: (n,) str, the subject of each cell and the SHA-256 of its file. A subject
     "" is unknown and is never joined.
     """
     names, number = np.unique(subjects, return_inverse=True)
     file = len(names) + np.unique(digests, return_inverse=True)[1]
-    twice = np.array([(pair.first, pair.second) for pair in pairs], int).reshape(-1, 2)
+    linked = np.array([(pair.first, pair.second) for pair in pairs], int).reshape(-1, 2)
     known = names[number] != ""
     edges = np.concatenate(
         [
             np.stack([number[known], file[known]], axis=1),
-            number[twice[known[twice].all(axis=1)]],
+            number[linked[known[linked].all(axis=1)]],
         ]
     )
     nodes = len(names) + len(digests)
@@ -171,7 +174,7 @@ def in_order(name: str) -> list[tuple[int, str]]:
 # The coarse look
 
 
-def _thumbs(images: np.ndarray) -> np.ndarray:
+def _thumbs(images: Images) -> np.ndarray:
     """(n, THUMB, THUMB) float32: the structure of each picture, 0 all over in a blank one."""
     thumbs = np.empty((len(images), THUMB, THUMB), np.float32)
     for row, image in enumerate(images):
@@ -181,7 +184,7 @@ def _thumbs(images: np.ndarray) -> np.ndarray:
 
 
 def _candidates(thumbs: np.ndarray, progress: Progress) -> Iterator[tuple[int, int, Turn]]:
-    """Rows (first, second) and a turn of the second under which their thumbs agree."""
+    """Rows (first, second) and the turn of the second under which their thumbs agree."""
     halves = thumbs.reshape(len(thumbs), THUMB // 2, 2, THUMB // 2, 2).mean(axis=(2, 4))
     coarse, fine = _unit(halves), _unit(thumbs)
     spectra = rfft2(fine)
@@ -244,7 +247,7 @@ class _Close:
     alike: the correlation above which they are one.
     """
 
-    def __init__(self, images: np.ndarray):
+    def __init__(self, images: Images):
         self._images, size = images, images.shape[1]
         self.alike = ALIKE if size >= SMALL else ALIKE_SMALL
         self._side = size // -(-size // CLOSE)  # whole pixels are pooled where they can be
@@ -255,7 +258,7 @@ class _Close:
     def _look_at(self, row: int) -> np.ndarray:
         return _structure(_grey(self._images[row], self._side))
 
-    def likeness(self, first: int, second: int, turn: Turn) -> float:
+    def correlation(self, first: int, second: int, turn: Turn) -> float:
         """The correlation of their structures where they overlap, at the best shift."""
         one, other = self._look(first), turn.of(self._look(second))
         one, other = _overlap(one, other, *self._shift(one, other))

@@ -5,7 +5,7 @@ average than normal precursors (HEM), more indented, with finer chromatin and mo
 but the two overlap. Every subject has a stain, a light, a size and a sharpness of its own and
 one label, as in the genuine set, so a split that mixes subjects flatters the result here too.
 
-No patient is behind these cells: figures measured on them say nothing about leukemia.
+No patient is behind these cells: metrics on them say nothing about leukemia.
 """
 
 import csv
@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from leukemia.cells import NEGATIVE, POSITIVE, Cells
-from leukemia.data.cnmc import MARKER
+from leukemia.data.cnmc import MARKER, marker_in
 from leukemia.data.drawing import CANVAS, GENERATOR_VERSION, draw_cell, draw_style
 from leukemia.errors import UserError
 
@@ -74,8 +74,9 @@ def draw_sample(
     takes 608,454 bytes.
     The folder appears only when it is whole, and is left alone if it is there already.
 
-    Raises: UserError if the folder holds anything but this very sample, `cells` is too few, or
-        `subjects` is no multiple of 18.
+    Raises:
+        UserError: the folder holds anything but this very sample, `cells` is too few, or
+            `subjects` is no multiple of 18.
     """
     target = Path(root) / FOLDER
     marker = _marker(seed, cells, subjects)
@@ -197,25 +198,26 @@ def _marker(seed: int, cells: int, subjects: int) -> dict[str, str | int]:
 def _is_there(target: Path, marker: dict[str, str | int]) -> bool:
     """Whether `target` holds this very sample; False if nothing is there.
 
-    Raises: UserError if something else is.
+    Raises:
+        UserError: something else is there.
     """
     if not os.path.lexists(target):
         return False
-    found = _found(target)
-    if found == marker:
+    existing = _marker_of(target)
+    if existing == marker:
         return True
     raise UserError(
-        f"{target} holds {_described(found)}, not {_described(marker)}: "
+        f"{target} holds {_described(existing)}, not {_described(marker)}: "
         "name another folder, or move this one away first."
     )
 
 
-def _found(target: Path) -> dict[str, str | int] | None:
+def _marker_of(target: Path) -> dict[str, str | int] | None:
     try:
-        found = json.loads((target / MARKER).read_text(encoding="utf-8"))
+        marker = json.loads(marker_in(target).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return marker if isinstance(marker, dict) else None
 
 
 def _described(marker: dict[str, str | int] | None) -> str:

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +26,7 @@ from leukemia.errors import UserError
 VERSION = 1  # of the decoding: raise it when the same file would give other pixels
 LARGEST = 50_000_000  # pixels of an image that is still a picture of one cell
 FORMATS = ("BMP", "PNG", "JPEG", "TIFF")
+ENDINGS = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")  # of files in those formats
 SMALLEST_SIZE = 32  # what ResNet-50 needs
 
 
@@ -89,6 +90,26 @@ def load_cells(
     )
 
 
+def image_files(named: Sequence[Path]) -> list[Path]:
+    """The image files that are named, and those below the folders that are named, in order.
+
+    Raises:
+        UserError: a name stands for nothing, or a folder has no images.
+    """
+    paths: list[Path] = []
+    for path in named:
+        if path.is_dir():
+            inside = [each for each in sorted(path.rglob("*")) if each.suffix.lower() in ENDINGS]
+            if not inside:
+                raise UserError(f"{path}: no image files below (looked for {' '.join(ENDINGS)})")
+            paths += inside
+        elif path.is_file():
+            paths.append(path)
+        else:
+            raise UserError(f"{path}: no such file or folder; give images or folders of them")
+    return paths
+
+
 def decode(
     index: Index, geometry: Geometry, cache: Path, progress: Callable[[int, int], None]
 ) -> np.ndarray:
@@ -125,8 +146,8 @@ def read_image(path: Path, geometry: Geometry, size: int | None = None) -> np.nd
 def decode_image(
     file: BinaryIO, name: str, geometry: Geometry, size: int | None = None
 ) -> np.ndarray:
-    """An image file's content as (side, side, 3) uint8; what it says of itself is checked before
-    any pixel is decoded.
+    """An image file's content as (side, side, 3) uint8; its header is checked before any pixel is
+    decoded.
 
     name: what the file is called in messages. size: as in `read_image`.
 

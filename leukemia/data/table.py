@@ -15,7 +15,7 @@ def read(csv: Path) -> pd.DataFrame:
     """The cells of a CSV file: columns path (relative to its folder), label, subject, split.
 
     Raises:
-        UserError: a column, a value or a file is missing, or a path stands twice.
+        UserError: a column, a value or a file is missing, or a path is listed twice.
     """
     frame = _read_text(csv)
     missing = [column for column in NEEDED if column not in frame.columns]

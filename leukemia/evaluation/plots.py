@@ -121,12 +121,12 @@ def real_and_made_figure(
 def reliability_figure(
     before: Bins, after: Bins, temperature: float, positive: str, title: str, footnote: str
 ) -> np.ndarray:
-    """Share of positive cells by score, and cells a bin, as predictions and under a temperature."""
+    """Share of positive cells by score, and cells a bin, as predicted and under a temperature."""
     figure = Figure((6.4, 6.8), dpi=DPI)
     above, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     above.plot([0, 1], [0, 1], ":", color="grey", label="perfect")
     for bins, name, marker, fill in (
-        (before, "as predictions", "o-", True),
+        (before, "as predicted", "o-", True),
         (after, f"temperature {temperature:.3g}", "s--", False),
     ):
         full = bins.count > 0

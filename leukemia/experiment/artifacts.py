@@ -17,6 +17,7 @@ from leukemia.evaluation.error_page import page
 from leukemia.experiment import ERRORS, GOLDEN, PREDICTIONS, SUBJECTS, SYNTHETIC, plots
 from leukemia.experiment.config import Experiment
 from leukemia.experiment.run import Outcome
+from leukemia.images import Images
 from leukemia.splits.audit_plot import audit_files, figure
 
 GOLDEN_CELLS = 8
@@ -85,7 +86,7 @@ def _errors(experiment: Experiment, outcome: Outcome, cells: Cells) -> str:
     return page(table, cells.images[experiment.split.rows["test"][shown]], about)
 
 
-def _zip(path: Path, images: np.ndarray) -> None:
+def _zip(path: Path, images: Images) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed already
         for number, image in enumerate(images):
             png = io.BytesIO()

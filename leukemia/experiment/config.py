@@ -16,8 +16,6 @@ from leukemia.model.classifier import ModelConfig
 from leukemia.splits.protocol import Split
 from leukemia.techniques import defaults
 
-SENSITIVITY = 0.95  # asked of the operating threshold unless told otherwise
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
@@ -40,8 +38,8 @@ class ExperimentConfig:
     geometry: Geometry
     model: ModelConfig
     seed: int
-    batch_size: int = 32
-    sensitivity: float = SENSITIVITY
+    batch_size: int
+    sensitivity: float
 
     @property
     def arm(self) -> str:
@@ -70,14 +68,14 @@ class ExperimentConfig:
         decisive = [
             self.arm, self.settings, self.protocol, self.fold, self.folds, self.schedule,
             self.geometry, self.model, self.model.cached, self.seed, self.batch_size,
-            self.sensitivity, index.digest, provenance.code(),
+            self.sensitivity, index.digest, provenance.code_digest(),
         ]  # fmt: skip
         return hashlib.sha256(repr(decisive).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Which cells, which of them on which side, and what is done with them.
+    """Which cells, which of them in which split, and what is done with them.
 
     subjects: (n,) str, with linked subjects under one name. pairs: the near-identical cells.
     """
@@ -90,5 +88,5 @@ class Experiment:
 
     def protocol_line(self) -> str:
         """What a figure of this experiment was measured on, in a sentence or two."""
-        drawn = self.index.synthetic and f" SIMULATED DATA: {self.index.synthetic}."
+        drawn = self.index.simulated and f" SIMULATED DATA: {self.index.simulated}."
         return f"{self.split.line}.{drawn}"

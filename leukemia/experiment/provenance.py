@@ -1,5 +1,6 @@
 """Where a result came from: code, environment and machine, as they were."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -8,7 +9,12 @@ from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from leukemia.data.cache import checkout
+
+PACKAGE = Path(__file__).resolve().parents[1]
+# What a run's figures depend on. Who ranks, tracks, registers, serves or launches runs changes
+# none of them, so the other rooms may change without a study being trained again.
+DECISIVE = ("data", "splits", "evaluation", "model", "gan", "techniques", "experiment")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +31,25 @@ class Code:
 
 
 @cache  # asked for every run of a study, and the code that runs was read when it began
+def code_digest(package: Path = PACKAGE) -> str:
+    """SHA-256 of the sources that decide a run's figures: paths in the package and contents.
+
+    A checkout, a wheel and an image of the same version have the same digest.
+    """
+    digest = hashlib.sha256()
+    for path in sources(package):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(package).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def sources(package: Path = PACKAGE) -> list[Path]:
+    """The Python files at the package's root and in the DECISIVE rooms, in a stable order."""
+    rooms = [package.glob("*.py"), *((package / room).rglob("*.py") for room in DECISIVE)]
+    return sorted(path for room in rooms for path in room)
+
+
+@cache
 def code() -> Code:
     """The state of the checkout; files that git does not know are named in the diff's head."""
     commit = _git("rev-parse", "HEAD").strip()
@@ -47,9 +72,12 @@ def environment() -> str:
 
 def _git(*words: str) -> str:
     """Git's answer about the checkout, "" where there is no git or no checkout."""
+    root = checkout()
+    if root is None:  # the repository that an environment may lie in is another one
+        return ""
     try:
         done = subprocess.run(
-            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, errors="replace"
+            ["git", "-C", str(root), *words], capture_output=True, text=True, errors="replace"
         )
     except OSError:
         return ""

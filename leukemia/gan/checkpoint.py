@@ -23,7 +23,7 @@ from leukemia.gan.step import METRICS
 FILE = "checkpoint.npz"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Progress:
     """The state of a training so far.
 

@@ -18,6 +18,7 @@ import numpy as np
 from filelock import FileLock
 
 from leukemia.errors import UserError
+from leukemia.images import Images
 from leukemia.model.classifier import Classifier
 from leukemia.model.classifier import features as below_head
 from leukemia.model.inference import engine, exact, in_batches
@@ -43,7 +44,7 @@ class Features:
             self._path = cache / "features" / f"{_mark(classifier, threads)}.sqlite"
 
     def __call__(
-        self, images: np.ndarray, progress: Callable[[float], None] | None = None
+        self, images: Images, progress: Callable[[float], None] | None = None
     ) -> np.ndarray:
         """Those that are kept, and the rest computed."""
         names = _names(images) if self._path and self._path.exists() else []
@@ -63,7 +64,7 @@ class Features:
     def _network(self) -> Callable[[np.ndarray], np.ndarray]:
         return exact(self._model, self._threads)
 
-    def keep(self, images: np.ndarray, progress: Callable[[float], None] | None = None) -> None:
+    def keep(self, images: Images, progress: Callable[[float], None] | None = None) -> None:
         """Compute and keep what is not there yet; killed, it goes on where it was.
 
         Raises:
@@ -75,7 +76,7 @@ class Features:
         with FileLock(self._path.with_suffix(".lock")):  # else two runs compute the same
             self._keep(images, progress)
 
-    def _keep(self, images: np.ndarray, progress: Callable[[float], None] | None) -> None:
+    def _keep(self, images: Images, progress: Callable[[float], None] | None) -> None:
         names = _names(images)
         kept = self._read(names)
         missing = np.flatnonzero([name not in kept for name in names])
@@ -116,7 +117,7 @@ class Features:
             ) from error
 
 
-def _names(images: np.ndarray) -> list[bytes]:
+def _names(images: Images) -> list[bytes]:
     """A digest of each image's pixels."""
     return [hashlib.blake2b(each.tobytes(), digest_size=16).digest() for each in images]
 

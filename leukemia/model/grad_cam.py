@@ -9,10 +9,11 @@ import keras
 import numpy as np
 
 from leukemia.evaluation.predictions import THRESHOLD, Predictions
+from leukemia.images import Images
 from leukemia.model.inference import PREDICT_BATCH, predict
 
 
-def grad_cam(model: keras.Model, images: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
+def grad_cam(model: keras.Model, images: Images, threshold: float = THRESHOLD) -> np.ndarray:
     """Grad-CAM of each cell for the class that it is called: (n, S, S) float32 in [0, 1].
 
     1 is the cell's own strongest place, so two cells' maps cannot be compared in height; all
@@ -28,9 +29,7 @@ def grad_cam(model: keras.Model, images: np.ndarray, threshold: float = THRESHOL
     return grad_cam_of(model, threshold)(images)
 
 
-def grad_cam_of(
-    model: keras.Model, threshold: float = THRESHOLD
-) -> Callable[[np.ndarray], np.ndarray]:
+def grad_cam_of(model: keras.Model, threshold: float = THRESHOLD) -> Callable[[Images], np.ndarray]:
     """`grad_cam` of one model, for many calls: the first takes seconds, as with any network."""
     maps_of = keras.Model(model.inputs, model.get_layer("features").input)
     weights, bias = (np.asarray(w) for w in model.get_layer("probability").get_weights())
@@ -38,7 +37,7 @@ def grad_cam_of(
     with np.errstate(divide="ignore"):  # nothing reaches a threshold above 1, everything one of 0
         least = float(np.log(max(threshold, 0)) - np.log(max(1 - threshold, 0)))
 
-    def look(images: np.ndarray) -> np.ndarray:
+    def look(images: Images) -> np.ndarray:
         """The map of each image."""
         # ResNet-50 makes 400 kB of maps for a cell of 210 px: a batch at a time.
         batches = [
@@ -57,7 +56,7 @@ def grad_cam_of(
 
 
 def resolution(model: keras.Model) -> tuple[int, int]:
-    """Rows and columns of the map that `heat` draws larger: 7 x 7 for ResNet-50 at 210 px."""
+    """Rows and columns of the map that `grad_cam` draws larger: 7 x 7 for ResNet-50 at 210 px."""
     rows, columns = model.get_layer("features").input.shape[1:3]
     return rows, columns
 

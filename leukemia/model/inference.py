@@ -57,7 +57,7 @@ class Compiled:
         self._network = Network(model, precision, threads)
 
     def __call__(
-        self, images: np.ndarray, progress: Callable[[float], None] | None = None
+        self, images: Images, progress: Callable[[float], None] | None = None
     ) -> np.ndarray:
         """Batch by batch; `progress` is told the fraction done."""
         found = np.empty(len(images), np.float32)
@@ -68,7 +68,7 @@ class Compiled:
         return found
 
 
-Predictor = Callable[[np.ndarray], np.ndarray]
+Predictor = Callable[[Images], np.ndarray]
 
 
 def exact(model: keras.Model, threads: int = 0) -> Callable[[np.ndarray], np.ndarray]:
@@ -97,7 +97,7 @@ def serving(model: keras.Model, threshold: float) -> Predictor:
         return measuring(model)
     quick, slow = Compiled(model, "bfloat16"), Compiled(model, "float32")
 
-    def predictor(images: np.ndarray) -> np.ndarray:
+    def predictor(images: Images) -> np.ndarray:
         found = quick(images)
         near = np.abs(found - threshold) < UNSURE
         if near.any():

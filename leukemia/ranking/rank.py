@@ -15,7 +15,7 @@ from leukemia.evaluation import comparison, intervals
 from leukemia.evaluation.jackknife import Repeats
 from leukemia.evaluation.metrics import METRICS, metric_of
 from leukemia.evaluation.predictions import Predictions
-from leukemia.splits import APART
+from leukemia.splits import APART, leaks_in
 
 CHOICE = "bal_acc"  # the metric that the order goes by if no other is asked for
 LEVEL = 0.05  # two techniques differ significantly where the corrected p is below
@@ -97,15 +97,15 @@ def left_out_text(left_out: pd.DataFrame, metric: str) -> str:
 
 
 def refuse_leaks(records: pd.DataFrame, waived: set[str]) -> str:
-    """The audit's waived findings in a line; "" where it has none.
+    """One line on the leaks that are waived; "" where no audit found any.
 
     Raises:
-        UserError: the audit of a run has a finding that is not waived.
+        UserError: the audit of a run found a leak that is not waived.
     """
-    of_runs = records["leaks"].map(lambda leaks: {*filter(None, leaks.split(","))})
-    kinds = set().union(*of_runs)
+    leaks = records["leaks"].map(leaks_in)
+    kinds = set().union(*leaks)
     if kinds - waived:
-        count = int(of_runs.map(lambda leaks: bool(leaks - waived)).sum())
+        count = int(leaks.map(lambda of_run: bool(of_run - waived)).sum())
         raise UserError(
             f"the audit of {count} of {len(records)} runs found leaks "
             f"({', '.join(sorted(kinds - waived))}), so their figures flatter; see audit/ in a "

@@ -3,17 +3,20 @@
 import hashlib
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
+import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
-from leukemia.data.store import Geometry
+from leukemia.data.store import Geometry, read_image
 from leukemia.errors import UserError
 from leukemia.evaluation.predictions import THRESHOLD
+from leukemia.images import Images
 
 if TYPE_CHECKING:  # Keras takes seconds to import, and only `load` needs it
     import keras
@@ -137,7 +140,16 @@ def _registered(uri: str) -> ModelVersion | None:
     return client.get_model_version(name, version)
 
 
-def probabilities(served: Served, images: np.ndarray) -> np.ndarray:
+def called(served: Served, paths: Sequence[Path]) -> pd.DataFrame:
+    """One row an image file: path, probability of the positive class, and label."""
+    scores = probabilities(served, np.stack([read_image(path, served.geometry) for path in paths]))
+    labels = np.where(
+        scores.astype(np.float64) >= served.threshold, served.positive, served.negative
+    )
+    return pd.DataFrame({"path": map(str, paths), "probability": scores, "label": labels})
+
+
+def probabilities(served: Served, images: Images) -> np.ndarray:
     """(n,) float32: the probability of the positive class for (n, side, side, 3) uint8."""
     from leukemia.model.inference import serving
 

@@ -7,4 +7,10 @@ PROTOCOLS = ("subject", "official", "image", "thesis")  # described in `protocol
 APART = ("subject", "official")  # those that mean to keep a subject in one split
 FOLDS = 5  # 80 % to learn from and 20 % to test, as in the thesis, section 3.3
 # Kinds of leak that the audit finds and that a ranking can be told to overlook.
-LEAKS = ("identical", "alike", "subject", "made", "copies", "labels")
+LEAKS = ("identical", "alike", "subject", "synthetic", "copies", "labels")
+FORMER_LEAKS = {"made": "synthetic"}  # names that tags of older runs have
+
+
+def leaks_in(text: str) -> set[str]:
+    """The kinds of leak in a text with commas, as tags and options have them, by today's names."""
+    return {FORMER_LEAKS.get(kind, kind) for kind in text.split(",") if kind}

@@ -1,4 +1,4 @@
-"""The picture of an audit: how many findings of each kind, and cells that are one twice."""
+"""The plot of an audit: how many findings of each kind, and pairs that show one cell."""
 
 import textwrap
 from pathlib import Path
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from leukemia.evaluation.plots import DPI, grid, render
+from leukemia.images import Images
 from leukemia.splits import LEAKS
 from leukemia.splits.audit import Audit, as_json, as_table
 from leukemia.splits.leaks import KINDS, Finding
@@ -22,7 +23,7 @@ def figure(
     audit: Audit,
     footnote: str,
     cell_id: np.ndarray | None = None,
-    images: np.ndarray | None = None,
+    images: Images | None = None,
 ) -> np.ndarray:
     """(H, W, 3) uint8: a bar a kind, red where it blocks, above the first pairs of cells.
 
@@ -62,7 +63,7 @@ def _rows(cell_id: np.ndarray) -> dict[str, int]:
 def _draw_counts(axes: Axes, audit: Audit) -> None:
     counts = [audit.counts.get(kind, 0) for kind in KINDS]
     colours = ["firebrick" if kind in LEAKS else "grey" for kind in KINDS]
-    names = [textwrap.fill(f"{kind}: {said}", 48) for kind, said in KINDS.items()]
+    names = [textwrap.fill(f"{kind}: {text}", 48) for kind, text in KINDS.items()]
     bars = axes.barh(names, counts, color=colours)
     axes.bar_label(bars, padding=3)
     axes.invert_yaxis()
@@ -79,5 +80,5 @@ def _draw_pair(axes: Axes, finding: Finding, pair: np.ndarray) -> None:
 
 def _title(audit: Audit) -> str:
     count = len(audit.blocking)
-    said = f"{count} finding{'s' * (count > 1)} of a leak" if count else "no leak found"
-    return f"audit: {said}"
+    result = f"{count} finding{'s' * (count > 1)} of a leak" if count else "no leak found"
+    return f"audit: {result}"

@@ -1,4 +1,4 @@
-"""The rules of the audit: what leaks from one side to another, and what is there twice."""
+"""The rules of the audit: what leaks from one split to another, and which cells are repeated."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,19 +11,19 @@ import pandas as pd
 from leukemia.data.near_duplicates import Pair, in_order
 from leukemia.splits import LEAKS
 
-IDENTICAL, ALIKE, SUBJECT, MADE, COPIES, LABELS = LEAKS  # these block
+IDENTICAL, ALIKE, SUBJECT, SYNTHETIC, COPIES, LABELS = LEAKS  # these block
 REPEATED, JOINED = "repeated", "joined"  # these do not
 KINDS = {
-    IDENTICAL: "byte-identical files on two sides",
-    ALIKE: "near-identical cells on two sides",
-    SUBJECT: "subjects on two sides",
-    MADE: "made cells on one side, what they were made of on another",
-    COPIES: "made cells that are copies of a person's cells",
+    IDENTICAL: "byte-identical files in two splits",
+    ALIKE: "near-identical cells in two splits",
+    SUBJECT: "subjects in two splits",
+    SYNTHETIC: "synthetic cells in one split, the cells they were made of in another",
+    COPIES: "synthetic cells that are copies of a person's cells",
     LABELS: "one cell under two labels",
-    REPEATED: "cells that are there more than once, on one side",
+    REPEATED: "cells that are there more than once, in one split",
     JOINED: "groups of subjects taken for one person each",
 }
-NAMED = 4  # cells or sides in a finding's text
+NAMED = 4  # cells or splits that the text of a finding names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +31,13 @@ class Finding:
     """One leak, or one note.
 
     kind: one of KINDS. cells: the paths of those concerned, none where only counts matter.
-    subjects, sides: their names. text: the finding in one line for people.
+    subjects, splits: their names. text: the finding in one line for people.
     """
 
     kind: str
     cells: tuple[str, ...]
     subjects: tuple[str, ...]
-    sides: tuple[str, ...]
+    splits: tuple[str, ...]
     text: str
 
     @property
@@ -48,7 +48,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticCells:
-    """Where the cells that a technique made stand, and what they were made of.
+    """The splits of the cells that a technique made, and the cells they were made of.
 
     splits: (m,) str, the split of each synthetic cell.
     parents: (m, k) int, the rows of the index that each was made of, -1 for none; None where
@@ -65,22 +65,26 @@ class SyntheticCells:
 def find(
     frame: pd.DataFrame,
     subjects: np.ndarray,
-    side: np.ndarray,
+    splits: np.ndarray,
     pairs: Sequence[Pair],
-    made: SyntheticCells | None,
+    synthetic: SyntheticCells | None,
 ) -> tuple[Finding, ...]:
-    """Every finding, ordered by kind; arguments as in `audit.examine`, a side "" is none."""
+    """Every finding, ordered by kind.
+
+    Args:
+        splits: (n,) str, "" for a cell in none; the others are those of `audit.examine`.
+    """
     path, label, subject = (frame[name].to_numpy(str) for name in ("path", "label", "subject"))
     cells = _Cells(
-        path=path, label=label, subject=subject, person=np.asarray(subjects, str), side=side
+        path=path, label=label, subject=subject, person=np.asarray(subjects, str), split=splits
     )
     digests = frame["sha256"].to_numpy(str)
     findings = [
         *_identical(cells, digests),
         *_alike(cells, digests, pairs),
         *_subjects(cells),
-        *_made(cells, made),
-        *_copied(made),
+        *_synthetic(cells, synthetic),
+        *_copied(synthetic),
         *_joined(cells, digests, pairs),
     ]
     order = list(KINDS)
@@ -89,13 +93,16 @@ def find(
 
 @dataclass(frozen=True, kw_only=True)
 class _Cells:
-    """(n,) str each; person: the subject with linked ones joined; side "" is none."""
+    """What the index and the split have on each cell, (n,) str each.
+
+    person: the subject, with linked subjects under one name. split: "" for none.
+    """
 
     path: np.ndarray
     label: np.ndarray
     subject: np.ndarray
     person: np.ndarray
-    side: np.ndarray
+    split: np.ndarray
 
     def finding(self, kind: str, rows: np.ndarray, text: str) -> Finding:
         """A finding about the cells at `rows`, named in its text."""
@@ -103,21 +110,25 @@ class _Cells:
             kind=kind,
             cells=tuple(self.path[rows].tolist()),
             subjects=_known(self.subject[rows]),
-            sides=_known(self.side[rows]),
+            splits=_known(self.split[rows]),
             text=f"{text}: {_some([self._named(row) for row in rows])}",
         )
 
     def _named(self, row: int) -> str:
-        where = [self.side[row], self.subject[row] and f"subject {self.subject[row]}"]
-        said = ", ".join(filter(None, where))
-        return f"{self.path[row]} ({said})" if said else str(self.path[row])
+        known = [self.split[row], self.subject[row] and f"subject {self.subject[row]}"]
+        place = ", ".join(filter(None, known))
+        return f"{self.path[row]} ({place})" if place else str(self.path[row])
 
-    def twice(self, kind: str, rows: np.ndarray, text: str) -> Iterator[Finding]:
-        """What it means that the cells at `rows` are one: across sides `kind`, else a note."""
+    def repeated(self, kind: str, rows: np.ndarray, text: str) -> Iterator[Finding]:
+        """The findings where the cells at `rows` show one and the same cell.
+
+        In several splits they are a leak of this `kind`, in one split a note; under several labels
+        they are a leak of the kind LABELS too.
+        """
         labels = _known(self.label[rows])
-        if len(_known(self.side[rows])) > 1:
+        if len(_known(self.split[rows])) > 1:
             yield self.finding(kind, rows, text)
-        elif len(labels) < 2:  # with two it is a contradiction
+        elif len(labels) < 2:  # the labels make a finding of their own
             yield self.finding(REPEATED, rows, text)
         if len(labels) > 1:
             yield self.finding(LABELS, rows, f"labels {' and '.join(labels)}, but {text}")
@@ -125,7 +136,7 @@ class _Cells:
 
 def _identical(cells: _Cells, digests: np.ndarray) -> Iterator[Finding]:
     for rows in _groups(digests):
-        yield from cells.twice(IDENTICAL, rows, f"{len(rows)} byte-identical files")
+        yield from cells.repeated(IDENTICAL, rows, f"{len(rows)} byte-identical files")
 
 
 def _alike(cells: _Cells, digests: np.ndarray, pairs: Sequence[Pair]) -> Iterator[Finding]:
@@ -133,58 +144,60 @@ def _alike(cells: _Cells, digests: np.ndarray, pairs: Sequence[Pair]) -> Iterato
         if digests[pair.first] != digests[pair.second]:
             turn = "" if pair.turn == "as is" else f" once the second is {pair.turn}"
             text = f"near-identical{turn}, grey levels differ by {pair.difference:.1f} of 255"
-            yield from cells.twice(ALIKE, np.array([pair.first, pair.second]), text)
+            yield from cells.repeated(ALIKE, np.array([pair.first, pair.second]), text)
 
 
 def _subjects(cells: _Cells) -> Iterator[Finding]:
-    placed = pd.DataFrame({"person": cells.person, "side": cells.side})
-    placed = placed[(placed["person"] != "") & (placed["side"] != "")]
-    counts = placed.groupby(["person", "side"]).size().unstack(fill_value=0)
-    for person, on_sides in counts[(counts > 0).sum(axis=1) > 1].iterrows():
+    placed = pd.DataFrame({"person": cells.person, "split": cells.split})
+    placed = placed[(placed["person"] != "") & (placed["split"] != "")]
+    counts = placed.groupby(["person", "split"]).size().unstack(fill_value=0)
+    for person, in_splits in counts[(counts > 0).sum(axis=1) > 1].iterrows():
         names = _known(cells.subject[cells.person == person])
-        said = f"subject {person}"
+        named = f"subject {person}"
         if len(names) > 1:
-            said = f"subjects {', '.join(names)}, taken for one,"
-        cells_in = {str(side): n for side, n in on_sides.items() if n}
-        counted = _some([f"{n} cells in {side}" for side, n in cells_in.items()])
+            named = f"subjects {', '.join(names)}, taken for one,"
+        cells_in = {str(split): n for split, n in in_splits.items() if n}
+        counted = _some([f"{n} cells in {split}" for split, n in cells_in.items()])
         yield Finding(
             kind=SUBJECT,
             cells=(),
             subjects=names,
-            sides=tuple(cells_in),
-            text=f"{said} on {len(cells_in)} sides: {counted}",
+            splits=tuple(cells_in),
+            text=f"{named} in {len(cells_in)} splits: {counted}",
         )
 
 
-def _made(cells: _Cells, made: SyntheticCells | None) -> Iterator[Finding]:
-    """One finding for each two sides, made cells on the one and parents on the other."""
-    if made is None:
+def _synthetic(cells: _Cells, synthetic: SyntheticCells | None) -> Iterator[Finding]:
+    """One finding for each two splits that hold synthetic cells and cells they were made of."""
+    if synthetic is None:
         return
-    for side, other in product(_known(made.splits), _known(cells.side)):
-        count, parents = _made_of(made, made.splits == side, cells.side == other)
-        if side != other and count:
+    for split, other in product(_known(synthetic.splits), _known(cells.split)):
+        count, parents = _with_parents(synthetic, synthetic.splits == split, cells.split == other)
+        if split != other and count:
             text = (
-                f"{count} made cells in {side} come of {parents} cells in {other}: balance after "
-                f"the split, and training cells only"
+                f"{count} synthetic cells in {split} come of {parents} cells in {other}: balance "
+                f"after the split, and training cells only"
             )
-            yield Finding(kind=MADE, cells=(), subjects=(), sides=(side, other), text=text)
+            yield Finding(kind=SYNTHETIC, cells=(), subjects=(), splits=(split, other), text=text)
 
 
-def _copied(made: SyntheticCells | None) -> Iterator[Finding]:
-    """One finding where the technique says so itself: it alone has seen both kinds of cells."""
-    if made is not None and made.copied:
-        yield Finding(
-            kind=COPIES, cells=(), subjects=(), sides=tuple(_known(made.splits)), text=made.copied
-        )
+def _copied(synthetic: SyntheticCells | None) -> Iterator[Finding]:
+    """One finding where the technique reports copies: it alone has seen both kinds of cells."""
+    if synthetic is not None and synthetic.copied:
+        splits = _known(synthetic.splits)
+        yield Finding(kind=COPIES, cells=(), subjects=(), splits=splits, text=synthetic.copied)
 
 
-def _made_of(made: SyntheticCells, here: np.ndarray, there: np.ndarray) -> tuple[int, int]:
-    """How many of the made cells `here` have parents among the cells `there`, and how many."""
-    if made.parents is None:
-        source = np.zeros(0, int) if made.learned_from is None else made.learned_from
+def _with_parents(
+    synthetic: SyntheticCells, here: np.ndarray, there: np.ndarray
+) -> tuple[int, int]:
+    """How many of the synthetic cells `here` (m,) bool have parents among the cells `there` (n,)
+    bool, and how many parents those are."""
+    if synthetic.parents is None:
+        source = np.zeros(0, int) if synthetic.learned_from is None else synthetic.learned_from
         parents = np.count_nonzero(there[source])
         return (int(here.sum()) if parents else 0), int(parents)
-    parents = made.parents[here]
+    parents = synthetic.parents[here]
     across = (parents >= 0) & there[parents]
     return int(across.any(axis=1).sum()), len(set(parents[across].tolist()))
 
@@ -202,11 +215,11 @@ def _joined(cells: _Cells, digests: np.ndarray, pairs: Sequence[Pair]) -> Iterat
         if person and len(several) > 1:
             cell = "1 cell" if shared[person] == 1 else f"{shared[person]} cells"
             text = f"subjects {', '.join(several)} share {cell}: taken for one"
-            yield Finding(kind=JOINED, cells=(), subjects=several, sides=(), text=text)
+            yield Finding(kind=JOINED, cells=(), subjects=several, splits=(), text=text)
 
 
 def _groups(values: np.ndarray) -> list[np.ndarray]:
-    """The rows of each value that is there more than once, in the order of their first."""
+    """The rows of each value that occurs more than once, ordered by the first row of each."""
     order = np.argsort(values, kind="stable")
     starts = np.flatnonzero(values[order][1:] != values[order][:-1]) + 1
     groups = [rows for rows in np.split(order, starts) if len(rows) > 1]

@@ -1,7 +1,7 @@
-"""Which cell may be on which side of a split: the honest ways, and two that flatter.
+"""Which cell is in which split: the honest protocols, and two that flatter.
 
-`subject` and `official` keep every subject on one side. `image` and `thesis` do not: they are
-here so that what they add to a figure can be measured.
+`subject` and `official` keep every subject in one split. `image` and `thesis` do not: they are
+here so that what they add to a metric can be measured.
 """
 
 import re
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from leukemia.cells import POSITIVE
 from leukemia.data.cnmc import PRELIMINARY
 from leukemia.data.index import Index
 from leukemia.errors import UserError
@@ -24,11 +23,11 @@ TRIES = 20  # shuffles tried until every fold has cells of both classes
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Row numbers of an index by side, and in words what was kept apart.
+    """The rows of an index that train, validate and test, and a text on what is kept apart.
 
-    rows: side -> (m,) int64, ascending.
+    rows: split -> (m,) int64, ascending.
     name: one of PROTOCOLS. fold, folds: which part is the test, of how many.
-    text: one line for people: what is on each side.
+    text: one line for people: what each split consists of.
     shared: how many test subjects also have cells in training or validation.
     """
 
@@ -41,13 +40,13 @@ class Split:
 
     @property
     def balances_first(self) -> bool:
-        """Whether the technique sees all cells before any is put on a side."""
+        """Whether the technique sees all cells before they are split."""
         return self.name == "thesis"
 
     @property
     def line(self) -> str:
         """The protocol in a sentence, its leak first."""
-        kept = "no subject on two sides"
+        kept = "no subject in two splits"
         if self.shared:
             kept = f"{self.shared} TEST SUBJECTS ALSO TRAIN, the figures flatter"
         return f"Protocol {self.name}: {kept}; {self.text}"
@@ -57,7 +56,7 @@ def over_folds(line: str) -> str:
     """A protocol's line where all the parts of its split have been the test in turn."""
     return re.sub(
         r"part \d+ test, (part \d+ validation, the rest train)?",
-        lambda found: "each tests in turn, " + ("the next validates" if found[1] else ""),
+        lambda match: "each tests in turn, " + ("the next validates" if match[1] else ""),
         re.sub(r"validation: official fold_\d", "validation: each official fold in turn", line),
     )
 
@@ -67,7 +66,7 @@ def split(
 ) -> Split:
     """Train, validation and test rows; the same for every technique at a seed and fold.
 
-    subjects: (n,) str, with linked subjects under one name (`likeness.joined_subjects`).
+    subjects: (n,) str, with linked subjects under one name (`near_duplicates.joined_subjects`).
 
     subject: the subjects fall into `folds` parts, stratified by class; part `fold` is the
         test, the next one validation. official: the split that the data come with: in C-NMC
@@ -87,11 +86,12 @@ def split(
             f"there is no fold {fold}: protocol {protocol} has {available} here, "
             f"0 to {available - 1}"
         )
-    place = {"subject": _by_subject, "official": _official}.get(protocol, _by_image)
-    side, text = place(index, subjects, seed, fold, available)
-    _check(index, side, subjects)
-    rows = {which: np.flatnonzero(side == which) for which in SPLITS}
-    shared = np.intersect1d(subjects[side == "test"], subjects[(side != "test") & (side != "")])
+    assign = {"subject": _by_subject, "official": _official}.get(protocol, _by_image)
+    splits, text = assign(index, subjects, seed, fold, available)
+    _check(index, splits, subjects)
+    rows = {name: np.flatnonzero(splits == name) for name in SPLITS}
+    learned = np.isin(splits, ["train", "validation"])
+    shared = np.intersect1d(subjects[splits == "test"], subjects[learned])
     if protocol == "thesis":
         text = f"balanced first, then split; {text}"
     return Split(
@@ -125,35 +125,36 @@ def has_official(index: Index) -> bool:
 
 
 def splits_of_synthetic(count: int, split: Split, seed: int) -> np.ndarray:
-    """(count,) str: the side of each made cell; `train` unless the split comes after balancing.
+    """(count,) str: the split of each synthetic cell.
 
-    Then it falls at random as the real cells do: 1 / folds test, 30 % of the rest validation.
+    All train, unless the split comes after balancing: then 1 / folds of them, at random, test and
+    30 % of the rest validate, as of the real cells.
     """
-    sides = np.full(count, "train", dtype="<U10")
+    splits = np.full(count, "train", dtype="<U10")
     if split.balances_first:
         order = np.random.default_rng([seed, split.fold]).permutation(count)
         test = round(count / split.folds)
-        sides[order[:test]] = "test"
-        sides[order[test : test + round(VALIDATION * (count - test))]] = "validation"
-    return sides
+        splits[order[:test]] = "test"
+        splits[order[test : test + round(VALIDATION * (count - test))]] = "validation"
+    return splits
 
 
 def _by_subject(
     index: Index, subjects: np.ndarray, seed: int, fold: int, folds: int
 ) -> tuple[np.ndarray, str]:
-    labels = index.labels
+    labels, classes = index.labels, len(index.classes.names)
     if _fewest(index, subjects)[0] < 3:
         return np.full(len(labels), ""), ""  # _check names the class that is too small
     for attempt in range(TRIES):
         state = np.random.RandomState([seed, attempt])
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=state)
         part = _parts(splitter.split(labels, labels, subjects), len(labels))
-        if all(len(set(labels[part == each])) == 2 for each in range(folds)):
+        if all(len(set(labels[part == each])) == classes for each in range(folds)):
             break
-    side = np.full(len(labels), "train", dtype="<U10")
-    side[part == fold] = "test"
-    side[part == (fold + 1) % folds] = "validation"
-    return side, (
+    splits = np.full(len(labels), "train", dtype="<U10")
+    splits[part == fold] = "test"
+    splits[part == (fold + 1) % folds] = "validation"
+    return splits, (
         f"subjects in {folds} parts, stratified by class: part {fold} test, part "
         f"{(fold + 1) % folds} validation, the rest train"
     )
@@ -164,22 +165,22 @@ def _by_image(
 ) -> tuple[np.ndarray, str]:
     labels = index.labels
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    side = np.full(len(labels), "train", dtype="<U10")
-    side[_parts(splitter.split(labels, labels), len(labels)) == fold] = "test"
+    splits = np.full(len(labels), "train", dtype="<U10")
+    splits[_parts(splitter.split(labels, labels), len(labels)) == fold] = "test"
     rng = np.random.default_rng([seed, fold])
-    for label in (0, 1):
-        rest = rng.permutation(np.flatnonzero((side == "train") & (labels == label)))
-        side[rest[: round(VALIDATION * len(rest))]] = "validation"
-    return side, (
+    for label in range(len(index.classes.names)):
+        rest = rng.permutation(np.flatnonzero((splits == "train") & (labels == label)))
+        splits[rest[: round(VALIDATION * len(rest))]] = "validation"
+    return splits, (
         f"cells at random in {folds} parts, stratified by class: part {fold} test, "
         f"{VALIDATION:.0%} of the rest validation"
     )
 
 
-def _parts(splits: object, count: int) -> np.ndarray:
+def _parts(divisions: object, count: int) -> np.ndarray:
     """(count,) int: in which test part of a scikit-learn splitter each row is."""
     part = np.full(count, -1)
-    for number, (_, test) in enumerate(splits):  # type: ignore[var-annotated,arg-type]
+    for number, (_, test) in enumerate(divisions):  # type: ignore[var-annotated,arg-type]
         part[test] = number
     return part
 
@@ -187,33 +188,33 @@ def _parts(splits: object, count: int) -> np.ndarray:
 def _official(
     index: Index, subjects: np.ndarray, seed: int, fold: int, folds: int
 ) -> tuple[np.ndarray, str]:
-    cell_id = index.frame["split"].to_numpy(str)
+    of_source = index.frame["split"].to_numpy(str)
     if not _is_cnmc(index):
-        return cell_id, "train, validation and test as the table's column 'split' says"
+        return of_source, "train, validation and test as the table's column 'split' says"
     held = OFFICIAL_FOLDS[fold]
-    side = np.where(cell_id == PRELIMINARY, "test", "train").astype("<U10")
-    side[cell_id == held] = "validation"
-    side[(side != "test") & np.isin(subjects, subjects[side == "test"])] = ""
-    shared = (side == "validation") & np.isin(subjects, subjects[side == "train"])
-    side[shared] = "train"
+    splits = np.where(of_source == PRELIMINARY, "test", "train").astype("<U10")
+    splits[of_source == held] = "validation"
+    splits[(splits != "test") & np.isin(subjects, subjects[splits == "test"])] = ""
+    shared = (splits == "validation") & np.isin(subjects, subjects[splits == "train"])
+    splits[shared] = "train"
     text = f"test: preliminary set; validation: official {held}; train: the other folds"
     if shared.any():
         text += f" and {shared.sum()} cells of {held} whose subject shares cells with theirs"
-    return side, text
+    return splits, text
 
 
 def _is_cnmc(index: Index) -> bool:
     return index.source == "cnmc" and {*OFFICIAL_FOLDS, PRELIMINARY} <= set(index.frame["split"])
 
 
-def _check(index: Index, side: np.ndarray, subjects: np.ndarray) -> None:
-    """Every side has both classes."""
-    for which in SPLITS:
-        for name, label in ((index.positive, POSITIVE), (index.negative, 1 - POSITIVE)):
-            if not np.any((side == which) & (index.labels == label)):
+def _check(index: Index, splits: np.ndarray, subjects: np.ndarray) -> None:
+    """Refuse a split without cells of every class."""
+    for split_name in SPLITS:
+        for label, name in enumerate(index.classes.names):
+            if not np.any((splits == split_name) & (index.labels == label)):
                 count, fewest = _fewest(index, subjects)
                 raise UserError(
-                    f"{index.root}: no {name} cells are left for {which}, and class {fewest} "
+                    f"{index.root}: no {name} cells are left for {split_name}, and class {fewest} "
                     f"has {count} separate subject(s); 3 or more a class are needed to keep "
                     f"train, validation and test apart: add subjects"
                 )
@@ -221,5 +222,5 @@ def _check(index: Index, side: np.ndarray, subjects: np.ndarray) -> None:
 
 def _fewest(index: Index, subjects: np.ndarray) -> tuple[int, str]:
     """The number of separate subjects of the class that has fewest, and its name."""
-    classes = ((index.positive, POSITIVE), (index.negative, 1 - POSITIVE))
-    return min((len(set(subjects[index.labels == label])), name) for name, label in classes)
+    names = enumerate(index.classes.names)
+    return min((len(set(subjects[index.labels == label])), name) for label, name in names)

@@ -44,12 +44,12 @@ def balance(train: Cells, settings: Settings, context: TechniqueContext) -> Trai
     rows = in_turn(sources, train.shortage(), context.rng)
     matrices = random_matrices(len(rows), train.images.shape[1], settings, context.rng)
     flips = (context.rng.random(len(rows)) < 0.5) & settings.flip
-    made = np.empty((len(rows), *train.images.shape[1:]), np.uint8)
+    synthetic = np.empty((len(rows), *train.images.shape[1:]), np.uint8)
     for start in range(0, len(rows), BATCH):
         part = slice(start, start + BATCH)
-        made[part] = transform(train.images[rows[part]], matrices[part], flips[part])
+        synthetic[part] = transform(train.images[rows[part]], matrices[part], flips[part])
         context.report(0, {"augmentation_done": min(start + BATCH, len(rows)) / len(rows)})
-    return with_synthetic(train, made, "augmentation", rows[:, None])
+    return with_synthetic(train, synthetic, "augmentation", rows[:, None])
 
 
 def in_turn(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

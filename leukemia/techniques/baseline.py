@@ -1,4 +1,4 @@
-"""Nothing is balanced: what every cure has to beat.
+"""Nothing is balanced: what every technique has to beat.
 
 Source: the thesis, section 4.3. Wrong when the classes' costs differ and the decision
 threshold is left at 0.5: the classifier then leans to the frequent class.

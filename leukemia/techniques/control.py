@@ -3,7 +3,7 @@
 A balancing technique adds cells, so an epoch has more steps, and the thesis gave its DC-GAN arm
 30 epochs where the baseline had 15 (its sections 4.3 and 4.4). Longer training alone can look
 like merit. This arm has the same steps, of the same cells, and no synthesis: what the DC-GAN
-gains over it is the made cells' own.
+gains over it comes from the synthetic cells.
 
 Wrong when the classifier overfits: more steps over the same cells then only do harm.
 """

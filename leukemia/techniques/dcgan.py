@@ -1,14 +1,14 @@
 """Cells of the rarer class are made by a DC-GAN until both classes are equally frequent.
 
-A generator learns to make cells that a discriminator cannot tell from the rarer class's
-training cells. Source: Radford, Metz & Chintala 2015 (arXiv 1511.06434), with what later work
+A generator learns to make cells that a discriminator cannot tell from the training cells of the
+rarer class. Source: Radford, Metz & Chintala 2015 (arXiv 1511.06434), with what later work
 found to help with few images (`gan=modern`), or as the thesis sets it in section 4.4
 (`gan=thesis`, the default under the budget `thesis`).
 
 Wrong when the rarer class has few cells: the generator then copies those it has seen, or makes
-the same one again and again. Wrong when the made cells are smaller than the classifier's input:
-128 px cells enlarged to 210 px are blurred, and the classifier can learn blur in place of
-disease. No two trainings agree, so one run is no evidence.
+the same one again and again. Wrong when the synthetic cells are smaller than the input of the
+classifier: 128 px cells enlarged to 210 px are blurred, and the classifier can learn blur in
+place of disease. No two trainings agree, so one run is no evidence.
 
 Cost: 1,000 epochs of 2,300 cells at 128 px took the thesis 8.5 hours on a GPU.
 """
@@ -16,6 +16,8 @@ Cost: 1,000 epochs of 2,300 cells at 128 px took the thesis 8.5 hours on a GPU.
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from leukemia.cells import Cells
 from leukemia.contract import (
@@ -39,8 +41,6 @@ from leukemia.gan.config import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from leukemia.gan.review import Review, Reviewer
     from leukemia.gan.training import Trained
 
@@ -70,7 +70,7 @@ class Settings:
         choices=tuple(RECIPES),
     )  # fmt: skip
     gan_size: int | None = _of_recipe(
-        "side in pixels of the made cells (thesis: 128; modern: the classifier's own)", int
+        "side in pixels of the synthetic cells (thesis: 128; modern: the classifier's own)", int
     )
     gan_epochs: int | None = _of_recipe("epochs of the GAN (thesis: 1000)", int)
     gan_batch: int | None = _of_recipe("cells in a step of the GAN (thesis: 128)", int)
@@ -85,16 +85,22 @@ class Settings:
     gan_augment: str | None = _of_recipe("differentiable augmentation", str, choices=AUGMENTS)
     gan_ema: float | None = _of_recipe("share that the generator's running mean keeps, 0: none")
     gan_norm: bool | None = _of_recipe("normalised features in the generator", bool)
-    gan_eight_bit: bool | None = _of_recipe("made cells judged at 8 bits", bool)
-    gan_merged: bool | None = _of_recipe("one step on real and made cells together", bool)
-    gan_shared: bool | None = _of_recipe("both networks learn from one pass over made cells", bool)
-    gan_conditional: bool | None = _of_recipe("both classes teach the GAN, told apart", bool)
+    gan_eight_bit: bool | None = _of_recipe(
+        "synthetic cells reach the discriminator at 8 bits", bool
+    )
+    gan_merged: bool | None = _of_recipe("one step on real and synthetic cells together", bool)
+    gan_shared: bool | None = _of_recipe(
+        "both networks learn from one pass over synthetic cells", bool
+    )
+    gan_conditional: bool | None = _of_recipe(
+        "both classes teach the GAN, each under its label", bool
+    )
     gan_precision: str | None = _of_recipe("of the convolutions", str, choices=PRECISIONS)
     gan_on_collapse: str = setting(
         "ignore", "what to do when the GAN has collapsed", choices=ON_COLLAPSE
     )
     gan_copies: float = setting(
-        MOST_COPIES, "share of made cells that may be copies of training cells"
+        MOST_COPIES, "share of synthetic cells that may be copies of training cells"
     )
     gan_run: str = setting(
         "", "run ID of a run whose trained generator is used again", artifact="generator"
@@ -129,9 +135,9 @@ def config_of(settings: Settings, side: int) -> GanConfig:
 
 
 def balance(train: Cells, settings: Settings, context: TechniqueContext) -> TrainingSet:
-    """The training cells and as many made ones as the rarer class lacks, less copies.
+    """The training cells and as many synthetic ones as the rarer class lacks, less copies.
 
-    The generator, what it was trained on and what was found of it come back as files.
+    The generator, what it was trained on and its review come back as files.
 
     Raises:
         UserError: fewer than 2 cells to learn from; a setting is out of its range; the reused
@@ -139,43 +145,43 @@ def balance(train: Cells, settings: Settings, context: TechniqueContext) -> Trai
     """
     if train.shortage() == 0:
         return unchanged(train)
-    made, review, files = _made(train, settings, context)
+    synthetic, review, files = _synthetic(train, settings, context)
     return replace(
-        with_synthetic(train, made, "dcgan"),
+        with_synthetic(train, synthetic, "dcgan"),
         metrics=review.metrics,
         copied=review.refusal,
         files=files | review.files,
     )
 
 
-def _made(
+def _synthetic(
     train: Cells, settings: Settings, context: TechniqueContext
 ) -> "tuple[np.ndarray, Review, dict[str, bytes]]":
-    """Images (m, H, W, 3) uint8 of new cells without the copies, what was found of them and of
-    the copies, and the generator's files."""
+    """Images (m, H, W, 3) uint8 of new cells without the copies, the review of them and of the
+    copies, and the generator's files."""
     from leukemia.gan import artifacts, pictures
 
     rarer = train.minority()
     cells = train.take(train.labels == rarer).loaded()
     reviewer = _reviewer(cells, rarer, settings, context)
-    training_seed, making_seed = context.rng.integers(2**31, size=2).tolist()
+    training_seed, synthesis_seed = context.rng.integers(2**31, size=2).tolist()
     discriminator = None
     if settings.gan_run:
         files = artifacts.again(Path(settings.gan_run), cells.digest())
     else:
         trained, files = _trained(train, cells, settings, training_seed, context, reviewer)
         discriminator = trained.discriminator
-    made = pictures.generate(
-        artifacts.generator(files), train.shortage(), making_seed, train.images.shape[1:3]
+    synthetic = pictures.generate(
+        artifacts.generator(files), train.shortage(), synthesis_seed, train.images.shape[1:3]
     )
-    review = reviewer.review(made, discriminator, making_seed)
-    return made[~review.copies] if review.copies.any() else made, review, files
+    review = reviewer.review(synthetic, discriminator, synthesis_seed)
+    return synthetic[~review.copies] if review.copies.any() else synthetic, review, files
 
 
 def _reviewer(
     cells: Cells, rarer: int, settings: Settings, context: TechniqueContext
 ) -> "Reviewer":
-    """Measures made cells against the validation cells of the rarer class."""
+    """Measures synthetic cells against the validation cells of the rarer class."""
     from leukemia.gan.review import Images, Reviewer, pixels
 
     unseen = context.unseen and context.unseen.take(context.unseen.labels == rarer).loaded()
@@ -187,8 +193,8 @@ def _reviewer(
     )
     network = context.network or "no network, but pixels"
     return Reviewer(
-        training=Images(images=cells.images, groups=cells.subjects),
-        unseen=Images(images=unseen.images, groups=unseen.subjects)
+        training=Images(images=np.asarray(cells.images), groups=cells.subjects),
+        unseen=Images(images=np.asarray(unseen.images), groups=unseen.subjects)
         if unseen is not None and apart
         else None,
         features=context.features or pixels,
@@ -217,7 +223,7 @@ def _trained(
     terms = training.Terms(
         scorer=reviewer.scorer(), folder=context.folder, on_collapse=settings.gan_on_collapse
     )
-    images = pictures.put_on(cells.images, config.size)
+    images = pictures.put_on(np.asarray(cells.images), config.size)
     of_others = None
     if config.conditional:
         of_others = pictures.put_on(train.images[train.labels != cells.labels[0]], config.size)

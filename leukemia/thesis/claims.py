@@ -223,7 +223,7 @@ def published_section() -> Section:
     )
     cells, subjects = sum(numbers.PRELIMINARY_CELLS), numbers.PRELIMINARY_SUBJECTS
     table = Table(
-        caption="C-NMC 2019, no subject on two sides.",
+        caption="C-NMC 2019, no subject in two splits.",
         head=(
             "work",
             f"preliminary set ({cells:,} cells, {subjects} unseen subjects)",

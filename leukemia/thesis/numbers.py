@@ -273,7 +273,7 @@ FIGURE_36 = (
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What others reach on C-NMC 2019 with no subject on two sides.
+    """What others reach on C-NMC 2019 with no subject in two splits.
 
     preliminary: measures on the preliminary set (1,867 cells of 28 unseen subjects), final: on
     the final set; name -> as printed.

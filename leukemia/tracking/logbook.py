@@ -35,6 +35,7 @@ from leukemia.evaluation.metrics import METRICS
 from leukemia.experiment import artifacts, plots, provenance
 from leukemia.experiment.balance import threads
 from leukemia.experiment.config import Experiment
+from leukemia.experiment.options import ExperimentOptions
 from leukemia.experiment.run import Outcome
 from leukemia.splits import audit
 from leukemia.tracking import INVENTORY, MODEL, WORKERS, records
@@ -65,10 +66,13 @@ class Logbook:
         with self._counted():
             self._send()
 
-    def start(self, experiment: Experiment) -> None:
-        """All that is known before training: settings, data sets, code and environment."""
+    def start(self, experiment: Experiment, options: ExperimentOptions) -> None:
+        """All that is known before training: settings, data sets, code and environment.
+
+        options: as they were asked for, `auto` among them.
+        """
         with self._counted():
-            self._params(_params(experiment))
+            self._params(options.shared() | _params(experiment))
             self._tags(_training_tags(experiment))
             _log_code()
             for side, rows in experiment.split.rows.items():
@@ -217,7 +221,7 @@ def _training_tags(experiment: Experiment) -> dict[str, str]:
         "negative": index.negative,
         "cells": index.describe(),
         "protocol_line": experiment.protocol_line(),
-        "simulated_data": index.synthetic,
+        "simulated_data": index.simulated,
         "metrics": ",".join(METRICS),
         "workers": os.environ.get(WORKERS, "1"),
         **{name: str(value) for name, value in terms.items()},
@@ -254,7 +258,13 @@ def _outcome_tags(outcome: Outcome) -> dict[str, str]:
 
 def _log_code() -> None:
     state = provenance.code()
-    mlflow.set_tags({"git_commit": state.commit, "git_dirty": str(state.dirty).lower()})
+    mlflow.set_tags(
+        {
+            "code": provenance.code_digest(),
+            "git_commit": state.commit,
+            "git_dirty": str(state.dirty).lower(),
+        }
+    )
     if state.dirty:
         mlflow.log_text(state.diff, "code/uncommitted.diff")
     mlflow.log_text(provenance.environment(), "code/environment.txt")

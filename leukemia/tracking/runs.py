@@ -1,13 +1,11 @@
-"""Runs of MLflow: where they are kept, how they begin and end, and how they are read back.
-
-Only this module, `logbook`, `board`, `registry` and `server` speak to MLflow.
-"""
+"""Runs of MLflow: where they are kept, and how they begin and end."""
 
 import logging
 import os
 import shutil
 import signal
 import socket
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -140,9 +138,7 @@ def started_run(
     Raises:
         UserError: another process is at the same run.
     """
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _interrupt)
-    with _sole(unfinished):
+    with _interruptible(), _sole(unfinished):
         with _begun(kind, name, unfinished, nested) as run:
             yield run
         if unfinished:
@@ -231,6 +227,21 @@ def log_files(paths: Iterable[Path]) -> None:
     """Keep files as artifacts of the run that is going on."""
     for path in paths:
         mlflow.log_artifact(str(path))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A SIGTERM ends the block like Ctrl-C; afterwards a notebook has its own handlers back."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is _interrupt:  # no other thread may set them
+        yield
+        return
+    before = {each: signal.signal(each, _interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler or signal.SIG_DFL)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

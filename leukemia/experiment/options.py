@@ -1,0 +1,71 @@
+"""What a user chooses of an experiment, and the one home of its defaults.
+
+Importing this costs nothing: the commands take their defaults from here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from leukemia.errors import UserError
+from leukemia.splits import FOLDS
+
+OF_TECHNIQUE = ("technique", "settings")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentOptions:
+    """An experiment as it is asked for; `prepare.resolve` fills in what is left open.
+
+    data: a C-NMC 2019 tree, a CSV (path, label, subject) or a folder with index.csv.
+    technique: a file of leukemia/techniques. settings: its own settings, by name; those that are
+        not named follow the budget.
+    positive: name of the positive class; `auto`: `all` in a C-NMC tree.
+    protocol, seed, fold, folds: which cell is in which split; the seed decides weights, order and
+        synthetic cells too.
+    budget: `thesis`, `equal` or `quick`; `auto`: `equal`, and `thesis` under protocol `thesis`.
+    image_size: side in pixels that the classifier sees. crop: side of the centred window that is
+        kept of an image, 0 for the whole image.
+    backbone, backbone_weights, scaling, precision: as ModelConfig has them; scaling `auto`:
+        `imagenet`, and `unit` under protocol `thesis`.
+    batch_size: cells a step.
+    sensitivity: in (0, 1], what the operating threshold is to reach on validation cells.
+
+    Raises:
+        UserError: a number is out of its range.
+    """
+
+    data: str | Path
+    technique: str = "baseline"
+    positive: str = "auto"
+    protocol: str = "subject"
+    seed: int = 0
+    fold: int = 0
+    folds: int = FOLDS
+    budget: str = "auto"
+    image_size: int = 210
+    crop: int = 210
+    backbone: str = "resnet50"
+    backbone_weights: str = "auto"
+    scaling: str = "auto"
+    precision: str = "auto"
+    batch_size: int = 32
+    sensitivity: float = 0.95
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0 or self.batch_size < 1:
+            raise UserError(
+                f"seed {self.seed} and batch_size {self.batch_size}: give a seed of 0 or more and "
+                f"1 cell or more a step"
+            )
+        if not 0 < self.sensitivity <= 1:
+            raise UserError(f"sensitivity {self.sensitivity} is not above 0 and at most 1")
+
+    def shared(self) -> dict[str, Any]:
+        """The options that every technique has: all but the technique and its settings."""
+        own = ("technique", "settings")
+        return {
+            each.name: getattr(self, each.name) for each in fields(self) if each.name not in own
+        }

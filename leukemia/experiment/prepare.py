@@ -1,0 +1,138 @@
+"""From options to an experiment: everything that can be checked before a run starts.
+
+    experiment, cells = prepare(ExperimentOptions(data="sample", technique="weighted"))
+
+`cache` is always the folder for decoded cells and the like, `cache_folder()` unless given.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from leukemia import techniques
+from leukemia.cells import Cells
+from leukemia.data import near_duplicates
+from leukemia.data.cache import cache_folder
+from leukemia.data.index import Index, open_index
+from leukemia.data.near_duplicates import Pair
+from leukemia.data.store import Geometry, decode, load_cells
+from leukemia.errors import UserError
+from leukemia.experiment.config import Experiment, ExperimentConfig
+from leukemia.experiment.options import ExperimentOptions
+from leukemia.model.classifier import ModelConfig, check
+from leukemia.model.precision import resolved
+from leukemia.model.schedule import schedule_for
+from leukemia.report import Progress, unwatched
+from leukemia.splits.protocol import split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """The cells of a data set and what was learned by looking at all of them.
+
+    cells: in the index's order, with linked subjects under one name. pairs: near-identical cells.
+    """
+
+    index: Index
+    cells: Cells
+    pairs: tuple[Pair, ...]
+
+
+def prepare(
+    options: ExperimentOptions, cache: Path | None = None, progress: Progress = unwatched
+) -> tuple[Experiment, Cells]:
+    """The experiment that the options ask for and its cells, ready for `run`.
+
+    Raises:
+        UserError: the data cannot be read or split so, or an option has no such value.
+    """
+    config = resolve(options)
+    check(config.model)
+    gathered = gather(options, cache, progress)
+    index, cells = gathered.index, gathered.cells
+    splits = split(index, cells.subjects, config.protocol, config.seed, config.fold, config.folds)
+    experiment = Experiment(
+        index=index, subjects=cells.subjects, pairs=gathered.pairs, split=splits, config=config
+    )
+    return experiment, cells
+
+
+def gather(
+    options: ExperimentOptions, cache: Path | None = None, progress: Progress = unwatched
+) -> Gathered:
+    """The cells of a data set, decoded and compared with each other.
+
+    Raises:
+        UserError: nothing of the kind is there, or what is there cannot be read.
+    """
+    cache = cache or cache_folder()
+    index = opened(options, cache, progress)
+    geometry = Geometry(crop=options.crop, size=options.image_size)
+    cells = load_cells(index, geometry, cache, progress("decoding cells"))
+    # Compared as large as they are: made small, different cells come near each other, and who
+    # is linked with whom must not depend on what the classifier sees.
+    whole = Geometry(crop=geometry.crop) if geometry.crop else geometry
+    images = decode(index, whole, cache, progress("decoding cells to compare"))
+    key = f"{index.digest[:32]}-{whole.crop}-{whole.size}"
+    pairs = near_duplicates.remembered(images, key, cache, progress("comparing cells"))
+    digests = index.frame["sha256"].to_numpy(str)
+    subjects = near_duplicates.joined_subjects(cells.subjects, digests, pairs)
+    return Gathered(index=index, cells=replace(cells, subjects=subjects), pairs=pairs)
+
+
+def opened(
+    options: ExperimentOptions, cache: Path | None = None, progress: Progress = unwatched
+) -> Index:
+    """The index of the cells that are asked for."""
+    cache = cache or cache_folder()
+    return open_index(Path(options.data), options.positive, cache, progress("reading files"))
+
+
+def resolve(options: ExperimentOptions) -> ExperimentConfig:
+    """The config that decides the outcome: what was left open follows protocol and budget.
+
+    Raises:
+        UserError: there is no such technique, setting or budget, or a setting is out of range.
+    """
+    technique, as_thesis = techniques.load(options.technique), options.protocol == "thesis"
+    budget = _unless_auto(options.budget, "thesis" if as_thesis else "equal")
+    geometry = Geometry(crop=options.crop, size=options.image_size)
+    return ExperimentConfig(
+        name=options.technique,
+        technique=technique,
+        settings=_settings(technique, budget, options),
+        protocol=options.protocol,
+        fold=options.fold,
+        folds=options.folds,
+        budget=budget,
+        schedule=schedule_for(budget, technique),
+        geometry=geometry,
+        model=ModelConfig(
+            backbone=options.backbone,
+            weights=options.backbone_weights,
+            scaling=_unless_auto(options.scaling, "unit" if as_thesis else "imagenet"),
+            size=geometry.side,
+            precision=resolved(options.precision),
+        ),
+        seed=options.seed,
+        batch_size=options.batch_size,
+        sensitivity=options.sensitivity,
+    )
+
+
+def _unless_auto(value: str, default: str) -> str:
+    return default if value == "auto" else value
+
+
+def _settings(technique: ModuleType, budget: str, options: ExperimentOptions) -> Any:
+    given: Mapping[str, Any] = options.settings
+    known = [each.name for each in fields(technique.Settings)]
+    for name in given:
+        if name not in known:
+            raise UserError(
+                f"technique {options.technique} has no setting '{name}': choose from "
+                f"{', '.join(known) or 'none'}"
+            )
+    return replace(techniques.defaults(technique, budget), **given)

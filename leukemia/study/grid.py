@@ -1,0 +1,65 @@
+"""Which trials a study has: techniques, protocols, seeds and folds, one run for each of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from leukemia.data.index import Index
+from leukemia.experiment.options import ExperimentOptions
+from leukemia.splits.protocol import number_of_folds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A run to be: a technique on a seed and a fold under a protocol."""
+
+    technique: str
+    protocol: str
+    seed: int
+    fold: int
+
+    def __str__(self) -> str:
+        return f"{self.technique}, {self.protocol}, seed {self.seed}, fold {self.fold}"
+
+    def options(self, shared: ExperimentOptions) -> ExperimentOptions:
+        """What it is trained with: the options that all trials share, and its own."""
+        return replace(
+            shared,
+            technique=self.technique,
+            protocol=self.protocol,
+            seed=self.seed,
+            fold=self.fold,
+        )
+
+
+def folds_of(
+    protocols: Sequence[str], index: Index, subjects: np.ndarray, wanted: Sequence[int], asked: int
+) -> dict[str, list[int]]:
+    """The folds to test on under each protocol.
+
+    Args:
+        wanted: these of the folds that there are; none: all of them.
+        asked: how many folds there are to be, where the protocol leaves it open.
+
+    Raises:
+        UserError: too few folds are asked for, or the data have no official split.
+    """
+    there = {name: range(number_of_folds(index, subjects, name, asked)) for name in protocols}
+    return {
+        name: [fold for fold in folds if not wanted or fold in wanted]
+        for name, folds in there.items()
+    }
+
+
+def trials(
+    folds: Mapping[str, Sequence[int]], seeds: Sequence[int], techniques: Sequence[str]
+) -> list[Trial]:
+    """Every trial of a study, the folds of a seed one after another, techniques side by side."""
+    return [
+        Trial(technique=technique, protocol=protocol, seed=seed, fold=fold)
+        for protocol, of_protocol in folds.items()
+        for seed in seeds
+        for fold in of_protocol
+        for technique in techniques
+    ]

@@ -1,0 +1,150 @@
+"""What came of the runs of an experiment: ranking, inflation, registration, as values and text."""
+
+from collections.abc import Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from leukemia import RESEARCH_ONLY
+from leukemia.data.cache import cache_folder
+from leukemia.ranking import inflation as inflations
+from leukemia.ranking import rank as rankings
+from leukemia.ranking import text
+from leukemia.ranking.inflation import Inflation
+from leukemia.ranking.rank import CHOICE, Ranking
+from leukemia.registry import GAINS, champion
+from leukemia.splits.protocol import over_folds
+from leukemia.tracking import leaderboard, records, runs, views
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """A ranking and what it was made from.
+
+    records: one row a run that is ranked. left_out: how many were not and why, in a line. waived: findings of the
+    audit that were overlooked, in a line, "" for none.
+    """
+
+    ranking: Ranking
+    records: pd.DataFrame
+    left_out: str
+    waived: str
+
+
+def rank(
+    experiment_id: str,
+    protocol: str | None = None,
+    metric: str = CHOICE,
+    waive: Set[str] = frozenset(),
+    cache: Path | None = None,
+) -> Ranked:
+    """The order of an experiment's techniques; publishes nothing.
+
+    Args:
+        protocol: of the runs to rank; None: the latest run's, of those that keep subjects apart.
+        metric: what the order goes by on validation cells.
+        waive: kinds of leak that are overlooked.
+
+    Raises:
+        UserError: there are no such runs, or their audit found what is not waived.
+    """
+    kept, left_out = rankings.comparable(records.training_runs(experiment_id), protocol, metric)
+    waived = rankings.refuse_leaks(kept, set(waive))
+    tested = records.test_predictions(kept["run_id"], cache or cache_folder())
+    return Ranked(
+        ranking=rankings.rank(kept, tested, metric),
+        records=kept,
+        left_out=rankings.left_out_text(left_out, metric),
+        waived=waived,
+    )
+
+
+def publish(experiment_id: str, ranked: Ranked) -> list[str]:
+    """Write the ranking to MLflow, and lines that say where it is to be seen."""
+    leaderboard.publish(experiment_id, ranked.ranking, ranked.records, ranked.waived)
+    server = runs.server()
+    table = views.address(server, experiment_id, leaderboard.RANKING)
+    charts = views.address(server, experiment_id, leaderboard.CHARTS, charts=True)
+    lines = [f"The table in MLflow: {table}", f"Curves and pictures: {charts}"]
+    best = ranked.ranking.table.sort_values("rank")["run_id"].tolist()
+    if len(best) > 1:
+        lines.append(f"Side by side: {views.compare_address(server, experiment_id, best)}")
+    return lines
+
+
+def as_text(ranked: Ranked) -> str:
+    """The ranking's tables, and below them what they were measured on."""
+    lines = filter(None, [ranked.waived, *_terms(ranked)])
+    return f"{text.as_text(ranked.ranking)}\n\n" + "\n".join(lines)
+
+
+def register(ranked: Ranked, model: str = champion.NAME, gain: str = GAINS[0]) -> list[str]:
+    """Register the leader's classifier and make it the champion; lines that say so.
+
+    Args:
+        gain: what the interval of the gain over the baseline must say, one of GAINS.
+
+    Raises:
+        Refused: a rule of the gate is broken, or the tracking server's user may not register.
+    """
+    ranking = ranked.ranking
+    version = champion.register(ranking, model, ranked.waived, gain)
+    page = views.model_address(runs.server(), model, str(version.version))
+    return [
+        f"Registered {model} version {version.version}, alias {champion.CHAMPION} "
+        f"(run {ranking.leader}): models:/{model}@{champion.CHAMPION}",
+        f"Its page: {page}",
+    ]
+
+
+def inflation(experiment_id: str, metric: str = CHOICE, cache: Path | None = None) -> Inflation:
+    """What each way of splitting adds, from the runs that are there; publishes nothing.
+
+    Raises:
+        UserError: no technique ran under two protocols.
+    """
+    kept, tested = _of_all_protocols(experiment_id, cache)
+    return inflations.measure(kept, tested, metric)
+
+
+def publish_inflation(experiment_id: str, found: Inflation) -> list[str]:
+    """Write it to MLflow, and a line that says where it is to be seen."""
+    leaderboard.publish_inflation(experiment_id, found)
+    link = views.address(runs.server(), experiment_id, leaderboard.PROTOCOLS, charts=True)
+    return [f"Technique by protocol in MLflow: {link}"]
+
+
+def by_protocol(experiment_id: str, cache: Path | None = None) -> pd.DataFrame:
+    """One row a technique and protocol with what its runs say of themselves.
+
+    Raises:
+        UserError: there are no finished training runs.
+    """
+    return inflations.by_protocol(*_of_all_protocols(experiment_id, cache))
+
+
+def _of_all_protocols(experiment_id: str, cache: Path | None) -> tuple[pd.DataFrame, Any]:
+    """Comparable records of all protocols, and their test cells."""
+    kept = inflations.comparable(records.training_runs(experiment_id))
+    return kept, records.test_predictions(kept["run_id"], cache or cache_folder())
+
+
+def _terms(ranked: Ranked) -> list[str]:
+    """What the table was measured on, for a reader who sees nothing else."""
+    ranking, run = ranked.ranking, ranked.records.iloc[-1]
+    subjects = ranking.table["subjects"].max()
+    several = (ranking.table["runs"] > ranking.table["seeds"]).any()
+    lines = [
+        *(f"Note: {note}." for note in ranking.notes),
+        f"Ordered by validation {ranking.metric}, mean ± standard deviation over seeds; intervals "
+        f"are over {subjects} test subjects (and seeds, where there are several), since cells of "
+        f"one subject are not independent. Positive class: {run.positive}.",
+        over_folds(run.protocol_line) if several else run.protocol_line,
+        f"Cells: {run.cells}. Budget {run.budget}, {run.image_size} px, {run.note}.",
+        RESEARCH_ONLY,
+    ]
+    if ranked.left_out:
+        lines.append(ranked.left_out)
+    return lines
