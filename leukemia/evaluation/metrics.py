@@ -124,7 +124,7 @@ def from_confusion(counts: Confusion) -> dict[str, float]:
 
     Source: equations 1-4 of the thesis; precision is 0 where nothing is called positive.
     """
-    tp, fn, fp, tn = (np.float64(count) for count in vars(counts).values())
+    tp, fn, fp, tn = (np.array(count, np.float64) for count in vars(counts).values())
     of_cells = Counts(
         tp=tp, fn=fn, fp=fp, tn=tn, positive=tp + fn, negative=fp + tn, total=tp + fn + fp + tn,
         sens=ratio(tp, tp + fn, of_nothing=np.nan), spec=ratio(tn, fp + tn, of_nothing=np.nan),
@@ -148,7 +148,7 @@ def of_rates(sens: np.ndarray, spec: np.ndarray, share: np.ndarray) -> Counts:
         tn=part(1 - share, spec),
         positive=share,
         negative=1 - share,
-        total=np.float64(1),
+        total=np.ones(()),
         sens=sens,
         spec=spec,
     )

@@ -52,16 +52,20 @@ def curves_figure(
     """
     figure = Figure((8, 4.2), dpi=DPI)
     axes = figure.add_subplot()
-    epochs = [row["epoch"] for row in history]
+    epochs, alone = [row["epoch"] for row in history], len(names) == 1
     for place, name in enumerate(names):
         for side, line in (("train", "--"), ("val", "-")):
             values = [row.get(f"{side}_{name}", np.nan) for row in history]
+            label = f"{side} {name}" if alone else name if side == "val" else None
             if np.isfinite(values).any():
-                axes.plot(epochs, values, line, color=_colour(place), label=f"{side} {name}")
+                axes.plot(epochs, values, line, color=_colour(place), label=label)
     axes.set(xlabel="epoch", xticks=epochs if len(epochs) < 16 else None)
-    axes.legend(fontsize=8, ncols=2)
     axes.grid(alpha=0.3)
-    return render(figure, title, footnote)
+    if alone:
+        axes.legend(fontsize=8)
+        return render(figure, title, footnote)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), title="dashed: train")
+    return render(figure, title, footnote, right=0.84)
 
 
 def _colour(place: int) -> str | tuple[float, ...]:

@@ -1,6 +1,6 @@
 """Whether a paper's figures can be true together: rules anyone can run on any two-class matrix.
 
-    check(Reported("ours", tp=90, fn=10, fp=5, tn=95, accuracy="0.95"))
+    check(Reported(name="ours", tp=90, fn=10, fp=5, tn=95, accuracy="0.95"))
 
 Figures are given as printed: "0.90" and "90 %" have two decimals (the number 0.90 has one), and
 any value that is rounded or cut off to them passes. So a problem is a contradiction, never a

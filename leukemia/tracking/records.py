@@ -114,13 +114,13 @@ def _predictions(path: Path, subjects: Numbers, cells: Numbers) -> Predictions:
     names = dict.fromkeys(("subjects", "cell_id", *RENAMED_COLUMNS), str)
     rows = pd.read_csv(path, engine="pyarrow", dtype=names)
     rows = with_todays_names(rows, RENAMED_COLUMNS)
-    thresholds = rows["threshold"].unique() if "threshold" in rows else []
+    threshold = rows["threshold"].iloc[0] if "threshold" in rows and len(rows) else THRESHOLD
     return Predictions(
         labels=rows["labels"].to_numpy(np.int8),
         scores=rows["scores"].to_numpy(np.float32),
         subjects=subjects.of(rows["subjects"]),
         cell_id=cells.of(rows["cell_id"]),
-        threshold=float(thresholds[0]) if len(thresholds) else THRESHOLD,
+        threshold=float(threshold),
     )
 
 
