@@ -12,6 +12,7 @@ import click
 from leukemia.errors import UserError
 from leukemia.evaluation import PRIMARY
 from leukemia.experiment.provenance import ROOT
+from leukemia.model.backbones import BACKBONES
 from leukemia.model.schedule import BUDGETS
 from leukemia.registry import GAINS
 from leukemia.splits import FOLDS, LEAKS, PROTOCOLS
@@ -138,9 +139,9 @@ RARER = [
     ),
     option(
         "backbone",
-        "resnet50 (thesis 4.3), or miniature, a tiny network to try the service with",
+        "; ".join(f"{each.name}: {each.about}" for each in BACKBONES.values()),
         default="resnet50",
-        type=click.Choice(["resnet50", "miniature"]),
+        type=click.Choice(list(BACKBONES)),
     ),
     option(
         "precision",

@@ -29,11 +29,11 @@ def grad_cam(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def grad_cam_of(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """`heat` of one model, for many calls: the first takes seconds, as with any network."""
+    """`grad_cam` of one model, for many calls: the first takes seconds, as with any network."""
     maps_of = keras.Model(model.inputs, model.get_layer("features").input)
     weights, bias = (np.asarray(w) for w in model.get_layer("probability").get_weights())
 
-    def look(images: np.ndarray) -> np.ndarray:
+    def maps(images: np.ndarray) -> np.ndarray:
         """The map of each image."""
         # ResNet-50 makes 400 kB of maps for a cell of 210 px: a batch at a time.
         batches = [
@@ -46,11 +46,11 @@ def grad_cam_of(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
         large = keras.ops.image.resize(shares[..., None], images.shape[1:3], "bilinear")
         return keras.ops.convert_to_numpy(large)[..., 0]
 
-    return look
+    return maps
 
 
 def resolution(model: keras.Model) -> tuple[int, int]:
-    """Rows and columns of the map that `heat` draws larger: 7 x 7 for ResNet-50 at 210 px."""
+    """Rows and columns of the map before it is drawn larger: 7 x 7 for ResNet-50 at 210 px."""
     rows, columns = model.get_layer("features").input.shape[1:3]
     return rows, columns
 
