@@ -14,6 +14,7 @@ import click
 from leukemia.errors import UserError
 from leukemia.evaluation import PRIMARY
 from leukemia.experiment.options import ExperimentOptions
+from leukemia.model.backbones import BACKBONES
 from leukemia.model.schedule import BUDGETS
 from leukemia.registry import GAINS
 from leukemia.splits import LEAKS, PROTOCOLS, leaks_in
@@ -143,8 +144,8 @@ RARER = [
     ),
     of_experiment(
         "backbone",
-        "resnet50 (thesis 4.3), or miniature, a tiny network to try the service with",
-        type=click.Choice(["resnet50", "miniature"]),
+        "; ".join(f"{each.name}: {each.about}" for each in BACKBONES.values()),
+        type=click.Choice(list(BACKBONES)),
     ),
     of_experiment(
         "precision",

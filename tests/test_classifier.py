@@ -1,4 +1,4 @@
-"""ResNet-50 as the thesis has it, and two stages of training that do what they say."""
+"""The classifier as the thesis has it, and two stages of training that do what they say."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,35 +9,34 @@ import pytest
 import tensorflow as tf
 
 from leukemia.cells import Cells
-from leukemia.contract import Schedule, Stage, unchanged
+from leukemia.contract import Schedule, TrainingSet, schedule, unchanged
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import metrics
 from leukemia.model.classifier import ModelConfig, build
 from leukemia.model.inference import predict, scores
-from leukemia.model.training import Job, batches, fit, rows_of_epoch
+from leukemia.model.training import FitInputs, batches, fit, order_of_epoch, rows_of
 from leukemia.report import silent
 
 MINIATURE = ModelConfig(backbone="miniature", weights="none", size=32)
-SHORT = Schedule(
-    transfer=Stage(learning_rate=1e-3, epochs=1), fine_tune=Stage(learning_rate=1e-3, epochs=2)
-)
+SHORT = schedule(transfer=(1e-3, 1), fine_tune=(1e-3, 2))
 
 
 def weights_of(model: keras.Model) -> bytes:
     return b"".join(np.asarray(weight).tobytes() for weight in model.get_weights())
 
 
-def trained(cells: Cells, seed: int = 0, schedule: Schedule = SHORT, **settings: object):
+def inputs_of(
+    training: TrainingSet, pretrained: bool = False, terms: Schedule = SHORT, **settings: object
+) -> FitInputs:
+    given = {"validation": training.cells, "batch_size": 16, "seed": 0, "report": silent}
+    return FitInputs(training=training, stages=terms.stages(pretrained), **(given | settings))
+
+
+def trained(cells: Cells, seed: int = 0, terms: Schedule = SHORT, **settings: object):
     tf.config.experimental.enable_op_determinism()
     classifier = build(MINIATURE, seed)
-    job = Job(
-        training=replace(unchanged(cells), **settings),
-        validation=cells,
-        batch_size=16,
-        seed=seed,
-        report=silent,
-    )
-    return classifier, fit(classifier, job, schedule)
+    training = replace(unchanged(cells), **settings)
+    return classifier, fit(classifier, inputs_of(training, terms=terms, seed=seed))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +84,7 @@ def test_genuine_imagenet_weights_load(shared: Path) -> None:
 @pytest.mark.parametrize(
     ("model_config", "message"),
     [
-        (ModelConfig(backbone="vgg16"), "no backbone 'vgg16'"),
+        (ModelConfig(backbone="alexnet"), "no backbone 'alexnet': choose one of resnet50, "),
         (ModelConfig(scaling="log"), "no scaling 'log'"),
         (ModelConfig(precision="half"), "no precision 'half'"),
         (ModelConfig(weights="gone.h5"), "'gone.h5': no such file"),
@@ -95,7 +94,7 @@ def test_genuine_imagenet_weights_load(shared: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_built_is_said(model_config: ModelConfig, message: str) -> None:
+def test_what_cannot_be_built_is_refused(model_config: ModelConfig, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build(model_config, 0)
 
@@ -105,7 +104,7 @@ def test_weights_of_another_network_are_refused(miniature_weights: str) -> None:
         build(ModelConfig(backbone="resnet50", weights=miniature_weights, size=32), 0)
 
 
-def test_auto_without_the_file_says_from_scratch_aloud(
+def test_auto_without_the_file_notes_that_it_trains_from_scratch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
@@ -128,8 +127,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(cells: Cells) -
 
 
 def test_the_order_of_cells_is_a_function_of_seed_and_epoch(cells: Cells) -> None:
-    training = unchanged(cells)
-    orders = [rows_of_epoch(training, *key).tolist() for key in ((0, 1), (0, 1), (0, 2), (1, 1))]
+    rows = rows_of(unchanged(cells))
+    orders = [order_of_epoch(rows, *key).tolist() for key in ((0, 1), (0, 1), (0, 2), (1, 1))]
     assert orders[0] == orders[1]
     assert orders[0] != orders[2] != orders[3]
     assert sorted(orders[0]) == list(range(len(cells)))
@@ -137,9 +136,8 @@ def test_the_order_of_cells_is_a_function_of_seed_and_epoch(cells: Cells) -> Non
 
 def test_loss_weights_reach_the_loss(cells: Cells) -> None:
     weights = np.where(cells.labels == 1, 2.0, 7.0).astype(np.float32)
-    drawn = batches(
-        cells.images, replace(unchanged(cells), loss_weights=weights), np.arange(90), 32
-    )
+    rows = rows_of(replace(unchanged(cells), loss_weights=weights))
+    drawn = batches(rows, np.arange(90), 32)
     assert len(drawn) == 3
     np.testing.assert_array_equal(np.concatenate([each for _, _, each in drawn]), weights)
     plain, heavy = (trained(cells, loss_weights=w)[1][0]["train_loss"] for w in (None, weights))
@@ -151,23 +149,16 @@ def test_stage_1_on_stored_features_is_keras_own_frozen_training(
 ) -> None:
     tf.config.experimental.enable_op_determinism()
     model_config = replace(MINIATURE, weights=miniature_weights)
-    job = Job(training=unchanged(cells), validation=cells, batch_size=16, seed=0, report=silent)
-    fast = build(model_config, 0)
-    fit(
-        fast,
-        job,
-        Schedule(
-            transfer=Stage(learning_rate=1e-2, epochs=3),
-            fine_tune=Stage(learning_rate=1e-2, epochs=0),
-        ),
-    )
+    fast, terms = build(model_config, 0), schedule(transfer=(1e-2, 3), fine_tune=(1e-2, 0))
+    fit(fast, inputs_of(unchanged(cells), pretrained=True, terms=terms))
 
     plain = build(model_config, 0).model
     plain.get_layer("backbone").trainable = False
     plain.compile(keras.optimizers.Adam(1e-2), "binary_crossentropy", jit_compile=False)
+    rows = rows_of(unchanged(cells))
     for epoch in (1, 2, 3):
-        order = rows_of_epoch(job.training, 0, epoch)
-        plain.fit(batches(cells.images, job.training, order, 16), shuffle=False, verbose=0)
+        drawn = batches(rows, order_of_epoch(rows, 0, epoch), 16)
+        plain.fit(drawn, shuffle=False, verbose=0)
     for found, expected in zip(fast.model.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -188,11 +179,7 @@ def test_pretrained_statistics_stay_and_fine_tuning_moves_the_rest(
     classifier = build(replace(MINIATURE, weights=miniature_weights), 0)
     before = statistics(classifier.model)
     kernels = classifier.model.get_layer("backbone").get_weights()[0].copy()
-    fit(
-        classifier,
-        Job(training=unchanged(cells), validation=cells, batch_size=16, seed=0, report=silent),
-        SHORT,
-    )
+    fit(classifier, inputs_of(unchanged(cells), pretrained=True))
     for old, new in zip(before, statistics(classifier.model), strict=True):
         np.testing.assert_array_equal(old, new)
     assert np.abs(classifier.model.get_layer("backbone").get_weights()[0] - kernels).max() > 0
@@ -200,26 +187,15 @@ def test_pretrained_statistics_stay_and_fine_tuning_moves_the_rest(
 
 def test_from_scratch_the_statistics_are_learned_in_both_stages(cells: Cells) -> None:
     start = statistics(build(MINIATURE, 0).model)
-    only_stage_1 = trained(
-        cells,
-        schedule=Schedule(
-            transfer=Stage(learning_rate=1e-3, epochs=1),
-            fine_tune=Stage(learning_rate=1e-3, epochs=0),
-        ),
-    )[0]
+    only_stage_1, _ = trained(cells, terms=schedule(transfer=(1e-3, 1), fine_tune=(1e-3, 0)))
     assert np.abs(start[0] - statistics(only_stage_1.model)[0]).max() > 0.1
 
 
 def test_the_miniature_learns_an_easy_task(cells: Cells) -> None:
     bright = cells.images // 2 + 100 * cells.labels[:, None, None, None].astype(np.uint8)
     easy = replace(cells, images=bright)
-    classifier, history = trained(
-        easy,
-        schedule=Schedule(
-            transfer=Stage(learning_rate=1e-2, epochs=2),
-            fine_tune=Stage(learning_rate=1e-2, epochs=10),
-        ),
-    )
+    terms = schedule(transfer=(1e-2, 2), fine_tune=(1e-2, 10))
+    classifier, history = trained(easy, terms=terms)
     assert [row["epoch"] for row in history] == list(range(1, 13))
     assert history[-1]["train_loss"] < history[0]["train_loss"] / 2
     assert history[-1]["train_bal_acc"] > 0.9
@@ -234,18 +210,7 @@ def test_who_wants_the_final_answers_gives_the_last_epoch_its_own(cells: Cells) 
         asked.append(scores(classifier.model, cells.images))
         return asked[-1]
 
-    history = fit(
-        classifier,
-        Job(
-            training=unchanged(cells),
-            validation=cells,
-            batch_size=16,
-            seed=0,
-            report=silent,
-            final=final,
-        ),
-        SHORT,
-    )
+    history = fit(classifier, inputs_of(unchanged(cells), final=final))
     usual = trained(cells)[1]
     lost, expected = ([row["val_loss"] for row in rows] for rows in (history, usual))
     assert lost[:-1] == pytest.approx(expected[:-1])

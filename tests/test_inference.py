@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from leukemia.cells import Cells
-from leukemia.contract import Schedule, Stage, unchanged
+from leukemia.contract import schedule, unchanged
 from leukemia.model.classifier import ModelConfig, build
 from leukemia.model.inference import BATCH, Compiled, measuring, scores, serving
 from leukemia.model.precision import of_processor
-from leukemia.model.training import Job, fit
+from leukemia.model.training import FitInputs, fit
 from leukemia.report import silent
 
 
@@ -21,12 +21,11 @@ def trained(cells: Cells):
     classifier = build(ModelConfig(backbone="miniature", weights="none", size=32), 0)
     fit(
         classifier,
-        Job(training=unchanged(cells), validation=cells, batch_size=16, seed=0, report=silent),
-        Schedule(
-            transfer=Stage(learning_rate=1e-3, epochs=1),
-            fine_tune=Stage(learning_rate=1e-3, epochs=2),
+        FitInputs(
+            training=unchanged(cells), validation=cells, batch_size=16, seed=0, report=silent,
+            stages=schedule(transfer=(1e-3, 1), fine_tune=(1e-3, 2)).stages(pretrained=False),
         ),
-    )
+    )  # fmt: skip
     return classifier.model
 
 
@@ -68,7 +67,7 @@ def test_any_number_of_cells_and_progress(trained, cells: Cells) -> None:
 
 def test_no_report_of_its_use_leaves_the_machine() -> None:
     code = (
-        "import sys; from leukemia.compiled import openvino; openvino();"
+        "import sys; from leukemia.model.compiled import openvino; openvino();"
         "sys.exit(any(sys.modules[m] for m in sys.modules if m.startswith('openvino_telemetry')))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])

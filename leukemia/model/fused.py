@@ -4,54 +4,134 @@ Keras computes batch norm in many passes over the maps: on two cores a step of R
 takes 2.4 s (32 cells of 210 px), 1.3 s with TensorFlow's own kernel of one pass. Where the
 statistics stay as they are, batch norm is a line that the convolution before it can carry: 1.2 s.
 What the variables learn is what they would in the plain network, up to rounding.
+
+Only networks of the layers and settings listed here are exchanged, and each as a whole: any other
+is trained as Keras has it.
 """
+
+from collections import Counter
 
 import keras
 import tensorflow as tf
 from keras import layers
 
-from leukemia.model.classifier import Classifier, scaled
+from leukemia.model.backbones import backbone_of, scaled
+from leukemia.model.classifier import Classifier, features
 from leukemia.model.precision import resolved
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 # A layer of a mixed policy would see its variables in bfloat16, whatever its `autocast` says.
 AS_THEY_ARE = {"dtype": "float32", "autocast": False}
+# What has no variables is built anew, in the precision of the network.
+WEIGHTLESS = (
+    layers.Activation,
+    layers.Add,
+    layers.AveragePooling2D,
+    layers.Concatenate,
+    layers.MaxPooling2D,
+    layers.ReLU,
+    layers.ZeroPadding2D,
+)
+KNOWN = (layers.InputLayer, layers.Conv2D, layers.BatchNormalization, *WEIGHTLESS)
+# Settings of a convolution or batch norm that change nothing here, or that are followed. Each
+# other one must have a value of REQUIRED, else be unset: none of a later Keras is passed over.
+FOLLOWED = {
+    *("name", "trainable", "dtype", "filters", "kernel_size", "strides", "padding", "activation"),
+    *("use_bias", "momentum", "epsilon", "renorm_clipping", "renorm_momentum"),
+}
+REQUIRED = {
+    "data_format": ("channels_last",),
+    "dilation_rate": ((1, 1),),
+    "groups": (1,),
+    "axis": (3, -1),
+    "center": (True,),
+    "scale": (True,),
+    "synchronized": (False,),
+    "renorm": (False,),
+}
+# An initializer has done its work, and a constraint belongs to the variable, so to its optimizer.
+DONE_ELSEWHERE = ("_initializer", "_constraint")
 
 
 def trainable_features(classifier: Classifier) -> keras.Model:
     """(n, S, S, 3) uint8 -> (n, c) float32 pooled features, on the classifier's own variables.
 
-    Its backbone computes in the classifier's precision; its scaling and pooling, where rounding
-    would tell, in float32.
+    A backbone that `why_plain` has nothing against is fused as a whole: it computes in the
+    classifier's precision, its scaling and pooling, where rounding would tell, in float32. Any
+    other is the plain network itself, all of it in float32 whatever the precision.
     """
     config, model = classifier.config, classifier.model
-    plain, precision = model.get_layer("backbone"), resolved(config.precision)
-    backbone = _backbone(plain, classifier.keeps_statistics, precision)
+    plain = model.get_layer("backbone")
+    if why_plain(plain):
+        return features(classifier)
+    backbone = _backbone(plain, classifier.keeps_statistics, resolved(config.precision))
     inputs = keras.Input((config.size, config.size, 3), dtype="uint8")
-    pooled = layers.GlobalAveragePooling2D()(backbone(scaled(inputs, config.scaling)))
-    return keras.Model(inputs, pooled, name=model.name)
+    maps = backbone(scaled(inputs, config.scaling, backbone_of(config.backbone)))
+    return keras.Model(inputs, layers.GlobalAveragePooling2D()(maps), name=model.name)
+
+
+def why_plain(backbone: keras.Model) -> str:
+    """What keeps a backbone from being fused, in a few words; "" where nothing does."""
+    for step in backbone.operations:
+        if type(step) not in KNOWN:
+            return f"{step.name} is a {type(step).__name__}"
+    return next(filter(None, map(_unknown_use, backbone.operations)), "")
+
+
+def _unknown_use(step: keras.Operation) -> str:
+    """What of a known layer's settings and calls is not known; "" where all is."""
+    if step.dtype_policy.name != "float32":
+        return f"{step.name} computes in {step.dtype_policy.name}"
+    if len(step._inbound_nodes) != 1:
+        return f"{step.name} is used more than once"
+    if any(given is not None for given in step._inbound_nodes[0].arguments.kwargs.values()):
+        return f"{step.name} is called with settings"
+    config = step.get_config()
+    if not isinstance(config.get("activation", "linear"), str):  # it could have variables
+        return f"{step.name} has an activation that is not Keras' own"
+    if type(step) in (layers.Conv2D, layers.BatchNormalization):
+        for name in config.keys() - FOLLOWED:
+            if not name.endswith(DONE_ELSEWHERE) and config[name] not in REQUIRED.get(
+                name, (None,)
+            ):
+                return f"{step.name} has {name} {config[name]}"
+    return ""
 
 
 def _backbone(plain: keras.Model, keeps_statistics: bool, precision: str) -> keras.Model:
     """The backbone with each convolution, batch norm and step between them exchanged."""
     inputs, policy = keras.Input(plain.input.shape[1:]), POLICIES[precision]
     made = {plain.input: inputs}
-    fixed = {
-        layer.input: layer
-        for layer in plain.layers
-        if keeps_statistics and isinstance(layer, layers.BatchNormalization)
-    }
+    carried = _carried(plain) if keeps_statistics else {}
     for layer in plain.layers[1:]:
         if isinstance(layer, layers.Conv2D):
-            own = Convolution(layer, fixed.get(layer.output), precision)
-        elif layer in fixed.values():
+            own = Convolution(layer, carried.get(layer.output), precision)
+        elif layer in carried.values():
             own = layers.Identity(name=layer.name, dtype=policy)  # its convolution has done it
         elif isinstance(layer, layers.BatchNormalization):
-            own = Norm(layer, precision)
+            own = Norm(layer, precision, learns=not keeps_statistics)
         else:
             own = layer.from_config(layer.get_config() | {"dtype": policy})
         made[layer.output] = own(keras.tree.map_structure(made.get, layer.input))
     return keras.Model(inputs, made[plain.output], name=plain.name)
+
+
+def _carried(plain: keras.Model) -> dict[keras.KerasTensor, layers.BatchNormalization]:
+    """The output of a convolution -> the batch norm that it can carry: the only step after it."""
+    uses = Counter(each for layer in plain.layers[1:] for each in keras.tree.flatten(layer.input))
+    uses[plain.output] += 1
+    linear = {
+        layer.output
+        for layer in plain.layers
+        if isinstance(layer, layers.Conv2D) and layer.activation is keras.activations.linear
+    }
+    return {
+        layer.input: layer
+        for layer in plain.layers
+        if isinstance(layer, layers.BatchNormalization)
+        and layer.input in linear
+        and uses[layer.input] == 1
+    }
 
 
 class Convolution(layers.Layer):
@@ -80,7 +160,9 @@ class Convolution(layers.Layer):
             plain.strides,
             plain.padding.upper(),
         )
-        return out if bias is None else tf.nn.bias_add(out, tf.cast(bias, self.precision))
+        if bias is not None:
+            out = tf.nn.bias_add(out, tf.cast(bias, self.precision))
+        return plain.activation(out)
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Called by Keras."""
@@ -88,16 +170,19 @@ class Convolution(layers.Layer):
 
 
 class Norm(layers.Layer):
-    """A batch norm that learns, on a layer's variables, in one pass over the maps."""
+    """A batch norm on a layer's variables, in one pass over the maps.
 
-    def __init__(self, plain: layers.BatchNormalization, precision: str):
+    learns: in training it uses the batch's statistics and moves those that are stored.
+    """
+
+    def __init__(self, plain: layers.BatchNormalization, precision: str, learns: bool):
         super().__init__(name=plain.name, **AS_THEY_ARE)
-        self.plain, self.precision = plain, precision
+        self.plain, self.precision, self.learns = plain, precision, learns
         self.built = True
 
     def call(self, maps: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Called by Keras."""
-        plain = self.plain
+        plain, training = self.plain, training and self.learns
         stored = {} if training else {"mean": plain.moving_mean, "variance": plain.moving_variance}
         out, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             tf.cast(maps, self.precision),

@@ -37,7 +37,7 @@ def grad_cam_of(model: keras.Model, threshold: float = THRESHOLD) -> Callable[[I
     with np.errstate(divide="ignore"):  # nothing reaches a threshold above 1, everything one of 0
         least = float(np.log(max(threshold, 0)) - np.log(max(1 - threshold, 0)))
 
-    def look(images: Images) -> np.ndarray:
+    def maps(images: Images) -> np.ndarray:
         """The map of each image."""
         # ResNet-50 makes 400 kB of maps for a cell of 210 px: a batch at a time.
         batches = [
@@ -52,11 +52,11 @@ def grad_cam_of(model: keras.Model, threshold: float = THRESHOLD) -> Callable[[I
         large = keras.ops.image.resize(shares[..., None], images.shape[1:3], "bilinear")
         return keras.ops.convert_to_numpy(large)[..., 0]
 
-    return look
+    return maps
 
 
 def resolution(model: keras.Model) -> tuple[int, int]:
-    """Rows and columns of the map that `grad_cam` draws larger: 7 x 7 for ResNet-50 at 210 px."""
+    """Rows and columns of the map before it is drawn larger: 7 x 7 for ResNet-50 at 210 px."""
     rows, columns = model.get_layer("features").input.shape[1:3]
     return rows, columns
 
