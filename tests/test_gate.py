@@ -126,10 +126,9 @@ def store(two_trained: Path) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{two_trained}/mlflow.db")
         patch.setenv("LEUKEMIA_CACHE", str(two_trained / "cache"))
-        before = mlflow.get_tracking_uri()
         mlflow.set_tracking_uri(f"sqlite:///{two_trained}/mlflow.db")
         yield two_trained
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(None)  # what the environment says, again
 
 
 def command(name: str, *words: str) -> tuple[int, str]:

@@ -51,10 +51,9 @@ def server(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("LEUKEMIA_CACHE", str(tmp_path_factory.mktemp("cache")))
         for name, value in log_in(lab.folder, "somebody", "registrar").items():
             patch.setenv(name, value)
-        before = mlflow.get_tracking_uri()
         mlflow.set_tracking_uri(lab.address)
         yield lab.address
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(None)  # what the environment says, again
 
 
 @pytest.fixture(scope="module")
