@@ -9,12 +9,12 @@ from .command import MODEL, Command
 @MODEL
 def main(model: str) -> None:
     """Print a line for each move."""
-    from leukemia.registry import champion as registry
+    from leukemia.registry import champion
     from leukemia.tracking import runs as tracking
 
     tracking.connect()
     with tracking.project_run("history"):
-        moves, now = registry.history(model), registry.champion(model)
+        moves, now = champion.history(model), champion.champion(model)
         for each in moves:
             change = f"{each.before or 'none'} -> {each.after}"
             click.echo(f"{each.when[:19]} UTC  {change:12}  {each.who}: {each.why}")

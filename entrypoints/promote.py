@@ -11,12 +11,12 @@ from .command import MODEL, WHY, Command, option
 @MODEL
 def main(version: str, why: str, model: str) -> None:
     """Promote."""
-    from leukemia.registry import champion as registry
+    from leukemia.registry import champion
     from leukemia.tracking import runs as tracking
 
     tracking.connect()
     with tracking.project_run("promote"):
-        moved = registry.promote(model, version, why)
+        moved = champion.promote(model, version, why)
         click.echo(f"{model} version {version} is the champion {'now' if moved else 'already'}.")
 
 

@@ -10,12 +10,12 @@ from .command import MODEL, WHY, Command
 @MODEL
 def main(why: str, model: str) -> None:
     """Roll back."""
-    from leukemia.registry import champion as registry
+    from leukemia.registry import champion
     from leukemia.tracking import runs as tracking
 
     tracking.connect()
     with tracking.project_run("rollback"):
-        made = registry.rollback(model, why)
+        made = champion.rollback(model, why)
         click.echo(
             f"{model} version {made.after} is the champion again, in place of {made.before}."
         )

@@ -17,8 +17,7 @@ from entrypoints import register as register_entry
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import METRICS
 from leukemia.experiment import GOLDEN
-from leukemia.registry import champion as registry
-from leukemia.registry import gate, served
+from leukemia.registry import champion, gate, served
 from leukemia.registry.gate import Candidate, Gain, refusals
 from leukemia.tracking import records
 from leukemia.tracking import runs as tracking
@@ -154,7 +153,7 @@ def test_the_champion_is_promoted_and_rolled_back_and_all_of_it_is_told(store: P
         assert f"version {seed + 1}, alias champion" in said
         assert run_of(seed).data.tags["gate"] == "passed, gain=possible"
     tracking.connect()
-    assert registry.champion(registry.NAME) == "2"
+    assert champion.champion(champion.NAME) == "2"
     code, said = command("promote", "--version", "1", "--why", "fewer missed blasts")
     assert (code, said) == (0, "leukemia-classifier version 1 is the champion now.\n")
     assert "already" in command("promote", "--version", "1", "--why", "again")[1]
@@ -167,16 +166,16 @@ def test_the_champion_is_promoted_and_rolled_back_and_all_of_it_is_told(store: P
     assert lines[2].endswith(": fewer missed blasts")
 
     client = mlflow.MlflowClient()
-    client.set_registered_model_alias(registry.NAME, registry.CHAMPION, "1")
+    client.set_registered_model_alias(champion.NAME, champion.CHAMPION, "1")
     assert "moved past these commands" in command("history")[1].splitlines()[-1]
-    client.set_registered_model_alias(registry.NAME, registry.CHAMPION, "2")
+    client.set_registered_model_alias(champion.NAME, champion.CHAMPION, "2")
 
 
 def test_what_cannot_be_promoted_is_said(store: Path) -> None:
     client = mlflow.MlflowClient()
-    source = client.get_model_version(registry.NAME, "1")
+    source = client.get_model_version(champion.NAME, "1")
     by_hand = client.create_model_version(
-        registry.NAME, source.source, source.run_id, model_id=source.model_id
+        champion.NAME, source.source, source.run_id, model_id=source.model_id
     )
     for words, said in (
         (("--version", str(by_hand.version)), "did not pass the gate"),
@@ -187,16 +186,16 @@ def test_what_cannot_be_promoted_is_said(store: Path) -> None:
         assert code == 1
         assert said in told
         assert "Traceback" not in told
-    client.delete_model_version(registry.NAME, str(by_hand.version))
+    client.delete_model_version(champion.NAME, str(by_hand.version))
 
 
 def damaged(said: str, seed: int = 0) -> None:
-    champion = registry.champion(registry.NAME)
+    champion = champion.champion(champion.NAME)
     code, told = register(seed)
     assert code == 1
     assert said in told
     assert said in run_of(seed).data.tags["gate"]
-    assert registry.champion(registry.NAME) == champion
+    assert champion.champion(champion.NAME) == champion
     assert "Traceback" not in told
 
 
@@ -219,11 +218,11 @@ def test_a_model_that_answers_otherwise_than_it_was_measured_is_noticed(store: P
 def test_a_model_that_was_changed_after_it_was_registered_is_not_loaded(store: Path) -> None:
     (version,) = [
         each
-        for each in mlflow.MlflowClient().search_model_versions(f"name = '{registry.NAME}'")
+        for each in mlflow.MlflowClient().search_model_versions(f"name = '{champion.NAME}'")
         if each.run_id == run_of(0).info.run_id
     ]
-    uri = f"models:/{registry.NAME}/{version.version}"
-    place = Path(mlflow.artifacts.download_artifacts(registry._model_of(run_of(0))))  # the original
+    uri = f"models:/{champion.NAME}/{version.version}"
+    place = Path(mlflow.artifacts.download_artifacts(champion._model_of(run_of(0))))  # the original
     file = place / "data/model.keras"
     kept = file.read_bytes()
     file.write_bytes(kept + b" ")
@@ -242,7 +241,7 @@ def test_a_model_of_foreign_code_is_not_loaded(store: Path, tmp_path: Path) -> N
     with mlflow.start_run(experiment_id=experiment):
         logged = mlflow.MlflowClient().create_logged_model(experiment, "model")
         model.save(tmp_path / "model.keras")
-    there = mlflow.artifacts.download_artifacts(registry._model_of(run_of(0)))
+    there = mlflow.artifacts.download_artifacts(champion._model_of(run_of(0)))
     source = Path(shutil.copytree(there, tmp_path / "copy"))  # of a local store it is the original
     (source / "data").mkdir(exist_ok=True)
     target = next(source.rglob("*.keras"))
@@ -269,9 +268,9 @@ def test_a_version_calls_at_the_threshold_of_its_run(store: Path) -> None:
     client.log_metric(run.info.run_id, "threshold", 1 / 3, step=99)
     code, told = register(0)
     assert code == 0, told
-    version = client.get_model_version_by_alias(registry.NAME, registry.CHAMPION)
+    version = client.get_model_version_by_alias(champion.NAME, champion.CHAMPION)
     assert version.run_id == run.info.run_id
-    assert served.load(f"models:/{registry.NAME}/{version.version}").threshold == 1 / 3
+    assert served.load(f"models:/{champion.NAME}/{version.version}").threshold == 1 / 3
     assert "test subjects, threshold 0.3333. Interval" in version.description
 
 

@@ -28,9 +28,8 @@ from leukemia import techniques
 from leukemia.evaluation.metrics import METRICS, metrics
 from leukemia.experiment import ERRORS
 from leukemia.experiment.provenance import code_digest
-from leukemia.registry import champion as registry
-from leukemia.tracking import INVENTORY, records, views
-from leukemia.tracking import leaderboard as board
+from leukemia.registry import champion
+from leukemia.tracking import INVENTORY, leaderboard, records, views
 from tests.conftest import ROOT, Lab
 from tests.service import HEADS, NAMES_SHOWN, browsing, log_in, run_project, shot
 
@@ -390,7 +389,7 @@ def test_ranking_again_renews_the_summaries(server: str, study: str) -> None:
 
 def test_the_champion_is_the_leader_of_the_ranking(server: str, study: str) -> None:
     printed = run_project("register", server).stdout
-    champion = mlflow.MlflowClient().get_model_version_by_alias(registry.NAME, registry.CHAMPION)
+    champion = mlflow.MlflowClient().get_model_version_by_alias(champion.NAME, champion.CHAMPION)
     leader = find("tags.kind = 'summary' and tags.rank = '1'")[0]
     assert champion.run_id == leader.data.tags["best_run"]
     assert f"version {champion.version}, alias champion" in printed
@@ -430,7 +429,7 @@ def test_predict_calls_cells_as_the_evaluation_did(
     done = run_project("predict", server, images=sample / "C-NMC_Leukemia", csv=csv)
     assert "Research use only; not for diagnosis." in done.stdout
     assert "SYNTHETIC" in done.stdout
-    champion = mlflow.MlflowClient().get_model_version_by_alias(registry.NAME, registry.CHAMPION)
+    champion = mlflow.MlflowClient().get_model_version_by_alias(champion.NAME, champion.CHAMPION)
     rows = predictions(mlflow.get_run(champion.run_id), tmp_path)
     expected = dict(zip(rows["cell_id"], rows["scores"], strict=True))
     calls = pd.read_csv(csv)
@@ -613,11 +612,11 @@ def experiment_id() -> str:
 
 def test_the_ranking_link_opens_the_sorted_table(server: str, page) -> None:
     ranked()
-    page.goto(views.address(server, experiment_id(), board.RANKING))
+    page.goto(views.address(server, experiment_id(), leaderboard.RANKING))
     page.get_by_text("6 matching runs").wait_for(timeout=60_000)
     page.wait_for_timeout(2000)  # the columns are put in order after the first paint
     shown = page.evaluate(HEADS)
-    assert shown[2 : 2 + 8] == board.COLUMNS[:8]
+    assert shown[2 : 2 + 8] == leaderboard.COLUMNS[:8]
     summaries = sorted(find("tags.kind = 'summary'"), key=lambda run: run.data.metrics["rank"])
     assert page.evaluate(NAMES_SHOWN) == [run.data.tags["arm"] for run in summaries]
     shot(page, "mlflow_ranking")
@@ -625,7 +624,7 @@ def test_the_ranking_link_opens_the_sorted_table(server: str, page) -> None:
 
 def test_the_chart_link_opens_curves_and_pictures(server: str, page) -> None:
     page.set_viewport_size({"width": 1900, "height": 9000})  # cards out of sight are not drawn
-    page.goto(views.address(server, experiment_id(), board.CHARTS, charts=True))
+    page.goto(views.address(server, experiment_id(), leaderboard.CHARTS, charts=True))
     page.get_by_role("heading", name="gan_samples").wait_for(timeout=60_000)
     page.wait_for_timeout(5000)  # curves and pictures
     titles = page.locator("h4").all_inner_texts()
@@ -664,7 +663,7 @@ def test_the_link_side_by_side_compares_the_best_runs(
 
 
 def test_the_protocols_link_opens_technique_by_protocol(server: str, inflation: str, page) -> None:
-    page.goto(views.address(server, experiment_id(), board.PROTOCOLS, charts=True))
+    page.goto(views.address(server, experiment_id(), leaderboard.PROTOCOLS, charts=True))
     page.get_by_role("heading", name="inflation").wait_for(timeout=60_000)
     page.wait_for_timeout(3000)
     assert page.locator("h4").all_inner_texts() == ["test_bal_acc", "inflation"]
@@ -687,8 +686,8 @@ def test_errors_are_browsed_as_a_table_with_pictures(
 
 
 def test_the_model_page_shows_the_champion_and_its_limits(server: str, page) -> None:
-    champion = mlflow.MlflowClient().get_model_version_by_alias(registry.NAME, registry.CHAMPION)
-    page.goto(views.model_address(server, registry.NAME, str(champion.version)))
+    champion = mlflow.MlflowClient().get_model_version_by_alias(champion.NAME, champion.CHAMPION)
+    page.goto(views.model_address(server, champion.NAME, str(champion.version)))
     page.get_by_text("champion").first.wait_for(timeout=60_000)
     page.get_by_text("Research use only").first.wait_for()
     page.wait_for_timeout(1000)

@@ -22,8 +22,7 @@ from alembic import command
 from mlflow.store.db.utils import _get_alembic_config, _get_latest_schema_revision
 from mlflow.store.tracking.dbmodels.initial_models import Base
 
-from leukemia.tracking import leaderboard as board
-from leukemia.tracking import views
+from leukemia.tracking import leaderboard, views
 from tests.conftest import ROOT
 from tests.service import NAMES_SHOWN, browsing, log_in, native, run_project, stack
 
@@ -189,7 +188,7 @@ def ranking_seen(address: str, who: dict[str, str]) -> list[list[str]]:
     client = mlflow.MlflowClient(address)
     experiment = client.get_experiment_by_name("leukemia").experiment_id
     with browsing(who) as page:
-        page.goto(views.address(address, experiment, board.RANKING))
+        page.goto(views.address(address, experiment, leaderboard.RANKING))
         page.get_by_text("3 matching runs").wait_for(timeout=60_000)
         page.wait_for_timeout(2000)  # the columns are put in order after the first paint
         names, figures = page.evaluate(NAMES_SHOWN), page.evaluate(FIGURES_SHOWN)

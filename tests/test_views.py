@@ -1,7 +1,6 @@
 """Saved views are pure functions; what MLflow makes of them is seen in test_service."""
 
-from leukemia.tracking import leaderboard as board
-from leukemia.tracking import views
+from leukemia.tracking import leaderboard, views
 from leukemia.tracking.views import Card, Section
 
 
@@ -37,14 +36,14 @@ def test_what_has_no_card_is_kept_away() -> None:
 
 
 def test_views_fit_into_a_tag_with_every_metric_that_is_logged() -> None:
-    metrics = {f"{side}_{n}" for side in ("train", "val", "test") for n in board.METRICS}
+    metrics = {f"{side}_{n}" for side in ("train", "val", "test") for n in leaderboard.METRICS}
     metrics |= {f"system/gpu_{n}_{kind}" for n in range(8) for kind in "abcdef"}
-    page = board.sections({*metrics, "gan_g_loss"}, ["confusion_test"] * 20, 1000)
+    page = leaderboard.sections({*metrics, "gan_g_loss"}, ["confusion_test"] * 20, 1000)
     assert len(views.charts_view("C", "", "a", page, metrics, ["confusion_test"])) < 20_000
 
 
 def test_sections_leave_out_what_no_run_has() -> None:
-    names = [section.name for section in board.sections({"val_loss"}, ["confusion_test"], 0)]
+    names = [section.name for section in leaderboard.sections({"val_loss"}, ["confusion_test"], 0)]
     assert "Confusion matrices on test cells" in names
     assert not [name for name in names if "GAN" in name or "Made" in name]
 

@@ -12,7 +12,7 @@ from leukemia.evaluation.metrics import METRICS, confusion
 from leukemia.evaluation.predictions import Predictions
 from leukemia.experiment.config import Experiment
 from leukemia.experiment.run import Outcome
-from leukemia.model import grad_cam as explain
+from leukemia.model import grad_cam
 
 CURVES = {"loss": ["loss"], "accuracy": ["acc"], "all_metrics": list(METRICS)}
 SHOWN = 32  # cells on each half of the picture of made cells
@@ -65,13 +65,13 @@ def _reliability(experiment: Experiment, outcome: Outcome, title: str, stamp: st
 
 def _gradcam(experiment: Experiment, outcome: Outcome, cells: Cells, stamp: str) -> np.ndarray:
     test, model = outcome.predictions["test"], outcome.classifier.model
-    chosen = explain.choose(test)
+    chosen = grad_cam.choose(test)
     shown = cells.take(experiment.split.rows["test"][chosen])
     return figures.gradcam_figure(
         shown,
         test.scores[chosen],
-        explain.grad_cam(model, shown.images, test.threshold),
-        explain.resolution(model),
+        grad_cam.grad_cam(model, shown.images, test.threshold),
+        grad_cam.resolution(model),
         (experiment.index.positive, experiment.index.negative),
         f"{experiment.config.name}: test cells, the surest errors first",
         stamp,
