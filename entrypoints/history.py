@@ -10,10 +10,10 @@ from .command import MODEL, Command
 def main(model: str) -> None:
     """Print a line for each move."""
     from leukemia.registry import champion
-    from leukemia.tracking import runs as tracking
+    from leukemia.tracking import runs
 
-    tracking.connect()
-    with tracking.project_run("history"):
+    runs.connect()
+    with runs.project_run("history"):
         moves, now = champion.history(model), champion.champion(model)
         for each in moves:
             change = f"{each.before or 'none'} -> {each.after}"

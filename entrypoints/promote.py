@@ -12,10 +12,10 @@ from .command import MODEL, WHY, Command, option
 def main(version: str, why: str, model: str) -> None:
     """Promote."""
     from leukemia.registry import champion
-    from leukemia.tracking import runs as tracking
+    from leukemia.tracking import runs
 
-    tracking.connect()
-    with tracking.project_run("promote"):
+    runs.connect()
+    with runs.project_run("promote"):
         moved = champion.promote(model, version, why)
         click.echo(f"{model} version {version} is the champion {'now' if moved else 'already'}.")
 

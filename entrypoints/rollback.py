@@ -11,10 +11,10 @@ from .command import MODEL, WHY, Command
 def main(why: str, model: str) -> None:
     """Roll back."""
     from leukemia.registry import champion
-    from leukemia.tracking import runs as tracking
+    from leukemia.tracking import runs
 
-    tracking.connect()
-    with tracking.project_run("rollback"):
+    runs.connect()
+    with runs.project_run("rollback"):
         made = champion.rollback(model, why)
         click.echo(
             f"{model} version {made.after} is the champion again, in place of {made.before}."

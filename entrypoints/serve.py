@@ -20,9 +20,9 @@ def main(model: str, host: str, port: int) -> None:
     from leukemia.registry import served
     from leukemia.serving.answers import Following
     from leukemia.serving.server import app
-    from leukemia.tracking import runs as tracking
+    from leukemia.tracking import runs
 
-    tracking.connect()
+    runs.connect()
     following = Following(lambda: served.version_of(model), lambda version: served.load(model))
     ready = app(following)
     click.echo(f"# {following.current().served.about}")

@@ -30,12 +30,12 @@ def main(out: Path, experiment: str | None) -> None:
     if not has_store(experiment):
         click.echo(f"Report: {write(build(), out)[0]}")
         return
-    from leukemia.tracking import runs as tracking
+    from leukemia.tracking import runs
 
-    experiment_id = tracking.connect(experiment)
-    with tracking.started_run("thesis-report", "thesis-report"):
+    experiment_id = runs.connect(experiment)
+    with runs.started_run("thesis-report", "thesis-report"):
         files = write(build(own_runs(experiment_id)), out)
-        tracking.log_files(files)  # not the folder: it may hold what is not the report's
+        runs.log_files(files)  # not the folder: it may hold what is not the report's
         click.echo(f"Report: {files[0]}")
 
 

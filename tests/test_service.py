@@ -389,15 +389,15 @@ def test_ranking_again_renews_the_summaries(server: str, study: str) -> None:
 
 def test_the_champion_is_the_leader_of_the_ranking(server: str, study: str) -> None:
     printed = run_project("register", server).stdout
-    champion = mlflow.MlflowClient().get_model_version_by_alias(champion.NAME, champion.CHAMPION)
+    registered = mlflow.MlflowClient().get_model_version_by_alias(champion.NAME, champion.CHAMPION)
     leader = find("tags.kind = 'summary' and tags.rank = '1'")[0]
-    assert champion.run_id == leader.data.tags["best_run"]
-    assert f"version {champion.version}, alias champion" in printed
+    assert registered.run_id == leader.data.tags["best_run"]
+    assert f"version {registered.version}, alias champion" in printed
     for said in ("Research use only", "SIMULATED DATA", "data digest", "| bal_acc", "Protocol",
                  "No leak found.", "calibration error", "## Limits"):  # fmt: skip
-        assert said in champion.description
-    assert len(champion.description) <= 5000  # what a PostgreSQL column takes
-    assert "model_card.md" in artifacts(mlflow.get_run(champion.run_id))
+        assert said in registered.description
+    assert len(registered.description) <= 5000  # what a PostgreSQL column takes
+    assert "model_card.md" in artifacts(mlflow.get_run(registered.run_id))
 
 
 def test_a_trainer_is_told_to_ask_a_registrar_and_a_stranger_to_log_in(
@@ -429,8 +429,8 @@ def test_predict_calls_cells_as_the_evaluation_did(
     done = run_project("predict", server, images=sample / "C-NMC_Leukemia", csv=csv)
     assert "Research use only; not for diagnosis." in done.stdout
     assert "SYNTHETIC" in done.stdout
-    champion = mlflow.MlflowClient().get_model_version_by_alias(champion.NAME, champion.CHAMPION)
-    rows = predictions(mlflow.get_run(champion.run_id), tmp_path)
+    registered = mlflow.MlflowClient().get_model_version_by_alias(champion.NAME, champion.CHAMPION)
+    rows = predictions(mlflow.get_run(registered.run_id), tmp_path)
     expected = dict(zip(rows["cell_id"], rows["scores"], strict=True))
     calls = pd.read_csv(csv)
     assert len(calls) == len(expected) == 130
@@ -686,8 +686,8 @@ def test_errors_are_browsed_as_a_table_with_pictures(
 
 
 def test_the_model_page_shows_the_champion_and_its_limits(server: str, page) -> None:
-    champion = mlflow.MlflowClient().get_model_version_by_alias(champion.NAME, champion.CHAMPION)
-    page.goto(views.model_address(server, champion.NAME, str(champion.version)))
+    registered = mlflow.MlflowClient().get_model_version_by_alias(champion.NAME, champion.CHAMPION)
+    page.goto(views.model_address(server, champion.NAME, str(registered.version)))
     page.get_by_text("champion").first.wait_for(timeout=60_000)
     page.get_by_text("Research use only").first.wait_for()
     page.wait_for_timeout(1000)
