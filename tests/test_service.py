@@ -428,7 +428,7 @@ def test_predict_calls_cells_as_the_evaluation_did(
     csv = tmp_path / "calls.csv"
     done = run_project("predict", server, images=sample / "C-NMC_Leukemia", csv=csv)
     assert "Research use only; not for diagnosis." in done.stdout
-    assert "SYNTHETIC" in done.stdout
+    assert "SIMULATED" in done.stdout
     registered = mlflow.MlflowClient().get_model_version_by_alias(champion.NAME, champion.CHAMPION)
     rows = predictions(mlflow.get_run(registered.run_id), tmp_path)
     expected = dict(zip(rows["cell_id"], rows["scores"], strict=True))
@@ -584,7 +584,7 @@ def test_gans_of_several_seeds_stand_side_by_side(
     kid = table[1].split()
     assert kid[0] == "KID"
     assert float(kid[3]) == pytest.approx((float(kid[1]) + float(kid[2])) / 2, abs=0.01)
-    assert "SYNTHETIC" in said[said.index("measure") :]
+    assert "SIMULATED" in said[said.index("measure") :]
     (parent,) = find("tags.kind = 'gans'")
     alone = find(f"tags.kind = 'gan' and tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     assert {run.data.tags["seed"] for run in alone} == {"0", "1"}
