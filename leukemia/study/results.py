@@ -23,8 +23,8 @@ from leukemia.tracking import leaderboard, records, runs, views
 class Ranked:
     """A ranking and what it was made from.
 
-    records: one row a run that is ranked. left_out: how many were not and why, in a line. waived: findings of the
-    audit that were overlooked, in a line, "" for none.
+    records: one row a run that is ranked. left_out: how many were not and why, in a line. waived:
+    findings of the audit that were overlooked, in a line, "" for none.
     """
 
     ranking: Ranking
