@@ -65,8 +65,13 @@ class ExperimentConfig:
 
     def key(self, index: Index) -> str:
         """Equal keys: same cells, config and code, so the same outcome on the same machine."""
+        # A loss of a stage's own is code, and so in the digest; its address is another each time.
+        stages = [
+            (stage.learning_rate, stage.epochs, stage.trains, stage.fresh_head)
+            for stage in (self.schedule.transfer, self.schedule.fine_tune)
+        ]
         decisive = [
-            self.arm, self.settings, self.protocol, self.fold, self.folds, self.schedule,
+            self.arm, self.settings, self.protocol, self.fold, self.folds, stages,
             self.geometry, self.model, self.model.cached, self.seed, self.batch_size,
             self.sensitivity, index.digest, provenance.code_digest(),
         ]  # fmt: skip
