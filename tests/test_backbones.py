@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ from leukemia.model.grad_cam import grad_cam
 from leukemia.model.inference import exact, in_batches
 from leukemia.model.training import batches, compile_for, network_model, order_of_epoch, rows_of
 
+ROOT = Path(__file__).resolve().parents[1]
 SIDE = 32
 # Parameters without top, as Keras' page of applications and the papers have them; EfficientNet-B1
 # without the 7 of its input scaling.
@@ -46,7 +48,7 @@ KERAS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A classifier after an epoch of fine-tuning, and the paths of the weights that it left."""
+    """A classifier after a step of fine-tuning, and the paths of the weights that it left."""
 
     classifier: Classifier
     still: set[str]
@@ -62,7 +64,7 @@ def from_scratch(request: pytest.FixtureRequest, few: Cells) -> Trained:
     config = ModelConfig(backbone=request.param, weights="none", size=SIDE, precision="float32")
     classifier = build(config, 0)
     for norm in norms(classifier):
-        norm.momentum = 0.5  # in two steps the statistics come to fit the cells
+        norm.momentum = 0.5  # in one step the statistics come to fit the cells
     return trained(classifier, few)
 
 
@@ -78,13 +80,13 @@ def pretrained(
 
 
 def trained(classifier: Classifier, cells: Cells) -> Trained:
-    """An epoch as `fit` trains it, step by step: a graph would take half a minute to trace."""
+    """One step as `fit` does it, but without a graph, which would take half a minute to trace."""
     before = weights_of(classifier)
     model, rows = network_model(classifier), rows_of(unchanged(cells))
     compile_for(model, None, rows.counts)
-    model.optimizer.learning_rate = 1e-4
+    model.optimizer.learning_rate = 1e-3
     model.run_eagerly = True
-    model.fit(batches(rows, order_of_epoch(rows, 0, 1), 4), shuffle=False, verbose=0)
+    model.fit(batches(rows, order_of_epoch(rows, 0, 1), len(cells)), shuffle=False, verbose=0)
     after = weights_of(classifier)
     still = {path for path in before if np.array_equal(before[path], after[path])}
     return Trained(classifier=classifier, still=still)
@@ -157,6 +159,15 @@ def test_it_is_saved_and_loads_in_safe_mode(
     np.testing.assert_array_equal(plainly(loaded, few.images), plainly(model, few.images))
 
 
+def test_the_entry_of_the_document_trains(few: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "extending.md").read_text().split("## A backbone")[1]
+    shown: dict[str, Any] = {}
+    exec(text.split("```python\n")[1].split("```")[0], shown)
+    monkeypatch.setitem(BACKBONES, shown["VGG16"].name, shown["VGG16"])
+    config = ModelConfig(backbone="vgg16", weights="none", size=SIDE, precision="float32")
+    assert trained(build(config, 0), few).still == set()
+
+
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined")  # MobileNetV3 is not at 224 px
 @pytest.mark.parametrize("name", KERAS)
 def test_keras_own_file_means_the_same_here(
@@ -168,7 +179,8 @@ def test_keras_own_file_means_the_same_here(
     assert file
     shape, path = (SIDE, SIDE, 3), tmp_path / "models" / file.name
     path.parent.mkdir()
-    _as_published(network(False, None, input_shape=shape)).save(path)
+    start = network(include_top=False, weights=None, input_shape=shape)
+    _as_published(start).save(path)
     asked = []
 
     def get_file(name: str, address: str, **settings: str) -> str:

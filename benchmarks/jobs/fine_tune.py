@@ -84,9 +84,7 @@ def _ours(folder: Path, precision: str, scaling: str) -> Run:
     from leukemia.cells import Cells
     from leukemia.contract import unchanged
     from leukemia.model.classifier import ModelConfig, build
-    from leukemia.model.training import Job as Training
-    from leukemia.model.training import batches, rows_of_epoch, unfrozen
-    from leukemia.report import silent
+    from leukemia.model.training import batches, compile_for, network_model, order_of_epoch, rows_of
 
     weights = str(folder / "start.weights.h5")
     classifier = build(
@@ -98,19 +96,13 @@ def _ours(folder: Path, precision: str, scaling: str) -> Run:
     images, labels = np.load(folder / "cells.npy"), np.load(folder / "labels.npy")
     names = np.array([f"c{row}" for row in range(CELLS)])
     cells = Cells(images=images, labels=labels, subjects=names, cell_id=names)
-    job = Training(
-        training=unchanged(cells),
-        validation=cells.take(np.arange(1)),
-        batch_size=BATCH,
-        seed=0,
-        report=silent,
-    )
-    model = unfrozen(classifier)
-
+    rows = rows_of(unchanged(cells))
+    model = network_model(classifier)
+    compile_for(model, None, rows.counts)
     model.optimizer.learning_rate = RATE
-    rows = rows_of_epoch(job.training, 0, 1)
+    order = order_of_epoch(rows, 0, 1)
     # An epoch as in a run, without its validation: the peers have none.
-    return _steps(model, lambda: (batches(job.images.train, job.training, rows, BATCH),))
+    return _steps(model, lambda: (batches(rows, order, BATCH),))
 
 
 def torch_float32(folder: Path) -> Run:

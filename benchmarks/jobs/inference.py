@@ -19,11 +19,10 @@ def prepare(folder: Path) -> Run:
     import keras
 
     from leukemia.cells import Cells
-    from leukemia.contract import Schedule, Stage, unchanged
+    from leukemia.contract import schedule, unchanged
     from leukemia.data.drawing import draw_cell, draw_style
     from leukemia.model.classifier import ModelConfig, build
-    from leukemia.model.training import Job as Training
-    from leukemia.model.training import fit
+    from leukemia.model.training import FitInputs, fit
     from leukemia.report import silent
 
     rng = np.random.default_rng(0)
@@ -34,15 +33,16 @@ def prepare(folder: Path) -> Run:
     cells = Cells(images=images, labels=labels, subjects=names, cell_id=names)
     classifier = build(ModelConfig(weights="auto", size=SIDE), 0)
     train, few = cells.take(np.arange(CELLS, len(labels))), cells.take(np.arange(2))
-    job = Training(training=unchanged(train), validation=few, batch_size=32, seed=0, report=silent)
-    fit(
-        classifier,
-        job,
-        Schedule(
-            transfer=Stage(learning_rate=1e-3, epochs=5),
-            fine_tune=Stage(learning_rate=1e-4, epochs=3),
-        ),
+    terms = schedule(transfer=(1e-3, 5), fine_tune=(1e-4, 3))
+    inputs = FitInputs(
+        training=unchanged(train),
+        validation=few,
+        stages=terms.stages(classifier.pretrained),
+        batch_size=32,
+        seed=0,
+        report=silent,
     )
+    fit(classifier, inputs)
     _halve(classifier.model, images[:200])
     keras.Model(classifier.model.inputs, classifier.model.outputs).save(folder / "model.keras")
     np.save(folder / "cells.npy", images[:CELLS])

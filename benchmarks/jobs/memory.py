@@ -29,11 +29,11 @@ def _with(name: str, folder: Path) -> Run:
         from leukemia import techniques
         from leukemia.cells import Cells
         from leukemia.contract import Stage
-        from leukemia.experiment.run import Final, threads
+        from leukemia.experiment.balance import threads
+        from leukemia.experiment.run import Answers
         from leukemia.model.classifier import ModelConfig, build
         from leukemia.model.features import Features
-        from leukemia.model.training import Job as Training
-        from leukemia.model.training import train, unfrozen
+        from leukemia.model.training import FitInputs, fit
         from leukemia.report import silent
 
         images = np.load(folder / "cells.npy", mmap_mode="r")
@@ -56,15 +56,18 @@ def _with(name: str, folder: Path) -> Run:
         made = technique.balance(cells.take(rows), settings, context)
         few = cells.take(rows[:BATCH])
         features(few.images)
-        job = Training(
+        answers = Answers(classifier, {"validation": few})
+        inputs = FitInputs(
             training=replace(made, epoch_size=STEPS * BATCH),
             validation=few,
+            stages=(Stage(learning_rate=1e-4, epochs=1),),
             batch_size=BATCH,
             seed=0,
             report=silent,
+            threads=threads(),
+            final=lambda: answers.scores("validation"),
         )
-        final = Final(classifier, few).scores
-        train(unfrozen(classifier), job.images, job, Stage(learning_rate=1e-4, epochs=1), 1, final)
+        fit(classifier, inputs)
 
     return run
 

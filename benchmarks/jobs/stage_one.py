@@ -27,7 +27,7 @@ def keras_fit(folder: Path) -> Run:
     import keras
 
     from benchmarks.steps import Steps
-    from leukemia.model.training import rows_of_epoch
+    from leukemia.model.training import order_of_epoch, rows_of
 
     images, labels = np.load(folder / "cells.npy"), np.load(folder / "labels.npy")
     scaled = keras.applications.resnet.preprocess_input(images.astype(np.float32))
@@ -44,8 +44,8 @@ def keras_fit(folder: Path) -> Run:
     model.compile(keras.optimizers.Adam(RATE), "binary_crossentropy")
     model.optimizer.build(model.trainable_variables)
     fresh = [np.array(each) for each in model.optimizer.variables]
-    training = _training(folder)
-    orders = [rows_of_epoch(training, SEED, epoch) for epoch in range(1, EPOCHS + 1)]
+    given = rows_of(_training(folder))
+    orders = [order_of_epoch(given, SEED, epoch) for epoch in range(1, EPOCHS + 1)]
 
     def run() -> dict[str, float]:
         steps = Steps()
@@ -76,10 +76,9 @@ def later(folder: Path) -> Run:
 def _ours(folder: Path, cache: Path | None, name: str) -> Run:
     from leukemia.cells import Cells
     from leukemia.contract import Stage
-    from leukemia.experiment.run import threads
+    from leukemia.experiment.balance import threads
     from leukemia.model.features import Features
-    from leukemia.model.training import Job as Training
-    from leukemia.model.training import transfer
+    from leukemia.model.training import FitInputs, fit
     from leukemia.report import silent
 
     classifier = _classifier(folder)
@@ -88,18 +87,20 @@ def _ours(folder: Path, cache: Path | None, name: str) -> Run:
     training = _training(folder)
     features.keep(training.cells.images)
     none = Cells(**{name: each[:1] for name, each in vars(training.cells).items()})
-    job = Training(
+    inputs = FitInputs(
         training=training,
         validation=none,
+        stages=(Stage(learning_rate=RATE, epochs=EPOCHS, trains="head"),),
         batch_size=BATCH,
         seed=SEED,
         report=silent,
+        threads=threads(),
         features=features,
     )
 
     def run() -> None:
         classifier.model.get_layer("probability").set_weights(started)
-        transfer(classifier, job, Stage(learning_rate=RATE, epochs=EPOCHS))
+        fit(classifier, inputs)
         _save(folder / name, classifier.model.get_layer("probability").get_weights())
 
     return run
