@@ -7,8 +7,10 @@ from importlib.metadata import version
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from leukemia.images import Images
+from leukemia.cells import Scores
+from leukemia.images import Images, Pixels
 from leukemia.model.compiled import Network
 from leukemia.model.precision import resolved
 
@@ -19,16 +21,16 @@ UNSURE = 0.05  # from the threshold: three times what bfloat16 has been seen to 
 
 def predict(
     model: keras.Model, images: Images, progress: Callable[[float], None] | None = None
-) -> np.ndarray:
+) -> NDArray[np.float32]:
     """The model's outputs for (n, S, S, 3) uint8, in order: (n, ...) float32."""
     return in_batches(model.predict_on_batch, images, progress)
 
 
 def in_batches(
-    answer: Callable[[np.ndarray], np.ndarray],
+    answer: Callable[[Pixels], NDArray[np.float32]],
     images: Images,
     progress: Callable[[float], None] | None = None,
-) -> np.ndarray:
+) -> NDArray[np.float32]:
     """The answers (n, ...) to images (n, S, S, 3) uint8, asked for in batches of equal size:
     another size would build a graph anew (seconds for ResNet-50), and round otherwise."""
     outputs = []
@@ -40,7 +42,7 @@ def in_batches(
     return np.concatenate(outputs)[: len(images)]
 
 
-def scores(model: keras.Model, images: Images) -> np.ndarray:
+def scores(model: keras.Model, images: Images) -> Scores:
     """(n,) float32: the probability of the positive class for (n, S, S, 3) uint8."""
     return predict(model, images)[:, 0]
 
@@ -56,9 +58,7 @@ class Compiled:
         """As of `Network`."""
         self._network = Network(model, precision, threads)
 
-    def __call__(
-        self, images: Images, progress: Callable[[float], None] | None = None
-    ) -> np.ndarray:
+    def __call__(self, images: Images, progress: Callable[[float], None] | None = None) -> Scores:
         """Batch by batch; `progress` is told the fraction done."""
         found = np.empty(len(images), np.float32)
         for start in range(0, len(images), BATCH):
@@ -68,10 +68,10 @@ class Compiled:
         return found
 
 
-Predictor = Callable[[Images], np.ndarray]
+Predictor = Callable[[Images], Scores]
 
 
-def exact(model: keras.Model, threads: int = 0) -> Callable[[np.ndarray], np.ndarray]:
+def exact(model: keras.Model, threads: int = 0) -> Callable[[Pixels], NDArray[np.float32]]:
     """A batch (n, ...) to the model's answers (n, ...) in float32; on a GPU by Keras."""
     return model.predict_on_batch if _gpu() else Network(model, "float32", threads)
 
@@ -97,7 +97,7 @@ def serving(model: keras.Model, threshold: float) -> Predictor:
         return measuring(model)
     quick, slow = Compiled(model, "bfloat16"), Compiled(model, "float32")
 
-    def predictor(images: Images) -> np.ndarray:
+    def predictor(images: Images) -> Scores:
         found = quick(images)
         near = np.abs(found - threshold) < UNSURE
         if near.any():

@@ -117,7 +117,7 @@ def _over(cell: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """The cell in grey with its map over it."""
     from matplotlib import colormaps
 
-    grey = cell.mean(-1, keepdims=True) / 255
+    grey: np.ndarray = cell.mean(-1, keepdims=True) / 255
     warm = colormaps["magma"](heat)[..., :3]
     return np.rint(255 * (0.5 * grey + 0.5 * warm)).astype(np.uint8)
 
