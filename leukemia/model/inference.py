@@ -14,32 +14,34 @@ from leukemia.images import Images, Pixels
 from leukemia.model.compiled import Network
 from leukemia.model.precision import resolved
 
+Inputs = Images | np.ndarray  # images, or features (n, d) float32
+
 PREDICT_BATCH = 32  # cells that Keras is asked about at once
 BATCH = 64  # and the compiled network
 UNSURE = 0.05  # from the threshold: three times what bfloat16 has been seen to change
 
 
 def predict(
-    model: keras.Model, images: Images, progress: Callable[[float], None] | None = None
+    model: keras.Model, inputs: Inputs, progress: Callable[[float], None] | None = None
 ) -> NDArray[np.float32]:
-    """The model's outputs for (n, S, S, 3) uint8, in order: (n, ...) float32."""
-    return in_batches(model.predict_on_batch, images, progress)
+    """The model's outputs for (n, ...) inputs, in order: (n, ...) float32."""
+    return in_batches(model.predict_on_batch, inputs, progress)
 
 
 def in_batches(
-    answer: Callable[[Pixels], NDArray[np.float32]],
-    images: Images,
+    answer: Callable[[np.ndarray], NDArray[np.float32]],
+    inputs: Inputs,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32]:
-    """The answers (n, ...) to images (n, S, S, 3) uint8, asked for in batches of equal size:
+    """The answers (n, ...) to inputs (n, ...), asked for in batches of equal size:
     another size would build a graph anew (seconds for ResNet-50), and round otherwise."""
     outputs = []
-    for start in range(0, len(images), PREDICT_BATCH):
-        rows = np.arange(start, start + PREDICT_BATCH).clip(max=len(images) - 1)
-        outputs.append(answer(images[rows]))
+    for start in range(0, len(inputs), PREDICT_BATCH):
+        rows = np.arange(start, start + PREDICT_BATCH).clip(max=len(inputs) - 1)
+        outputs.append(answer(inputs[rows]))
         if progress:
-            progress(min(1.0, (start + PREDICT_BATCH) / len(images)))
-    return np.concatenate(outputs)[: len(images)]
+            progress(min(1.0, (start + PREDICT_BATCH) / len(inputs)))
+    return np.concatenate(outputs)[: len(inputs)]
 
 
 def scores(model: keras.Model, images: Images) -> Scores:

@@ -24,7 +24,7 @@ from leukemia.images import Images, Pixels
 from leukemia.model.classifier import Classifier
 from leukemia.model.classifier import features as features_of
 from leukemia.model.fused import trainable_features
-from leukemia.model.inference import exact, in_batches, predict
+from leukemia.model.inference import Inputs, exact, in_batches, predict
 from leukemia.report import Report
 
 SECONDS_BETWEEN_PROGRESS = 5.0
@@ -70,7 +70,7 @@ class Rows:
     extract: turns the images of a batch into features; None: the model takes `inputs` as they are.
     """
 
-    inputs: Images | NDArray[np.float32]
+    inputs: Inputs
     labels: NDArray[np.float32]
     weights: NDArray[np.float32]
     draw_weights: NDArray[np.float64] | None = None
@@ -100,7 +100,7 @@ def fit(classifier: Classifier, inputs: FitInputs) -> History:
     check_stages(inputs)
     stages = [stage for stage in inputs.stages if stage.epochs]
     history: History = []
-    trained: tuple[FitModel, Rows, Images] | None = None
+    trained: tuple[FitModel, Rows, Inputs] | None = None
     for place, stage in enumerate(stages):
         before = stages[place - 1] if place else None
         first = len(history) + 1
@@ -289,14 +289,15 @@ def _goes_on(before: Stage | None, stage: Stage) -> bool:
 
 def _prepared(
     classifier: Classifier, inputs: FitInputs, stage: Stage, place: int, epoch: int
-) -> tuple[FitModel, Rows, Images]:
+) -> tuple[FitModel, Rows, Inputs]:
     """The model that a stage trains, its rows, and what the model takes for validation cells."""
     training, validation = inputs.training, inputs.validation
     if stage.fresh_head:
         _draw_head(classifier, [inputs.seed, place])
     rows = rows_of(training)
     if stage.trains == "network":
-        model, held_out = network_model(classifier), validation.images
+        model = network_model(classifier)
+        held_out: Inputs = validation.images
     else:
         model = head_model(classifier)
         # Only before anything was trained is the backbone the one that features were kept of.
@@ -361,7 +362,7 @@ def _draw_head(classifier: Classifier, key: list[int]) -> None:
     head.bias.assign(np.zeros(head.bias.shape, np.float32))
 
 
-def _scores_of(model: FitModel, inputs: Images) -> Callable[[], Scores]:
+def _scores_of(model: FitModel, inputs: Inputs) -> Callable[[], Scores]:
     return lambda: predict(model, inputs)[:, 0]
 
 

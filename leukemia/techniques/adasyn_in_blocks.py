@@ -149,9 +149,10 @@ def exact_blocks(pixels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, f
 def neighbours_within(distances: np.ndarray, n_neighbors: int) -> np.ndarray:
     """(n, n_neighbors) int: the nearest cells, nearest first, from `distances` (n, n); of
     identical cells always the first."""
-    firsts: np.ndarray = np.argmin(distances, axis=1)
+    firsts = np.argmin(distances, axis=1)
     near = np.array([nearest(row, firsts, n_neighbors, len(firsts)) for row in distances])
-    return firsts[near]
+    rows: np.ndarray = firsts[near]
+    return rows
 
 
 def nearest(distances: np.ndarray, keys: np.ndarray, n_neighbors: int, queries: int) -> np.ndarray:
