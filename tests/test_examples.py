@@ -43,10 +43,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     project, uri = folder / "project", f"sqlite:///{folder}/mlflow.db"
     shutil.copytree(ROOT, project, ignore=NOT_COPIED)
     lines = (project / "MLproject").read_text().splitlines()
-    place = next(n for n, line in enumerate(lines) if line.startswith("  adasyn:"))
+    line = next(line for line in lines if line.startswith("  adasyn:"))
     for name in EXAMPLES:
         shutil.copy(ROOT / f"tests/examples/{name}.py", project / f"leukemia/techniques/{name}.py")
-        lines.insert(place, lines[place].replace("adasyn", name))
+        lines.insert(lines.index(line), line.replace("adasyn", name))
     (project / "MLproject").write_text("\n".join(lines))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEUKEMIA_CACHE", str(folder / "cache"))
