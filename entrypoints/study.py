@@ -33,11 +33,10 @@ from .rank import rank
 from .register import register
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
-
     from leukemia.data.index import Index
     from leukemia.experiment.options import ExperimentOptions
     from leukemia.study.grid import Trial
+    from leukemia.tracking.runs import Run
 
 TRAIN = [sys.executable, "-m", f"{__package__}.train"]
 

@@ -15,7 +15,7 @@ import mlflow
 import psutil
 import requests
 from filelock import FileLock, Timeout
-from mlflow.entities import Run
+from mlflow.entities import Run as Run  # entry points, which do not import mlflow, name it too
 
 from leukemia.data.files import write_atomically
 from leukemia.errors import UserError
