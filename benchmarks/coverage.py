@@ -21,11 +21,12 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from leukemia.evaluation.comparison import delong, difference, mcnemar
-from leukemia.evaluation.intervals import TAIL, Interval, interval
+from leukemia.evaluation.intervals import Interval, interval
 from leukemia.evaluation.jackknife import Repeats, SubjectCounts, subject_counts
 from leukemia.evaluation.metrics import METRICS as ENTRIES
 from leukemia.evaluation.metrics import of_rates
 from leukemia.evaluation.predictions import Predictions
+from leukemia.evaluation.variance_components import TAIL
 
 METRICS = ("bal_acc", "wf1", "auroc")
 COLUMNS = (*METRICS, "boot", "same", "apart", "mcnemar", "delong")
@@ -122,11 +123,11 @@ def draw_arms(
     sign = 2.0 * cases.labels - 1
     cell_id = np.char.mod("%05d", np.arange(len(sign)))
     common = _effects(design, cases, rng)
-    arms = []
+    arms: list[Repeats] = []
     for accuracy in accuracies:
         own = _effects(design, cases, rng)
         steady = np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * own
-        runs = []
+        runs: list[list[Predictions]] = []
         for _ in range(design.seeds):
             quality, threshold = design.luck * rng.normal(size=2)
             noise = np.sqrt(0.8) * steady + np.sqrt(0.2) * _effects(design, cases, rng)
@@ -150,7 +151,10 @@ def _effects(design: Design, cases: Cases, rng: np.random.Generator) -> np.ndarr
     shade, difficulty = rng.normal(size=(2, cases.subjects))[:, cases.places]
     of_subject = np.sqrt(0.5) * (shade + (2.0 * cases.labels - 1) * difficulty)
     of_cell = rng.normal(size=len(cases.places))
-    return np.sqrt(design.likeness) * of_subject + np.sqrt(1 - design.likeness) * of_cell
+    effects: np.ndarray = (
+        np.sqrt(design.likeness) * of_subject + np.sqrt(1 - design.likeness) * of_cell
+    )
+    return effects
 
 
 def truth(design: Design) -> dict[str, float]:
@@ -161,11 +165,13 @@ def truth(design: Design) -> dict[str, float]:
     middle = design.middle(design.accuracy) + quality
     sens, spec = ndtr(middle + threshold), ndtr(middle - threshold)
     share = np.array(design.positive / (design.positive + design.negative))
+    counts, figures = of_rates(sens, spec, share), {}
+    for metric in ("bal_acc", "wf1"):
+        of_counts = ENTRIES[metric].of_counts
+        assert of_counts
+        figures[metric] = float(np.sum(weights * of_counts(counts)))
     return {
-        **{
-            metric: float(np.sum(weights * ENTRIES[metric].of_counts(of_rates(sens, spec, share))))
-            for metric in ("bal_acc", "wf1")
-        },
+        **figures,
         "auroc": float(np.sum(weights * ndtr(np.sqrt(2) * middle))),
     }
 

@@ -135,7 +135,7 @@ class Worker:
     def finish(self) -> float:
         """The largest memory it held, GiB; the process ends."""
         self._say("end")
-        peak = self._answer()["peak_gib"]
+        peak: float = self._answer()["peak_gib"]
         self._process.communicate()
         return peak
 
@@ -148,7 +148,8 @@ class Worker:
         assert self._process.stdout
         for line in self._process.stdout:
             if line.startswith("@"):
-                return json.loads(line[1:])
+                answer: dict[str, Any] = json.loads(line[1:])
+                return answer
         raise RuntimeError("a contender ended without an answer; its error stands above")
 
 

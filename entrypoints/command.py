@@ -25,6 +25,7 @@ DEFAULTS = {each.name: each.default for each in fields(ExperimentOptions)}
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Command(click.Command):
@@ -62,21 +63,21 @@ def in_one_line(context: click.Context) -> Iterator[None]:
         context.exit(130)
 
 
-def option(name: str, help: str, **settings: Any) -> Callable:
+def option(name: str, help: str, **settings: Any) -> Decorator:
     """An option of a command, its default shown."""
     spelling = f"--{name.replace('_', '-')}"
     return click.option(spelling, name, help=help, show_default=True, **settings)
 
 
-def of_experiment(name: str, help: str, **settings: Any) -> Callable:
+def of_experiment(name: str, help: str, **settings: Any) -> Decorator:
     """An option of ExperimentOptions, with its default."""
     return option(name, help, default=DEFAULTS[name], **settings)
 
 
-def with_options(*options: Callable) -> Callable:
+def with_options(*options: Decorator) -> Decorator:
     """A decorator that gives a command several options, helped in this order."""
 
-    def decorate(command: Callable) -> Callable:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for each in reversed(options):
             command = each(command)
         return command

@@ -35,7 +35,9 @@ class Commands(click.Group):
             return command_of(name)
         if name not in _others():
             return None
-        return import_module(f"{__package__}.{name.replace('-', '_')}").main
+        module = import_module(f"{__package__}.{name.replace('-', '_')}")
+        command: click.Command = module.main
+        return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Techniques and other commands, each with its first sentence."""

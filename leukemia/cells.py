@@ -4,8 +4,16 @@ import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leukemia.images import Images, lazy
+
+# The arrays that flow from room to room, by their dtype.
+Labels = NDArray[np.int8]  # class indices
+Names = NDArray[np.str_]  # of subjects, files or splits
+Indices = NDArray[np.int64]  # rows of other arrays
+Mask = NDArray[np.bool_]
+Scores = NDArray[np.float32]  # probabilities of the positive class
 
 POSITIVE = 1  # ALL in C-NMC 2019
 NEGATIVE = 0
@@ -36,7 +44,7 @@ class Classes:
         """The name of the negative class; of several, all their names."""
         return " or ".join(name for name in self.names if name != self.positive_name)
 
-    def labels(self, names: np.ndarray) -> np.ndarray:
+    def labels(self, names: Names) -> Labels:
         """(n,) int8: the class index of each of the class names (n,) str."""
         index = {name: label for label, name in enumerate(self.names)}
         return np.array([index[name] for name in names], np.int8)
@@ -53,14 +61,14 @@ class Cells:
     """
 
     images: Images
-    labels: np.ndarray
-    subjects: np.ndarray
-    cell_id: np.ndarray
+    labels: Labels
+    subjects: Names
+    cell_id: Names
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: np.ndarray) -> "Cells":
+    def take(self, rows: Indices | Mask) -> "Cells":
         """The cells at `rows` ((m,) int, or (n,) bool), in that order; images are not copied."""
         return Cells(
             images=lazy(self.images).chosen(rows),

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from leukemia.cells import Cells
-from leukemia.images import Images, lazy
+from leukemia.cells import Cells, Indices, Labels, Mask, Scores
+from leukemia.images import Images, Pixels, lazy
 from leukemia.report import Report, silent
 
 
@@ -25,9 +26,9 @@ class Batch:
     weights: (b,) float32, the factor of each cell in the loss.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
-    weights: np.ndarray
+    images: Pixels
+    labels: NDArray[np.float32]
+    weights: NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,19 +38,19 @@ class SyntheticFeatures:
     features: (m, d) float32. labels: (m,) int8, class indices.
     """
 
-    features: np.ndarray
-    labels: np.ndarray
+    features: NDArray[np.float32]
+    labels: Labels
 
 
 # (labels (b, 1) float32 in [0, 1], logits (b, 1) float32, counts (2,) float32: training cells of
 # the negative and the positive class) -> (b,) float32. Written in keras.ops or TensorFlow.
-Loss = Callable[[Any, Any, np.ndarray], Any]
+Loss = Callable[[Any, Any, NDArray[np.float32]], Any]
 # A batch and its own generator, seeded by (seed, epoch, step) -> the changed batch, as many cells.
 BatchChange = Callable[[Batch, np.random.Generator], Batch]
 # (features (n, d) float32, labels (n,) int8, generator) -> synthetic rows, at the start of a stage.
-FeatureSampler = Callable[[np.ndarray, np.ndarray, np.random.Generator], SyntheticFeatures]
+FeatureSampler = Callable[[NDArray[np.float32], Labels, np.random.Generator], SyntheticFeatures]
 # (labels (n,), scores (n,)) of the VALIDATION cells -> the score from which a cell is positive.
-Decision = Callable[[np.ndarray, np.ndarray], float]
+Decision = Callable[[Labels, Scores], float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +67,8 @@ class Stage:
     epochs: int
     trains: Literal["head", "network"] = "network"
     fresh_head: bool = False
-    loss_weights: np.ndarray | None = None
-    draw_weights: np.ndarray | None = None
+    loss_weights: NDArray[np.float32] | None = None
+    draw_weights: NDArray[np.float64] | None = None
     loss: Loss | None = None
 
 
@@ -122,22 +123,22 @@ class TrainingSet:
     """
 
     cells: Cells
-    synthetic: np.ndarray
-    left_out: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
-    loss_weights: np.ndarray | None = None
-    draw_weights: np.ndarray | None = None
+    synthetic: Mask
+    left_out: Indices = field(default_factory=lambda: np.zeros(0, int))
+    loss_weights: NDArray[np.float32] | None = None
+    draw_weights: NDArray[np.float64] | None = None
     loss: Loss | None = None
     change: BatchChange | None = None
     stages: tuple[Stage, ...] | None = None
     feature_sampler: FeatureSampler | None = None
     decide: Decision | None = None
-    parents: np.ndarray | None = None
+    parents: Indices | None = None
     epoch_size: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     copied: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
 
-    def part(self, rows: np.ndarray) -> "TrainingSet":
+    def part(self, rows: Mask) -> "TrainingSet":
         """The cells at `rows` ((n,) bool) with their weights: what is left after a split."""
         size = self.epoch_size and round(self.epoch_size * rows.mean())
         stages = self.stages and tuple(
@@ -165,7 +166,7 @@ def unchanged(train: Cells) -> TrainingSet:
     return TrainingSet(cells=train, synthetic=np.zeros(len(train), bool))
 
 
-def without(train: Cells, rows: np.ndarray) -> TrainingSet:
+def without(train: Cells, rows: Indices) -> TrainingSet:
     """The training cells but those at `rows` ((k,) int)."""
     left_out = np.unique(rows)
     kept = np.setdiff1d(np.arange(len(train)), left_out)
@@ -175,7 +176,7 @@ def without(train: Cells, rows: np.ndarray) -> TrainingSet:
 
 
 def with_synthetic(
-    train: Cells, images: Images, maker: str, parents: np.ndarray | None = None
+    train: Cells, images: Images, maker: str, parents: Indices | None = None
 ) -> TrainingSet:
     """The training cells followed by `images` (m, H, W, 3) uint8 as cells of the rarer class.
 
@@ -215,7 +216,7 @@ class TechniqueContext:
     schedule: Schedule | None = None
     pretrained: bool = False
     unseen: Cells | None = None
-    features: Callable[[Images], np.ndarray] | None = None
+    features: Callable[[Images], NDArray[np.float32]] | None = None
     network: str = ""
     about: str = ""
     folder: Path | None = None
@@ -236,9 +237,9 @@ def setting(default: Any, help: str, **metadata: Any) -> Any:
     return field(default=default, metadata={"help": help, **metadata})
 
 
-def _rows_of(weights: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+def _rows_of(weights: NDArray[np.float32] | None, rows: Mask) -> NDArray[np.float32] | None:
     return None if weights is None else weights[rows]
 
 
-def _drawn_of(weights: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+def _drawn_of(weights: NDArray[np.float64] | None, rows: Mask) -> NDArray[np.float64] | None:
     return None if weights is None else weights[rows] / weights[rows].sum()

@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]  # (n, H, W, 3), or (H, W, 3) of one image
 
 AT_ONCE = 64  # images read together where all are gone through
 
@@ -24,7 +27,7 @@ class LazyImages(NDArrayOperatorsMixin):
     axes, read all images into memory first: 132 kB a cell of 210 px. Nothing can be written here.
     """
 
-    def __init__(self, parts: tuple[np.ndarray, ...], rows: np.ndarray):
+    def __init__(self, parts: tuple[Pixels, ...], rows: NDArray[np.int64]):
         """parts: (m, H, W, 3) uint8 each. rows: (n,) int, counted through all the parts.
 
         Raises:
@@ -38,7 +41,7 @@ class LazyImages(NDArrayOperatorsMixin):
         self.shape = (len(rows), *parts[0].shape[1:])
         self.dtype, self.ndim = np.result_type(*(part.dtype for part in parts)), parts[0].ndim
 
-    def chosen(self, which: np.ndarray) -> "LazyImages":
+    def chosen(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> "LazyImages":
         """The images at `which` ((m,) int or (n,) bool), still unread."""
         return LazyImages(self._parts, self._rows[which])
 
@@ -50,16 +53,18 @@ class LazyImages(NDArrayOperatorsMixin):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, key: Any) -> np.ndarray:
+    def __getitem__(self, key: Any) -> Pixels:
         first, *others = _expanded(key, self.ndim)
         if not _picks_rows(first) or not all(_is_basic(each) for each in others):
-            return np.asarray(self)[key]  # such an index mixes the axes
+            mixed: Pixels = np.asarray(self)[key]  # such an index mixes the axes
+            return mixed
         rows = self._rows[first]
         if rows.ndim == 0:
-            return self._read(rows[None])[(0, *others)]
+            one: Pixels = self._read(rows[None])[(0, *others)]
+            return one
         return self._read(rows)[(slice(None), *others)]
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def __iter__(self) -> Iterator[Pixels]:
         for start in range(0, len(self), AT_ONCE):
             yield from self[start : start + AT_ONCE]
 
@@ -91,7 +96,7 @@ class LazyImages(NDArrayOperatorsMixin):
         """How many bytes the images would take in memory."""
         return self.size * self.dtype.itemsize
 
-    def _read(self, rows: np.ndarray) -> np.ndarray:
+    def _read(self, rows: NDArray[np.int64]) -> Pixels:
         images = np.empty((len(rows), *self.shape[1:]), self.dtype)
         for part, start in zip(self._parts, self._starts, strict=False):
             here = (rows >= start) & (rows < start + len(part))
@@ -105,7 +110,7 @@ class LazyImages(NDArrayOperatorsMixin):
         return images
 
 
-Images = np.ndarray | LazyImages
+Images = Pixels | LazyImages
 
 
 def lazy(images: Images) -> LazyImages:

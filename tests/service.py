@@ -157,10 +157,12 @@ def browsing(who: Mapping[str, str]) -> Iterator[Any]:
     hosts = set()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=OFFLINE)
-        log_in = {"username": who["MLFLOW_TRACKING_USERNAME"],
-                  "password": who["MLFLOW_TRACKING_PASSWORD"]}  # fmt: skip
         context = browser.new_context(
-            viewport={"width": 1900, "height": 1000}, http_credentials=log_in
+            viewport={"width": 1900, "height": 1000},
+            http_credentials={
+                "username": who["MLFLOW_TRACKING_USERNAME"],
+                "password": who["MLFLOW_TRACKING_PASSWORD"],
+            },
         )
         context.add_init_script(NO_ASSISTANT)
         context.on("request", lambda request: hosts.add(urlparse(request.url).hostname))

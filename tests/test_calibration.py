@@ -92,7 +92,8 @@ def test_the_temperature_of_drawn_cells_is_found(temperature: float) -> None:
 def test_no_other_temperature_has_a_lower_loss() -> None:
     labels, scores = drawn(2.0, 400)
     logits = np.log(scores.astype(np.float64)) - np.log1p(-scores.astype(np.float64))
-    grid = np.exp(np.linspace(*np.log(TEMPERATURES), 4000))
+    low, high = np.log(TEMPERATURES)
+    grid = np.exp(np.linspace(low, high, 4000))
     losses = [np.logaddexp(0, np.where(labels == 1, -1, 1) * logits / t).mean() for t in grid]
     found = fit_temperature(labels, scores)
     assert found.value == pytest.approx(grid[np.argmin(losses)], rel=0.002)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,13 +27,14 @@ def weights_of(model: keras.Model) -> bytes:
 
 
 def inputs_of(
-    training: TrainingSet, pretrained: bool = False, terms: Schedule = SHORT, **settings: object
+    training: TrainingSet, pretrained: bool = False, terms: Schedule = SHORT, **settings: Any
 ) -> FitInputs:
-    given = {"validation": training.cells, "batch_size": 16, "seed": 0, "report": silent}
-    return FitInputs(training=training, stages=terms.stages(pretrained), **(given | settings))
+    given: dict[str, Any] = {"batch_size": 16, "seed": 0, "report": silent}
+    given |= {"validation": training.cells, "stages": terms.stages(pretrained)}
+    return FitInputs(training=training, **(given | settings))
 
 
-def trained(cells: Cells, seed: int = 0, terms: Schedule = SHORT, **settings: object):
+def trained(cells: Cells, seed: int = 0, terms: Schedule = SHORT, **settings: Any):
     tf.config.experimental.enable_op_determinism()
     classifier = build(MINIATURE, seed)
     training = replace(unchanged(cells), **settings)

@@ -104,8 +104,11 @@ def test_the_focal_loss_with_gamma_0_is_cross_entropy(cells: Cells, weights: str
     logits = rng.normal(0, 4, (64, 1)).astype(np.float32)
     logits[:2, 0] = 60, -60
     loss = balanced("focal", cells, classifier_of("from scratch", weights), gamma=0.0).loss
+    assert loss
     expected = keras.losses.binary_crossentropy(labels, logits, from_logits=True)
-    np.testing.assert_allclose(loss(labels, logits, np.ones(2)), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        loss(labels, logits, np.ones(2, np.float32)), expected, rtol=1e-5, atol=1e-6
+    )
     plain, of_plain = answers("baseline", "from scratch", weights, cells)
     focal, of_focal = answers("focal", "from scratch", weights, cells, gamma=0.0)
     np.testing.assert_allclose(focal, plain, atol=1e-3)
@@ -203,6 +206,7 @@ def test_synthetic_features_need_a_stage_that_trains_the_head(cells: Cells, weig
 
 def test_a_decision_is_made_on_validation_cells_and_changes_no_score(cells: Cells) -> None:
     decide = balanced("threshold_moving", cells, classifier_of("from scratch", "")).decide
+    assert decide
     labels = np.array([0, 0, 0, 1, 1, 0], np.int8)
     values = np.array([0.1, 0.2, 0.25, 0.3, 0.4, 0.35], np.float32)
     assert decide(labels, values) == np.float32(0.3)

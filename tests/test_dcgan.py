@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def cells(rare: int = 9, frequent: int = 18, seed: int = 0) -> Cells:
 
 
 def balanced(
-    train: Cells, settings: dcgan.Settings = SETTINGS, seed: int = 1, **context: object
+    train: Cells, settings: dcgan.Settings = SETTINGS, seed: int = 1, **context: Any
 ) -> TrainingSet:
     return dcgan.balance(
         train, settings, TechniqueContext(rng=np.random.default_rng(seed), **context)

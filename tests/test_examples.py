@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -50,7 +51,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEUKEMIA_CACHE", str(folder / "cache"))
         run_project("sample", uri, project, out=folder / "sample", cells=130)
-        asked = {"data": folder / "sample", "budget": "quick", "image_size": 32,
+        asked: dict[str, Any] = {"data": folder / "sample", "budget": "quick", "image_size": 32,
                  "backbone": "miniature"}  # fmt: skip
         run_project("baseline", uri, project, **asked)  # alone: it makes the store and the cache
         with ThreadPoolExecutor(2) as pool:

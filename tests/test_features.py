@@ -1,9 +1,10 @@
 """Features of a frozen network: those that were kept are those that it gives."""
 
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from leukemia.model.features import Features
 from leukemia.model.inference import in_batches, predict
 
 # Keras and OpenVINO add up in different orders; features are about 10.
-NEAR = {"rtol": 1e-4, "atol": 1e-4}
+NEAR: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}
 
 
 def noise(n: int = 40, side: int = 32, seed: int = 0) -> np.ndarray:
@@ -137,7 +138,7 @@ def test_two_runs_that_keep_the_same_at_once_lose_nothing_and_compute_nothing_tw
     given = counting(first, monkeypatch)
     monkeypatch.setattr("leukemia.model.features.AT_ONCE", 8)
     with ThreadPoolExecutor(1) as other:
-        asked = []
+        asked: list[Future[None]] = []
 
         def begun(done: float) -> None:
             if not asked:

@@ -62,7 +62,8 @@ def confusion_picture(cells: Cells) -> np.ndarray:
 
 
 def synth_picture(cells: Cells) -> np.ndarray:
-    return figures.real_and_made_figure(cells.images, cells.images, "dcgan", POSITIVE, FOOTNOTE)
+    images = np.asarray(cells.images)
+    return figures.real_and_made_figure(images, images, "dcgan", POSITIVE, FOOTNOTE)
 
 
 PICTURES = [

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from leukemia.data.near_duplicates import TURNS
 from leukemia.data.sample import draw_cells
 from leukemia.gan import privacy, privacy_plot
-from leukemia.gan.privacy import TURNS, attack, examine, nearest, turned
+from leukemia.gan.privacy import attack, examine, nearest, turned
 
 LIMIT = 0.05
 

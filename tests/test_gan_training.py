@@ -17,7 +17,7 @@ import tensorflow as tf
 from leukemia.errors import UserError
 from leukemia.gan import checkpoint, collapse, networks, pictures, training
 from leukemia.gan.config import MODERN, GanConfig
-from leukemia.gan.step import compiled, players
+from leukemia.gan.step import METRICS, compiled, players
 from leukemia.gan.training import SampleScorer, Terms
 from leukemia.model import precision
 from leukemia.report import silent
@@ -66,7 +66,7 @@ def one_run():
 
 def test_the_report_has_four_means_and_seconds_each_epoch(one_run):
     trained, heard = one_run
-    for name in (*training.METRICS, "gan_seconds"):
+    for name in (*METRICS, "gan_seconds"):
         values = heard.named(name)
         assert list(values) == [1, 2]
         assert np.isfinite(list(values.values())).all()
@@ -79,7 +79,7 @@ def test_the_report_has_four_means_and_seconds_each_epoch(one_run):
 def test_every_step_is_kept_and_an_epoch_is_the_mean_of_its_steps(one_run):
     progress = one_run[0].progress
     assert progress.steps.shape == (4, 4)  # two batches of four in each of two epochs
-    for column, name in enumerate(training.METRICS):
+    for column, name in enumerate(METRICS):
         expected = progress.steps[:, column].reshape(2, 2).mean(1)
         np.testing.assert_allclose(list(progress.history[name].values()), expected, rtol=1e-6)
 
@@ -192,7 +192,7 @@ class TestOfBothKinds:
         generator.set_weights(weights)
         alone.set_weights(networks.first_kind(self.config, weights))
         latent = pictures.latent(5, self.config.latent, 0)
-        told = np.concatenate([latent, np.tile(np.float32([1, 0]), (5, 1))], 1)
+        told = np.concatenate([latent, np.tile(np.array([1, 0], np.float32), (5, 1))], 1)
         np.testing.assert_allclose(alone(latent), generator(told), atol=1e-6)
 
     def test_the_discriminator_that_comes_back_judges_the_wanted_kind(self):

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -44,7 +45,7 @@ def test_one_that_shows_all_of_it_passes() -> None:
     assert refusals(replace(GOOD, gain=None), "any") == []
 
 
-BROKEN = {
+BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "a figure is missing": (
         {"metrics": {k: v for k, v in FIGURES.items() if k != "test_auroc"}}, "possible",
         r"figures are missing or not finite \(test_auroc\); train it anew",

@@ -48,7 +48,7 @@ def test_it_is_that_of_a_gradient_tape(model: keras.Model, cells: Cells) -> None
     called = predict(model, cells.images)[:, 0] >= 0.5
     assert 40 <= called.sum() <= 50  # both signs are tried
     found = grad_cam(model, cells.images)
-    np.testing.assert_allclose(found, by_tape(model, cells.images), atol=1e-4)
+    np.testing.assert_allclose(found, by_tape(model, np.asarray(cells.images)), atol=1e-4)
 
 
 def test_heat_is_of_the_class_that_a_moved_threshold_calls(

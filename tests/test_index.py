@@ -1,6 +1,7 @@
 """Cells from three sources, one index."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,7 @@ def test_manifest_of_c_nmc_gives_the_known_counts(shared: Path, tmp_path: Path) 
     labels = "C-NMC_Leukemia/validation_data/C-NMC_test_prelim_phase_data_labels.csv"
     (tmp_path / labels).write_bytes((shared / "data/cnmc" / labels).read_bytes())
     index = open_index(tmp_path)
-    counts = index.frame.groupby(["split", "label"]).size().to_dict()
+    counts: dict[Any, int] = index.frame.groupby(["split", "label"]).size().to_dict()
     assert counts == {
         ("fold_0", "all"): 2397, ("fold_0", "hem"): 1130,
         ("fold_1", "all"): 2418, ("fold_1", "hem"): 1163,

@@ -57,7 +57,8 @@ def test_a_served_cell_is_called_as_in_float32(trained, cells: Cells) -> None:
 
 
 def test_any_number_of_cells_and_progress(trained, cells: Cells) -> None:
-    compiled, told = Compiled(trained, "float32"), []
+    compiled = Compiled(trained, "float32")
+    told: list[float] = []
     assert compiled(cells.images[:0]).shape == (0,)
     many = np.tile(cells.images, (2, 1, 1, 1))[: BATCH + 3]
     found = compiled(many, told.append)

@@ -1,5 +1,7 @@
 """What each way of splitting adds, paired by subject, from records of runs."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,19 +14,24 @@ from tests.test_ranking import record
 SUBJECTS = 40
 
 
-def run(arm: str, protocol: str, wrong: float, seed: int = 0, **others: object) -> tuple:
+def run(arm: str, protocol: str, wrong: float, seed: int = 0, **others: Any) -> tuple:
     """A record and its test cells: ten cells a subject, `wrong` of them on average missed."""
     run_id = f"{arm}-{protocol}-{seed}"
     rng = np.random.default_rng([seed, len(protocol), len(arm)])
-    subjects = np.repeat(np.arange(SUBJECTS), 10)
-    labels = (subjects % 2).astype(np.int8)
+    numbers = np.repeat(np.arange(SUBJECTS), 10)
+    labels = (numbers % 2).astype(np.int8)
     missed = rng.random(len(labels)) < wrong
     scores = np.where(labels ^ missed, 0.9, 0.1).astype(np.float32)
     cells = Predictions(
-        labels=labels, scores=scores, subjects=subjects, cell_id=np.arange(len(labels))
+        labels=labels,
+        scores=scores,
+        subjects=numbers.astype(str),
+        cell_id=np.arange(len(labels)).astype(str),
     )
-    fields = {"run_id": run_id, "protocol": protocol, "cells": "400 cells", "note": "a network",
-              "simulated_data": "", **others}  # fmt: skip
+    fields: dict[str, Any] = {
+        "run_id": run_id, "protocol": protocol, "cells": "400 cells", "note": "a network",
+        "simulated_data": "", **others,
+    }  # fmt: skip
     return record(arm, seed, 0.8, **fields), run_id, cells
 
 

@@ -9,10 +9,11 @@ from sklearn.metrics import brier_score_loss
 from benchmarks.coverage import METRICS as COVERED
 from benchmarks.coverage import Design, draw_arms, draw_cases, holds, truth
 from leukemia.errors import UserError
-from leukemia.evaluation.intervals import TAIL, Interval, interval, intervals
+from leukemia.evaluation.intervals import Interval, interval, intervals
 from leukemia.evaluation.jackknife import leave_out, subject_counts
 from leukemia.evaluation.metrics import METRICS, metrics
 from leukemia.evaluation.predictions import Predictions
+from leukemia.evaluation.variance_components import TAIL
 
 
 def predictions(subjects: int, cells: int = 20, mixed: bool = False, seed: int = 0) -> Predictions:
@@ -155,9 +156,9 @@ def test_seeds_that_differ_widen_the_interval() -> None:
 def test_a_shade_that_helps_one_class_and_harms_the_other_is_no_error_of_their_mean() -> None:
     cells = predictions(40, cells=60, mixed=True)
     found = intervals(cells)
-    halves = [(found[name].high - found[name].low) / 2 for name in ("sens", "spec")]
+    sens, spec = ((found[name].high - found[name].low) / 2 for name in ("sens", "spec"))
     both = (found["bal_acc"].high - found["bal_acc"].low) / 2
-    assert both < 0.6 * np.hypot(*halves) / 2
+    assert both < 0.6 * np.hypot(sens, spec) / 2
 
 
 def test_where_no_subject_errs_each_subject_counts_as_one_cell() -> None:

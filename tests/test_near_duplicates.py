@@ -41,7 +41,7 @@ COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
-    return draw_cells(60, seed=5, size=210, subjects=12).images
+    return np.asarray(draw_cells(60, seed=5, size=210, subjects=12).images)
 
 
 @pytest.mark.parametrize("done", COPIES)

@@ -47,7 +47,7 @@ def test_of_four_positive_cells_sensitivity_moves_in_quarters(
 
 
 def test_a_share_that_a_product_would_round_up_asks_for_no_further_cell() -> None:
-    labels, scores = np.ones(100, int), np.linspace(1, 0.01, 100)
+    labels, scores = np.ones(100, int), np.linspace(1, 0.01, 100, dtype=np.float32)
     assert np.ceil(0.07 * 100) == 8  # what a product would ask for
     assert np.sum(scores >= choose_threshold(labels, scores, 0.07)) == 7
 

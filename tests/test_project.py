@@ -16,7 +16,6 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from entrypoints import command
 from entrypoints.main import main
 from leukemia import techniques
 from leukemia.experiment.options import ExperimentOptions
@@ -27,12 +26,19 @@ PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 README = (ROOT / "README.md").read_text()
 CHOICE = (ROOT / ".ci/python").read_text()
-PYTHONS = re.search(r'^supported="(.+)"$', CHOICE, re.MULTILINE)[1].split()  # the newest first
+(SUPPORTED,) = re.findall(r'^supported="(.+)"$', CHOICE, re.MULTILINE)
+PYTHONS = SUPPORTED.split()  # the newest first
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 CONTEXT = click.Context(main)
-COMMANDS: dict[str, click.Command] = {
-    name: main.get_command(CONTEXT, name) for name in main.list_commands(CONTEXT)
-}
+
+
+def _command(name: str) -> click.Command:
+    loaded = main.get_command(CONTEXT, name)
+    assert loaded, name
+    return loaded
+
+
+COMMANDS = {name: _command(name) for name in main.list_commands(CONTEXT)}
 
 
 def pin(requirement: Requirement) -> tuple[str, str]:
@@ -211,11 +217,13 @@ def test_every_option_has_a_help_text(name: str) -> None:
 
 
 def test_a_ranking_can_go_by_metrics_that_runs_log_and_waive_what_the_audit_finds() -> None:
+    from leukemia.evaluation import PRIMARY
     from leukemia.evaluation.metrics import METRICS
+    from leukemia.splits import LEAKS
     from leukemia.splits.leaks import KINDS
 
-    assert set(command.PRIMARY) <= set(METRICS)
-    assert set(command.LEAKS) <= set(KINDS)
+    assert set(PRIMARY) <= set(METRICS)
+    assert set(LEAKS) <= set(KINDS)
 
 
 def test_nothing_in_the_core_imports_mlflow_or_click() -> None:
@@ -274,7 +282,7 @@ def test_the_readmes_check_of_a_papers_matrix_runs(capsys: pytest.CaptureFixture
 def test_what_the_containers_run_is_there() -> None:
     compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
     assert set(compose["services"]) == {"postgres", "store", "server", "backup", "trainer"}
-    native = re.search(r"^POSTGRES = (\d+)", (ROOT / "docker/native.py").read_text(), re.M)[1]
+    (native,) = re.findall(r"^POSTGRES = (\d+)", (ROOT / "docker/native.py").read_text(), re.M)
     assert compose["services"]["postgres"]["image"].startswith(f"postgres:{native}.")
     for service in compose["services"].values():
         if "build" in service:

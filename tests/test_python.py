@@ -100,6 +100,7 @@ def test_words_of_a_command_line_mean_the_options_that_they_were_made_of(name: s
     )  # fmt: skip
     technique, *rest = words(options)
     command = main.get_command(click.Context(main), technique)
+    assert command
     given = command.make_context(technique, rest).params
     assert given.pop("experiment") is None
     assert options_of(given, technique=technique) == options

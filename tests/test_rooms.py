@@ -121,7 +121,8 @@ def importing(package: str) -> set[str]:
 
 
 def test_only_the_rooms_at_the_edge_import_mlflow_and_the_package_says_which() -> None:
-    sentence = re.search(r"Only the rooms (.+?) import\s+mlflow", leukemia.__doc__, re.DOTALL)
+    sentence = re.search(r"Only the rooms (.+?) import\s+mlflow", leukemia.__doc__ or "", re.DOTALL)
+    assert sentence
     assert set(re.findall(r"`(\w+)`", sentence[1])) == SPEAK_MLFLOW
     assert importing("mlflow") <= SPEAK_MLFLOW
 

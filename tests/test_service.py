@@ -40,7 +40,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::PendingDeprecationWarning",
     "ignore:.*Any type hint is inferred:UserWarning",
 )
-QUICK = {"budget": "quick", "image_size": 32, "backbone": "miniature"}
+QUICK: dict[str, Any] = {"budget": "quick", "image_size": 32, "backbone": "miniature"}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def sample(server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def study_done(server: str, sample: Path) -> subprocess.CompletedProcess:
     """A study of all techniques on one seed and fold, two of them at a time."""
-    asked = {"data": sample, "seeds": 0, "test_folds": 0, "workers": 2}
+    asked: dict[str, Any] = {"data": sample, "seeds": 0, "test_folds": 0, "workers": 2}
     return run_project("study", server, **asked, **QUICK)
 
 
@@ -310,7 +310,7 @@ def rows_of(section: str) -> tuple[set[str], set[str]]:
 
 
 def test_the_page_of_what_is_logged_reads_runs_as_it_says(runs: dict[str, Run], capsys) -> None:
-    code = re.search(r"```python\n(.*?)```", (ROOT / "docs/runs.md").read_text(), re.S)[1]
+    code, *_ = re.findall(r"```python\n(.*?)```", (ROOT / "docs/runs.md").read_text(), re.S)
     exec(code, {})
     shown = capsys.readouterr().out
     assert all(run.data.tags["arm"] in shown for run in runs.values())
@@ -643,7 +643,7 @@ def test_the_chart_link_opens_curves_and_pictures(server: str, page) -> None:
 def test_the_link_side_by_side_compares_the_best_runs(
     server: str, runs: dict[str, Run], page
 ) -> None:
-    link = re.search(r"^Side by side: (\S+)$", ranked(), re.MULTILINE)[1]
+    link, *_ = re.findall(r"^Side by side: (\S+)$", ranked(), re.MULTILINE)
     page.set_viewport_size({"width": 1900, "height": 1900})
     page.goto(link)
     page.get_by_text("Comparing 6 Runs from 1 Experiment").wait_for(timeout=60_000)

@@ -77,8 +77,8 @@ def uploaded(address: str, *contents: bytes) -> requests.Response:
 
 def as_json(address: str, *contents: bytes) -> requests.Response:
     rows = [[base64.b64encode(content).decode()] for content in contents]
-    table = {"dataframe_split": {"columns": ["image"], "data": rows}}
-    return requests.post(f"{address}/invocations", json=table, timeout=60)
+    table: dict[str, Any] = {"columns": ["image"], "data": rows}
+    return requests.post(f"{address}/invocations", json={"dataframe_split": table}, timeout=60)
 
 
 def test_both_ways_give_what_predict_gives(address: str, store: Path, cells: Cells) -> None:

@@ -235,7 +235,7 @@ def revision(uri: str) -> str:
     with sqlalchemy.create_engine(uri).connect() as connection:
         return connection.execute(
             sqlalchemy.text("select version_num from alembic_version")
-        ).scalar()
+        ).scalar_one()
 
 
 def refused(place: Path, *words: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def context_of(seed: int = 0) -> TechniqueContext:
     return TechniqueContext(rng=np.random.default_rng(seed), schedule=QUICK)
 
 
-def balance(name: str, train: Cells, seed: int = 0, **settings: object) -> TrainingSet:
+def balance(name: str, train: Cells, seed: int = 0, **settings: Any) -> TrainingSet:
     technique = technique_of(name)
     chosen = replace(technique.Settings(), **SMALL.get(name, {}), **settings)
     return technique.balance(train, chosen, context_of(seed))
@@ -110,7 +111,7 @@ def changed(made: TrainingSet, seed: int) -> tuple[np.ndarray, ...]:
     rows = rows_of(made)
     chosen = order_of_epoch(rows, seed, 1)[:8]
     batch = Batch(
-        images=rows.inputs[chosen], labels=rows.labels[chosen], weights=rows.weights[chosen]
+        images=made.cells.images[chosen], labels=rows.labels[chosen], weights=rows.weights[chosen]
     )
     if made.change:
         batch = made.change(batch, np.random.default_rng(seed))
@@ -206,6 +207,7 @@ def test_the_control_trains_as_many_steps_as_a_balanced_set_on_the_cells_that_ca
 @pytest.mark.parametrize(("name", "parents"), [("adasyn", 2), ("augmentation", 1)])
 def test_synthetic_cells_tell_their_parents(name: str, parents: int, cells: Cells) -> None:
     made = balance(name, cells)
+    assert made.parents is not None
     assert made.parents.shape == (made.synthetic.sum(), parents)
     assert set(made.cells.labels[made.parents.ravel()]) == {cells.minority()}
 
@@ -214,23 +216,29 @@ def test_what_is_left_after_a_split_keeps_its_weights(cells: Cells) -> None:
     kept = np.arange(90) % 3 != 0
     part = balance("weighted", cells, mode="sampler").part(kept)
     assert len(part.cells) == 60
+    assert part.draw_weights is not None
     assert part.draw_weights.sum() == pytest.approx(1)
     assert balance("control", cells).part(kept).epoch_size == 80
-    retrain = balance("retraining", cells).part(kept).stages[-1]
-    assert len(retrain.draw_weights) == 60
-    assert retrain.draw_weights.sum() == pytest.approx(1)
+    stages = balance("retraining", cells).part(kept).stages
+    assert stages
+    draw_weights = stages[-1].draw_weights
+    assert draw_weights is not None
+    assert len(draw_weights) == 60
+    assert draw_weights.sum() == pytest.approx(1)
 
 
 class TestWeighted:
     def test_balanced_is_the_formula_of_the_thesis(self, cells: Cells) -> None:
         assert weighted.class_weights(cells) == {0: 90 / (2 * 30), 1: 90 / (2 * 60)}
         weights = balance("weighted", cells).loss_weights
+        assert weights is not None
         assert weights.mean() == pytest.approx(1)
         halves = [weights[cells.labels == label].sum() for label in (0, 1)]
         assert halves[0] == pytest.approx(halves[1])
 
     def test_the_thesis_weights_are_7_for_the_rarer_class(self, cells: Cells) -> None:
         weights = balance("weighted", cells, mode="thesis").loss_weights
+        assert weights is not None
         assert set(weights[cells.labels == 0]) == {7.0}
         assert set(weights[cells.labels == 1]) == {2.0}
 
@@ -249,8 +257,9 @@ class TestWeighted:
 
 class TestAugmentation:
     def test_no_change_gives_back_the_cell(self, cells: Cells) -> None:
-        still = {"rotation": 0.0, "shift": 0.0, "shear": 0.0, "zoom": 0.0, "flip": False}
-        made = balance("augmentation", cells, **still)
+        made = balance(
+            "augmentation", cells, rotation=0.0, shift=0.0, shear=0.0, zoom=0.0, flip=False
+        )
         sources = {image.tobytes() for image in cells.images[cells.labels == 0]}
         assert {image.tobytes() for image in made.cells.images[made.synthetic]} == sources
 

@@ -1,6 +1,7 @@
 """Every rule has a case that breaks it and one that keeps it; honest figures never break any."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,8 @@ from leukemia.evaluation.validators import (
     check_sum,
 )
 
-GOOD = {"tp": 90, "fn": 10, "fp": 30, "tn": 170}  # sens .9, spec .85, prec .75, acc .8667
+# sens .9, spec .85, prec .75, acc .8667
+GOOD: dict[str, Any] = {"tp": 90, "fn": 10, "fp": 30, "tn": 170}
 
 
 def rules(reported: Reported) -> list[str]:
@@ -89,10 +91,10 @@ def test_figures_of_a_real_matrix_never_break_a_rule_however_they_are_printed(se
         digits, values = int(rng.integers(1, 5)), recompute(counts)
         if rng.random() < 0.5:  # cut off in place of rounded
             values = {k: math.floor(v * 10**digits + 1e-9) / 10**digits for k, v in values.items()}
-        printed = {name: f"{values[name]:.{digits}f}" for name in METRICS}
-        sizes = {"n_positive": counts.tp + counts.fn, "n_negative": counts.fp + counts.tn}
-        assert check(Reported(name="whole", **vars(counts), **printed, **sizes)) == []
-        assert check(Reported(name="without counts", **printed, **sizes)) == []
+        printed: dict[str, Any] = {name: f"{values[name]:.{digits}f}" for name in METRICS}
+        printed |= {"n_positive": counts.tp + counts.fn, "n_negative": counts.fp + counts.tn}
+        assert check(Reported(name="whole", **vars(counts), **printed)) == []
+        assert check(Reported(name="without counts", **printed)) == []
 
 
 def test_accuracy_outside_both_is_found_with_its_side() -> None:
@@ -206,7 +208,7 @@ def test_possible_fractions_are_those_of_whole_numbers_of_cells(cells: int) -> N
 
 
 def test_two_results_with_the_same_counts_or_figures_are_named_together() -> None:
-    figures = {"sensitivity": "0.99", "specificity": 0.9, "accuracy": "95 %"}
+    figures: dict[str, Any] = {"sensitivity": "0.99", "specificity": 0.9, "accuracy": "95 %"}
     results = [
         Reported(name="a", **GOOD), Reported(name="b", **GOOD),
         Reported(name="c", **GOOD | {"tp": 89}),
@@ -241,7 +243,7 @@ def test_printed_decimals_decide_what_agrees() -> None:
 
 
 @pytest.mark.parametrize("printed", ["high", "", "nan", 89, "-0.1", "101 %", float("inf")])
-def test_what_is_no_share_is_refused_with_how_to_write_it(printed: object) -> None:
+def test_what_is_no_share_is_refused_with_how_to_write_it(printed: Any) -> None:
     with pytest.raises(UserError, match=r"write 0\.89, '0\.890' or '89 %'"):
         Reported(name="x", accuracy=printed)
 

@@ -1,5 +1,6 @@
 """Saved views are pure functions; what MLflow makes of them is seen in test_service."""
 
+from leukemia.evaluation.metrics import METRICS
 from leukemia.tracking import leaderboard, views
 from leukemia.tracking.views import Card, Section
 
@@ -36,7 +37,7 @@ def test_what_has_no_card_is_kept_away() -> None:
 
 
 def test_views_fit_into_a_tag_with_every_metric_that_is_logged() -> None:
-    metrics = {f"{side}_{n}" for side in ("train", "val", "test") for n in leaderboard.METRICS}
+    metrics = {f"{side}_{n}" for side in ("train", "val", "test") for n in METRICS}
     metrics |= {f"system/gpu_{n}_{kind}" for n in range(8) for kind in "abcdef"}
     page = leaderboard.sections({*metrics, "gan_g_loss"}, ["confusion_test"] * 20, 1000)
     assert len(views.charts_view("C", "", "a", page, metrics, ["confusion_test"])) < 20_000

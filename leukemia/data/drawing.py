@@ -171,7 +171,7 @@ def _chromatin(
     clumps = (0.1 + 1.2 * coarse) * _texture(rng, 5.5, side, skew=0.5)
     folds = (0.8 - 0.8 * coarse) * np.abs(_texture(rng, 8.0, side))
     clouds = _texture(rng, 20.0, side)
-    field = style.contrast * (0.35 * granules + clumps - folds + 0.5 * clouds - coarse)
+    field: np.ndarray = style.contrast * (0.35 * granules + clumps - folds + 0.5 * clouds - coarse)
     for _ in range(traits.nucleoli):
         _stamp_nucleolus(rng, field, traits.radius)
     return field
@@ -217,7 +217,8 @@ def _light(rng: np.random.Generator, style: Style, side: int) -> np.ndarray:
     """Brightness of the field of view, (side, side) float32 round 1."""
     across, down = style.light + rng.normal(0, 0.03, 2).astype(np.float32)
     axis = (np.arange(side, dtype=np.float32) - (side - 1) / 2) / (WINDOW / 2)
-    return _spread(rng, 0.03) * (1 + across * axis + down * axis[:, None])
+    light: np.ndarray = _spread(rng, 0.03) * (1 + across * axis + down * axis[:, None])
+    return light
 
 
 CHROMATIN = np.array([8.5, 4.0, 3.2], np.float32)  # grey levels a unit of chromatin
@@ -265,6 +266,6 @@ def _bank(scale: float, skew: float) -> np.ndarray:
     frequency = np.fft.fftfreq(BANK)
     decay = np.exp(-2 * (np.pi * scale * frequency) ** 2)
     white = np.fft.rfft2(rng.standard_normal((BANK, BANK)))
-    noise = np.fft.irfft2(white * decay[:, None] * decay[: BANK // 2 + 1], (BANK, BANK))
+    noise: np.ndarray = np.fft.irfft2(white * decay[:, None] * decay[: BANK // 2 + 1], (BANK, BANK))
     noise = (noise - noise.mean()) / noise.std()
     return (np.exp(skew * noise) if skew else noise).astype(np.float32)

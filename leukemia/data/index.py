@@ -5,10 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from leukemia.cells import Classes
+from leukemia.cells import Classes, Labels
 from leukemia.data import cnmc, files, table
 from leukemia.errors import UserError
 
@@ -53,7 +52,7 @@ class Index:
         return self.classes.negative_name
 
     @property
-    def labels(self) -> np.ndarray:
+    def labels(self) -> Labels:
         """(n,) int8: the class index of each cell."""
         return self.classes.labels(self.frame["label"].to_numpy(str))
 

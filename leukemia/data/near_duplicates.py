@@ -23,6 +23,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from leukemia.cells import Names
 from leukemia.data.files import write_atomically
 from leukemia.images import Images
 
@@ -136,9 +137,7 @@ def remembered(
 # Subjects
 
 
-def joined_subjects(
-    subjects: np.ndarray, digests: np.ndarray, pairs: tuple[Pair, ...]
-) -> np.ndarray:
+def joined_subjects(subjects: Names, digests: Names, pairs: tuple[Pair, ...]) -> Names:
     """(n,) str: subjects that share a file or a near-identical cell under one name, as `20+21`.
 
     subjects, digests: (n,) str, the subject of each cell and the SHA-256 of its file. A subject
@@ -203,7 +202,9 @@ def _candidates(thumbs: np.ndarray, progress: Progress) -> Iterator[tuple[int, i
 def _fit(products: np.ndarray) -> np.ndarray:
     """(m,) the best correlation within one pixel's shift, from m products of spectra."""
     correlation = irfft2(products, (THUMB, THUMB))
-    return correlation[:, [-1, -1, -1, 0, 0, 0, 1, 1, 1], [-1, 0, 1] * 3].max(axis=1)
+    near = correlation[:, [-1, -1, -1, 0, 0, 0, 1, 1, 1], [-1, 0, 1] * 3]
+    best: np.ndarray = near.max(axis=1)
+    return best
 
 
 def _unit(pictures: np.ndarray) -> np.ndarray:
@@ -228,7 +229,9 @@ def _structure(grey: np.ndarray) -> np.ndarray:
 
     Corners that a turn left black, a scale bar or a vignette would make all cells alike.
     """
-    return (grey - gaussian_filter(grey, STRUCTURE * len(grey))) * _window(len(grey))
+    shades: np.ndarray = gaussian_filter(grey, STRUCTURE * len(grey))
+    structure: np.ndarray = (grey - shades) * _window(len(grey))
+    return structure
 
 
 @lru_cache(4)

@@ -175,7 +175,8 @@ def _unequal_shares(rng: np.random.Generator, total: int, parts: int) -> list[in
     can be helped, below 1."""
     least = min(max(1, total // (4 * parts)), total // parts)
     weights = rng.dirichlet(np.full(parts, 2.5))
-    return (least + rng.multinomial(total - least * parts, weights)).tolist()
+    shares: list[int] = (least + rng.multinomial(total - least * parts, weights)).tolist()
+    return shares
 
 
 # Files

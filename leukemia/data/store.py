@@ -16,12 +16,13 @@ from typing import BinaryIO
 
 import numpy as np
 from filelock import FileLock
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from leukemia.cells import Cells
 from leukemia.data.files import in_threads
 from leukemia.data.index import Index
 from leukemia.errors import UserError
+from leukemia.images import Pixels
 
 VERSION = 1  # of the decoding: raise it when the same file would give other pixels
 LARGEST = 50_000_000  # pixels of an image that is still a picture of one cell
@@ -112,7 +113,7 @@ def image_files(named: Sequence[Path]) -> list[Path]:
 
 def decode(
     index: Index, geometry: Geometry, cache: Path, progress: Callable[[int, int], None]
-) -> np.ndarray:
+) -> Pixels:
     """The pixels of every file of an index, from the store or, the first time, from the files.
 
     Raises:
@@ -125,7 +126,8 @@ def decode(
         with FileLock(target.with_suffix(".lock")):
             if not target.exists():  # another run may have built it while this one waited
                 _build(index, geometry, target, progress)
-    return np.load(target, mmap_mode="r")
+    pixels: Pixels = np.load(target, mmap_mode="r")
+    return pixels
 
 
 def read_image(path: Path, geometry: Geometry, size: int | None = None) -> np.ndarray:
@@ -162,7 +164,7 @@ def decode_image(
             return geometry.apply(image) if window is None else geometry.resize(window)
     except UserError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise UserError(
             f"{name}: not a whole image (none of {', '.join(FORMATS)}); copy the file anew or take "
             f"it out"

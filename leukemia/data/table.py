@@ -29,7 +29,8 @@ def read(csv: Path) -> pd.DataFrame:
     _refuse_doubles(frame, csv)
     _refuse_absent(frame, csv)
     frame["split"] = _splits(frame, csv)
-    return frame[[*NEEDED, "split"]]
+    cells: pd.DataFrame = frame[[*NEEDED, "split"]]
+    return cells
 
 
 def _read_text(csv: Path) -> pd.DataFrame:

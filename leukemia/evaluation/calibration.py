@@ -126,8 +126,10 @@ def rescale(scores: np.ndarray, temperature: float) -> np.ndarray:
 
     float64: rounded to float32, scores just below 0.5 would become 0.5.
     """
-    return expit(_logits(scores) / temperature)
+    calibrated: np.ndarray = expit(_logits(scores) / temperature)
+    return calibrated
 
 
 def _logits(scores: np.ndarray) -> np.ndarray:
-    return logit(np.clip(scores.astype(np.float64), CLIP, 1 - CLIP))
+    logits: np.ndarray = logit(np.clip(scores.astype(np.float64), CLIP, 1 - CLIP))
+    return logits

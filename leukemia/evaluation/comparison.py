@@ -189,7 +189,7 @@ def holm(p: np.ndarray) -> np.ndarray:
     order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaN come last
     corrected = np.full(p.shape, np.nan)
     corrected[order] = np.maximum.accumulate(np.arange(len(order), 0, -1) * p[order])
-    return np.minimum(corrected, 1.0)
+    return corrected.clip(max=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

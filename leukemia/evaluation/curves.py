@@ -21,7 +21,9 @@ def auroc_without(
     pairs = wins[positive].sum() - np.concatenate([[0.0], lost])
     first, second = (_left(places[side], subjects) for side in (positive, ~positive))
     possible = first * second
-    return np.divide(pairs, possible, out=np.full(subjects + 1, np.nan), where=possible > 0)
+    areas = np.full(subjects + 1, np.nan)
+    np.divide(pairs, possible, out=areas, where=possible > 0)
+    return areas
 
 
 def placements(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -66,7 +68,9 @@ def _average_precision(kept: np.ndarray, positive: np.ndarray, ends: np.ndarray)
     summed = (gained * (hits / np.maximum(called, 1))).sum(axis=1)
     total = hits[:, -1]
     both = (total > 0) & (total < called[:, -1])
-    return np.divide(summed, total, out=np.full(len(kept), np.nan), where=both)
+    areas = np.full(len(kept), np.nan)
+    np.divide(summed, total, out=areas, where=both)
+    return areas
 
 
 def _own_wins(

@@ -86,7 +86,8 @@ class SubjectCounts:
     def share(self) -> np.ndarray:
         """(seeds,) float64: share of positive cells."""
         by_label = self.cells.sum(axis=1)
-        return by_label[:, 1] / by_label.sum(axis=1)
+        share: np.ndarray = by_label[:, 1] / by_label.sum(axis=1)
+        return share
 
 
 def subject_counts(repeats: Repeats) -> SubjectCounts:
@@ -198,7 +199,8 @@ def _mean_penalty(counts: SubjectCounts, metric: Metric) -> np.ndarray:
         ]
     )
     of_positive, of_negative = (_by_label(sums, counts.cells, label) for label in (1, 0))
-    return part(share, of_positive) + part(1 - share, of_negative)
+    mean: np.ndarray = part(share, of_positive) + part(1 - share, of_negative)
+    return mean
 
 
 def _mean_over_folds(counts: SubjectCounts, metric: Metric) -> np.ndarray:

@@ -186,7 +186,8 @@ def ratio(numerator: np.ndarray, whole: np.ndarray, of_nothing: float = 0.0) -> 
     """numerator / whole, and `of_nothing` where the whole is 0."""
     shape = np.broadcast_shapes(np.shape(numerator), np.shape(whole))
     out = np.full(shape, of_nothing)
-    return np.divide(numerator, whole, out=out, where=np.not_equal(whole, 0))
+    np.divide(numerator, whole, out=out, where=np.not_equal(whole, 0))
+    return out
 
 
 def _f1(hit: np.ndarray, missed: np.ndarray, wrong: np.ndarray) -> np.ndarray:
@@ -223,7 +224,8 @@ def _log_loss(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _cross_entropy(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    return -np.log(np.clip(_of_truth(labels, scores), LEAST, 1 - LEAST))
+    losses: np.ndarray = -np.log(np.clip(_of_truth(labels, scores), LEAST, 1 - LEAST))
+    return losses
 
 
 def _squared_error(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:

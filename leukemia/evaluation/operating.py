@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from leukemia.cells import Labels, Scores
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import Confusion, confusion, from_confusion
 from leukemia.evaluation.predictions import Predictions
@@ -69,7 +70,7 @@ def operate(validation: Predictions, test: Predictions, asked: float = ASKED) ->
     )
 
 
-def choose_threshold(labels: np.ndarray, scores: np.ndarray, asked: float) -> float:
+def choose_threshold(labels: Labels, scores: Scores, asked: float) -> float:
     """The highest threshold at which scores (n,) find the asked share of positive labels (n,).
 
     It is a positive cell's own score. Of P positive cells the sensitivity is a multiple of

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from leukemia.cells import Labels, Mask, Names, Scores
+
 THRESHOLD = 0.5
 
 
@@ -16,22 +18,23 @@ class Predictions:
     which a cell is called positive.
     """
 
-    labels: np.ndarray
-    scores: np.ndarray
-    subjects: np.ndarray
-    cell_id: np.ndarray
+    labels: Labels
+    scores: Scores
+    subjects: Names
+    cell_id: Names
     threshold: float = THRESHOLD
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
-    def calls(self) -> np.ndarray:
+    def calls(self) -> Mask:
         """(n,) bool: whether each cell is called positive."""
         # In float32 a threshold from float64 scores would be rounded, perhaps past a score.
         return self.scores.astype(np.float64) >= self.threshold
 
     @property
-    def right(self) -> np.ndarray:
+    def right(self) -> Mask:
         """(n,) bool: whether each cell is called by its label."""
-        return self.calls == (self.labels == 1)
+        right: Mask = self.calls == (self.labels == 1)
+        return right

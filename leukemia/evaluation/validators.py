@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from leukemia.evaluation.reported import (
     CLOSE,
@@ -228,7 +229,7 @@ def _reachable(printed: str | float, cells: int) -> bool:
 
 def _repeated(results: list[Reported]) -> list[Problem]:
     """Results that share four counts or, where there are none, three or more figures."""
-    seen: dict[tuple, list[str]] = {}
+    seen: dict[tuple[Any, ...], list[str]] = {}
     for reported in results:
         if reported.counts is not None:
             seen.setdefault(("four counts", *reported.four), []).append(reported.name)

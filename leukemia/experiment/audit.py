@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from leukemia import RESEARCH_ONLY
+from leukemia.cells import Names
 from leukemia.data import manifest
 from leukemia.data.near_duplicates import joined_subjects
 from leukemia.experiment.options import ExperimentOptions
@@ -24,7 +25,7 @@ def audit_cells(
     between: str | None = None,
     cache: Path | None = None,
     progress: Progress = unwatched,
-) -> tuple[Audit, np.ndarray]:
+) -> tuple[Audit, Names]:
     """Look for leaks between the splits of a data set; the audit and its picture.
 
     Args:
@@ -45,7 +46,7 @@ def audit_cells(
     return audit, figure(audit, about, cells.cell_id, cells.images)
 
 
-def audit_manifest(csv: Path, labels: Path | None = None) -> tuple[Audit, np.ndarray]:
+def audit_manifest(csv: Path, labels: Path | None = None) -> tuple[Audit, Names]:
     """Look for leaks between the parts that listed files' paths name, by their digests alone.
 
     Args:
@@ -59,7 +60,7 @@ def audit_manifest(csv: Path, labels: Path | None = None) -> tuple[Audit, np.nda
     return audit, figure(audit, about)
 
 
-def _splits(gathered: Gathered, options: ExperimentOptions) -> tuple[np.ndarray, str]:
+def _splits(gathered: Gathered, options: ExperimentOptions) -> tuple[Names, str]:
     """(n,) str, the split of each cell under a protocol, and the protocol in a line."""
     subjects = gathered.cells.subjects
     chosen = split(

@@ -8,14 +8,15 @@ import numpy as np
 import tensorflow as tf
 
 from leukemia import RESEARCH_ONLY
-from leukemia.cells import Cells
+from leukemia.cells import Cells, Indices, Names
 from leukemia.contract import TechniqueContext, TrainingSet
 from leukemia.errors import UserError
 from leukemia.experiment.config import Experiment
 from leukemia.model.classifier import Classifier
 from leukemia.model.features import Features
 from leukemia.report import Report
-from leukemia.splits.audit import Audit, SyntheticCells, examine
+from leukemia.splits.audit import Audit, examine
+from leukemia.splits.leaks import SyntheticCells
 from leukemia.splits.protocol import SPLITS, splits_of_synthetic
 
 NOWHERE = "left out"  # the split of a cell that is in none
@@ -133,7 +134,7 @@ def threads() -> int:
 
 
 def _origins(
-    train: Cells, made: TrainingSet, shown: np.ndarray, of_synthetic: np.ndarray
+    train: Cells, made: TrainingSet, shown: Indices, of_synthetic: Names
 ) -> SyntheticCells | None:
     """The splits of synthetic cells and the rows of the index that they come from; None if there
     are none. `shown`: the rows of the index that are `train`."""

@@ -5,8 +5,7 @@ from dataclasses import dataclass, fields
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
+from leukemia.cells import Names
 from leukemia.contract import Schedule
 from leukemia.data.index import Index
 from leukemia.data.near_duplicates import Pair
@@ -86,7 +85,7 @@ class Experiment:
     """
 
     index: Index
-    subjects: np.ndarray
+    subjects: Names
     pairs: tuple[Pair, ...]
     split: Split
     config: ExperimentConfig

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from leukemia.cells import Cells
+from leukemia.cells import Cells, Scores
 from leukemia.contract import TrainingSet
 from leukemia.errors import UserError
 from leukemia.evaluation.doubled_counts import as_the_thesis_counts
@@ -181,7 +181,7 @@ class Clock:
         self._then = now
 
 
-def _predictions(cells: Cells, scores: np.ndarray, threshold: float) -> Predictions:
+def _predictions(cells: Cells, scores: Scores, threshold: float) -> Predictions:
     return Predictions(
         labels=cells.labels,
         scores=scores,

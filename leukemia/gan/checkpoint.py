@@ -113,4 +113,5 @@ def restore(folder: Path, mark: str, variables: list[keras.Variable]) -> Progres
 
 
 def _array(variable: keras.Variable) -> np.ndarray:
-    return keras.ops.convert_to_numpy(variable)
+    array: np.ndarray = keras.ops.convert_to_numpy(variable)
+    return array

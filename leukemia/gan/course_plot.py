@@ -46,7 +46,9 @@ def _running(steps: np.ndarray, window: int) -> np.ndarray:
     """The mean of each step and those just before it, `window` in all (fewer at the start)."""
     sums = np.cumsum(steps, 0, dtype=np.float64)
     before = np.concatenate([np.zeros((window, steps.shape[1])), sums])[: len(steps)]
-    return (sums - before) / np.minimum(np.arange(1, len(steps) + 1), window)[:, None]
+    counts = np.minimum(np.arange(1, len(steps) + 1), window)
+    means: np.ndarray = (sums - before) / counts[:, None]
+    return means
 
 
 def _by_step(axes: Axes, steps: np.ndarray, names: tuple[str, ...], what: str) -> None:

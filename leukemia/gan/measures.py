@@ -122,7 +122,8 @@ def density_coverage(
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return (x @ y.T / x.shape[1] + 1) ** 3
+    products: np.ndarray = (x @ y.T / x.shape[1] + 1) ** 3
+    return products
 
 
 def _discrepancy(
@@ -152,7 +153,8 @@ def _variance(without: np.ndarray) -> float:
 
 def _factor(x: np.ndarray) -> np.ndarray:
     """(n, d) whose product with itself is the covariance of (n, d) features."""
-    return (x - x.mean(0)) / np.sqrt(len(x) - 1)
+    factor: np.ndarray = (x - x.mean(0)) / np.sqrt(len(x) - 1)
+    return factor
 
 
 def _reach(features: np.ndarray, k: int) -> np.ndarray:

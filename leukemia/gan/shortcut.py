@@ -111,7 +111,8 @@ def low_passed(images: np.ndarray) -> np.ndarray:
 
 def high_passed(images: np.ndarray) -> np.ndarray:
     """What the low pass takes away, on mid-grey: float32; both sum to the image and 128."""
-    return images - low_passed(images) + 128
+    rest: np.ndarray = images - low_passed(images) + 128
+    return rest
 
 
 def central(images: np.ndarray) -> np.ndarray:

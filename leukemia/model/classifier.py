@@ -205,9 +205,10 @@ def _keras_file(file: KerasFile) -> str:
         return str(cached)
     import keras
 
-    return keras.utils.get_file(
+    path: str = keras.utils.get_file(
         file.name, file.folder + file.name, cache_subdir="models", file_hash=file.hash
     )
+    return path
 
 
 def _backbone(config: ModelConfig, weights: str | None) -> "keras.Model":

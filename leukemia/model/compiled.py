@@ -56,7 +56,8 @@ class Network:
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """The answers to a batch of any size."""
-        return self._model(np.ascontiguousarray(batch))[0]
+        answers: np.ndarray = self._model(np.ascontiguousarray(batch))[0]
+        return answers
 
 
 @cache

@@ -16,9 +16,10 @@ from pathlib import Path
 import keras
 import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from leukemia.errors import UserError
-from leukemia.images import Images
+from leukemia.images import Images, Pixels
 from leukemia.model.classifier import Classifier
 from leukemia.model.classifier import features as below_head
 from leukemia.model.inference import engine, exact, in_batches
@@ -45,7 +46,7 @@ class Features:
 
     def __call__(
         self, images: Images, progress: Callable[[float], None] | None = None
-    ) -> np.ndarray:
+    ) -> NDArray[np.float32]:
         """Those that are kept, and the rest computed."""
         names = _names(images) if self._path and self._path.exists() else []
         kept = self._read(names) if names else {}
@@ -61,7 +62,7 @@ class Features:
         return found
 
     @cached_property
-    def _network(self) -> Callable[[np.ndarray], np.ndarray]:
+    def _network(self) -> Callable[[Pixels], NDArray[np.float32]]:
         return exact(self._model, self._threads)
 
     def keep(self, images: Images, progress: Callable[[float], None] | None = None) -> None:

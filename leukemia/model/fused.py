@@ -166,7 +166,8 @@ class Convolution(layers.Layer):
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Called by Keras."""
-        return self.plain.compute_output_shape(shape)
+        output: tuple[int | None, ...] = self.plain.compute_output_shape(shape)
+        return output
 
 
 class Norm(layers.Layer):

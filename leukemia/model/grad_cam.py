@@ -50,7 +50,8 @@ def grad_cam_of(model: keras.Model, threshold: float = THRESHOLD) -> Callable[[I
         highest = coarse.max(axis=(1, 2), keepdims=True)
         shares = np.divide(coarse, highest, out=np.zeros_like(coarse), where=highest > 0)
         large = keras.ops.image.resize(shares[..., None], images.shape[1:3], "bilinear")
-        return keras.ops.convert_to_numpy(large)[..., 0]
+        heat: np.ndarray = keras.ops.convert_to_numpy(large)[..., 0]
+        return heat
 
     return maps
 
@@ -88,4 +89,5 @@ def _called_class(
     """
     of_place = (maps @ weights)[..., 0]
     positive = of_place.mean(axis=(1, 2)) + bias >= least
-    return np.maximum(np.where(positive[:, None, None], of_place, -of_place), 0)
+    coarse: np.ndarray = np.maximum(np.where(positive[:, None, None], of_place, -of_place), 0)
+    return coarse

@@ -7,10 +7,14 @@ from importlib.metadata import version
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from leukemia.images import Images
+from leukemia.cells import Scores
+from leukemia.images import Images, Pixels
 from leukemia.model.compiled import Network
 from leukemia.model.precision import resolved
+
+Inputs = Images | np.ndarray  # images, or features (n, d) float32
 
 PREDICT_BATCH = 32  # cells that Keras is asked about at once
 BATCH = 64  # and the compiled network
@@ -18,29 +22,29 @@ UNSURE = 0.05  # from the threshold: three times what bfloat16 has been seen to 
 
 
 def predict(
-    model: keras.Model, images: Images, progress: Callable[[float], None] | None = None
-) -> np.ndarray:
-    """The model's outputs for (n, S, S, 3) uint8, in order: (n, ...) float32."""
-    return in_batches(model.predict_on_batch, images, progress)
+    model: keras.Model, inputs: Inputs, progress: Callable[[float], None] | None = None
+) -> NDArray[np.float32]:
+    """The model's outputs for (n, ...) inputs, in order: (n, ...) float32."""
+    return in_batches(model.predict_on_batch, inputs, progress)
 
 
 def in_batches(
-    answer: Callable[[np.ndarray], np.ndarray],
-    images: Images,
+    answer: Callable[[np.ndarray], NDArray[np.float32]],
+    inputs: Inputs,
     progress: Callable[[float], None] | None = None,
-) -> np.ndarray:
-    """The answers (n, ...) to images (n, S, S, 3) uint8, asked for in batches of equal size:
+) -> NDArray[np.float32]:
+    """The answers (n, ...) to inputs (n, ...), asked for in batches of equal size:
     another size would build a graph anew (seconds for ResNet-50), and round otherwise."""
     outputs = []
-    for start in range(0, len(images), PREDICT_BATCH):
-        rows = np.arange(start, start + PREDICT_BATCH).clip(max=len(images) - 1)
-        outputs.append(answer(images[rows]))
+    for start in range(0, len(inputs), PREDICT_BATCH):
+        rows = np.arange(start, start + PREDICT_BATCH).clip(max=len(inputs) - 1)
+        outputs.append(answer(inputs[rows]))
         if progress:
-            progress(min(1.0, (start + PREDICT_BATCH) / len(images)))
-    return np.concatenate(outputs)[: len(images)]
+            progress(min(1.0, (start + PREDICT_BATCH) / len(inputs)))
+    return np.concatenate(outputs)[: len(inputs)]
 
 
-def scores(model: keras.Model, images: Images) -> np.ndarray:
+def scores(model: keras.Model, images: Images) -> Scores:
     """(n,) float32: the probability of the positive class for (n, S, S, 3) uint8."""
     return predict(model, images)[:, 0]
 
@@ -56,9 +60,7 @@ class Compiled:
         """As of `Network`."""
         self._network = Network(model, precision, threads)
 
-    def __call__(
-        self, images: Images, progress: Callable[[float], None] | None = None
-    ) -> np.ndarray:
+    def __call__(self, images: Images, progress: Callable[[float], None] | None = None) -> Scores:
         """Batch by batch; `progress` is told the fraction done."""
         found = np.empty(len(images), np.float32)
         for start in range(0, len(images), BATCH):
@@ -68,10 +70,10 @@ class Compiled:
         return found
 
 
-Predictor = Callable[[Images], np.ndarray]
+Predictor = Callable[[Images], Scores]
 
 
-def exact(model: keras.Model, threads: int = 0) -> Callable[[np.ndarray], np.ndarray]:
+def exact(model: keras.Model, threads: int = 0) -> Callable[[Pixels], NDArray[np.float32]]:
     """A batch (n, ...) to the model's answers (n, ...) in float32; on a GPU by Keras."""
     return model.predict_on_batch if _gpu() else Network(model, "float32", threads)
 
@@ -97,7 +99,7 @@ def serving(model: keras.Model, threshold: float) -> Predictor:
         return measuring(model)
     quick, slow = Compiled(model, "bfloat16"), Compiled(model, "float32")
 
-    def predictor(images: Images) -> np.ndarray:
+    def predictor(images: Images) -> Scores:
         found = quick(images)
         near = np.abs(found - threshold) < UNSURE
         if near.any():

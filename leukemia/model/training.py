@@ -14,16 +14,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
+from numpy.typing import NDArray
 
-from leukemia.cells import Cells
+from leukemia.cells import Cells, Indices, Scores
 from leukemia.contract import Batch, BatchChange, Loss, Stage, TrainingSet
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import Confusion, from_confusion, metrics
-from leukemia.images import Images
+from leukemia.images import Images, Pixels
 from leukemia.model.classifier import Classifier
 from leukemia.model.classifier import features as features_of
 from leukemia.model.fused import trainable_features
-from leukemia.model.inference import exact, in_batches, predict
+from leukemia.model.inference import Inputs, exact, in_batches, predict
 from leukemia.report import Report
 
 SECONDS_BETWEEN_PROGRESS = 5.0
@@ -35,7 +36,7 @@ COUNTERS = {
 }
 
 History = list[dict[str, float]]
-Extractor = Callable[[np.ndarray], np.ndarray]  # (b, S, S, 3) uint8 -> (b, d) float32
+Extractor = Callable[[Pixels], NDArray[np.float32]]  # (b, S, S, 3) uint8 -> (b, d) float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +57,8 @@ class FitInputs:
     seed: int
     report: Report
     threads: int = 0
-    features: Callable[..., np.ndarray] | None = None
-    final: Callable[[], np.ndarray] | None = None
+    features: Callable[..., NDArray[np.float32]] | None = None
+    final: Callable[[], Scores] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +70,16 @@ class Rows:
     extract: turns the images of a batch into features; None: the model takes `inputs` as they are.
     """
 
-    inputs: Images
-    labels: np.ndarray
-    weights: np.ndarray
-    draw_weights: np.ndarray | None = None
+    inputs: Inputs
+    labels: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    draw_weights: NDArray[np.float64] | None = None
     epoch_size: int | None = None
     change: BatchChange | None = None
     extract: Extractor | None = None
 
     @property
-    def counts(self) -> np.ndarray:
+    def counts(self) -> NDArray[np.float32]:
         """(2,) float32: rows of the negative and of the positive class."""
         return np.bincount(self.labels.astype(int), minlength=2).astype(np.float32)
 
@@ -99,7 +100,7 @@ def fit(classifier: Classifier, inputs: FitInputs) -> History:
     check_stages(inputs)
     stages = [stage for stage in inputs.stages if stage.epochs]
     history: History = []
-    trained: tuple[FitModel, Rows, Images] | None = None
+    trained: tuple[FitModel, Rows, Inputs] | None = None
     for place, stage in enumerate(stages):
         before = stages[place - 1] if place else None
         first = len(history) + 1
@@ -150,9 +151,10 @@ class FitModel(keras.Model):
         self, x: tf.Tensor, y: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
         """Called by Keras; a soft label counts as the class that it is nearer to."""
-        return super().compute_metrics(
+        measured: dict[str, tf.Tensor] = super().compute_metrics(
             x, ops.cast(y >= 0.5, "float32"), ops.sigmoid(y_pred), sample_weight
         )
+        return measured
 
 
 class Logit(keras.layers.Layer):
@@ -188,7 +190,7 @@ def network_model(classifier: Classifier) -> FitModel:
     return FitModel(below.inputs, Logit(head)(below.output), name="network")
 
 
-def compile_for(model: FitModel, loss: Loss | None, counts: np.ndarray) -> None:
+def compile_for(model: FitModel, loss: Loss | None, counts: NDArray[np.float32]) -> None:
     """Ready a model to be trained with a loss; None: binary cross-entropy.
 
     counts: (2,) float32, what the loss is told of the classes.
@@ -225,7 +227,7 @@ def rows_of(training: TrainingSet, stage: Stage | None = None) -> Rows:
     return _weighed(rows, training, stage)
 
 
-def order_of_epoch(rows: Rows, seed: int, epoch: int) -> np.ndarray:
+def order_of_epoch(rows: Rows, seed: int, epoch: int) -> Indices:
     """(m,) int: the rows of an epoch in order, a pure function of seed and epoch."""
     rng = np.random.default_rng([seed, epoch])
     count = len(rows.labels)
@@ -237,7 +239,7 @@ def order_of_epoch(rows: Rows, seed: int, epoch: int) -> np.ndarray:
 
 
 def batches(
-    rows: Rows, order: np.ndarray, batch_size: int, key: tuple[int, int] = (0, 0)
+    rows: Rows, order: Indices, batch_size: int, key: tuple[int, int] = (0, 0)
 ) -> tf.data.Dataset:
     """(inputs, (b, 1) float32 labels, (b,) float32 loss weights) in the given order of rows.
 
@@ -287,14 +289,15 @@ def _goes_on(before: Stage | None, stage: Stage) -> bool:
 
 def _prepared(
     classifier: Classifier, inputs: FitInputs, stage: Stage, place: int, epoch: int
-) -> tuple[FitModel, Rows, Images]:
+) -> tuple[FitModel, Rows, Inputs]:
     """The model that a stage trains, its rows, and what the model takes for validation cells."""
     training, validation = inputs.training, inputs.validation
     if stage.fresh_head:
         _draw_head(classifier, [inputs.seed, place])
     rows = rows_of(training)
     if stage.trains == "network":
-        model, held_out = network_model(classifier), validation.images
+        model = network_model(classifier)
+        held_out: Inputs = validation.images
     else:
         model = head_model(classifier)
         # Only before anything was trained is the backbone the one that features were kept of.
@@ -311,11 +314,13 @@ def _prepared(
     return model, rows, held_out
 
 
-def _extractor(classifier: Classifier, threads: int) -> Callable[..., np.ndarray]:
+def _extractor(classifier: Classifier, threads: int) -> Callable[..., NDArray[np.float32]]:
     """Images to features of the classifier's backbone as it is now."""
     network = exact(features_of(classifier), threads)
 
-    def extract(images: Images, progress: Callable[[float], None] | None = None) -> np.ndarray:
+    def extract(
+        images: Images, progress: Callable[[float], None] | None = None
+    ) -> NDArray[np.float32]:
         return in_batches(network, images, progress)
 
     return extract
@@ -357,7 +362,7 @@ def _draw_head(classifier: Classifier, key: list[int]) -> None:
     head.bias.assign(np.zeros(head.bias.shape, np.float32))
 
 
-def _scores_of(model: FitModel, inputs: Images) -> Callable[[], np.ndarray]:
+def _scores_of(model: FitModel, inputs: Inputs) -> Callable[[], Scores]:
     return lambda: predict(model, inputs)[:, 0]
 
 
@@ -367,7 +372,7 @@ def _epoch(
     inputs: FitInputs,
     stage: Stage,
     epoch: int,
-    scores_now: Callable[[], np.ndarray],
+    scores_now: Callable[[], Scores],
 ) -> dict[str, float]:
     start = time.perf_counter()
     order = order_of_epoch(rows, inputs.seed, epoch)

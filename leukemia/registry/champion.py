@@ -19,7 +19,7 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from leukemia.errors import UserError
 from leukemia.evaluation.predictions import THRESHOLD
 from leukemia.experiment import GOLDEN, SUBJECTS
-from leukemia.ranking.rank import Ranking
+from leukemia.ranking.rank import BASELINE, Ranking
 from leukemia.registry import GAINS, gate, golden
 from leukemia.registry.card import Logged, as_description, card
 from leukemia.registry.served import DIGEST, digest_of
@@ -58,7 +58,7 @@ def register(
     reasons, gain = gate.refusals(candidate, asked), candidate.gain
     if not (reasons or digest):  # else nobody could tell later whether its files were changed
         reasons = ["its model's files could not be read from the store; register it again"]
-    passed = f"passed, gain={asked}" + (f": {gain} over {gate.BASELINE}" if gain else "")
+    passed = f"passed, gain={asked}" + (f": {gain} over {BASELINE}" if gain else "")
     client.set_tag(run_id, GATE, f"refused: {'; '.join(reasons)}"[:5000] if reasons else passed)
     if reasons:
         raise Refused(f"{run.info.run_name} is not registered: {'; '.join(reasons)}")

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
+from leukemia.cells import Scores
 from leukemia.data.store import Geometry, read_image
 from leukemia.errors import UserError
 from leukemia.evaluation.predictions import THRESHOLD
@@ -149,7 +150,7 @@ def called(served: Served, paths: Sequence[Path]) -> pd.DataFrame:
     return pd.DataFrame({"path": map(str, paths), "probability": scores, "label": labels})
 
 
-def probabilities(served: Served, images: Images) -> np.ndarray:
+def probabilities(served: Served, images: Images) -> Scores:
     """(n,) float32: the probability of the positive class for (n, side, side, 3) uint8."""
     from leukemia.model.inference import serving
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from leukemia.data.store import decode_image
 from leukemia.errors import UserError
+from leukemia.images import Pixels
 from leukemia.model.grad_cam import grad_cam_of
 from leukemia.model.inference import serving
 from leukemia.registry.served import Served
@@ -113,13 +114,14 @@ class Following:
             return self._now
 
 
-def _over(cell: np.ndarray, heat: np.ndarray) -> np.ndarray:
+def _over(cell: Pixels, heat: np.ndarray) -> Pixels:
     """The cell in grey with its map over it."""
     from matplotlib import colormaps
 
     grey = cell.mean(-1, keepdims=True) / 255
     warm = colormaps["magma"](heat)[..., :3]
-    return np.rint(255 * (0.5 * grey + 0.5 * warm)).astype(np.uint8)
+    blended: Pixels = np.rint(255 * (0.5 * grey + 0.5 * warm)).astype(np.uint8)
+    return blended
 
 
 def png(image: np.ndarray) -> bytes:

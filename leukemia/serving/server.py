@@ -92,7 +92,7 @@ def app(following: Following) -> FastAPI:
     following.current()
     signature = ModelSignature(Schema([ColSpec(DataType.binary, IMAGE)]))
     model = PyFuncModel(Model(signature=signature), Images(following))
-    served = scoring_server.init(model)
+    served: FastAPI = scoring_server.init(model)
 
     @served.middleware("http")
     async def small(request: Request, go_on: Any) -> Any:

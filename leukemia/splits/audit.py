@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
+from leukemia.cells import Names
 from leukemia.data.near_duplicates import Pair
 from leukemia.splits.leaks import JOINED, KINDS, Finding, SyntheticCells, find
 
@@ -51,8 +52,8 @@ class Audit:
 
 def examine(
     frame: pd.DataFrame,
-    subjects: np.ndarray,
-    splits: np.ndarray | None,
+    subjects: Names,
+    splits: Names | None,
     pairs: Sequence[Pair] | None,
     synthetic: SyntheticCells | None = None,
     protocol: str = "",

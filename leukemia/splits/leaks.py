@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from leukemia.cells import Indices, Names
 from leukemia.data.near_duplicates import Pair, in_order
 from leukemia.splits import LEAKS
 
@@ -56,16 +57,16 @@ class SyntheticCells:
     copied: why too many of them are copies of real cells, "" where they are not.
     """
 
-    splits: np.ndarray
-    parents: np.ndarray | None
-    learned_from: np.ndarray | None = None
+    splits: Names
+    parents: Indices | None
+    learned_from: Indices | None = None
     copied: str = ""
 
 
 def find(
     frame: pd.DataFrame,
-    subjects: np.ndarray,
-    splits: np.ndarray,
+    subjects: Names,
+    splits: Names,
     pairs: Sequence[Pair],
     synthetic: SyntheticCells | None,
 ) -> tuple[Finding, ...]:
@@ -98,11 +99,11 @@ class _Cells:
     person: the subject, with linked subjects under one name. split: "" for none.
     """
 
-    path: np.ndarray
-    label: np.ndarray
-    subject: np.ndarray
-    person: np.ndarray
-    split: np.ndarray
+    path: Names
+    label: Names
+    subject: Names
+    person: Names
+    split: Names
 
     def finding(self, kind: str, rows: np.ndarray, text: str) -> Finding:
         """A finding about the cells at `rows`, named in its text."""

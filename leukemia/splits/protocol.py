@@ -5,11 +5,13 @@ here so that what they add to a metric can be measured.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from leukemia.cells import Indices, Names
 from leukemia.data.cnmc import PRELIMINARY
 from leukemia.data.index import Index
 from leukemia.errors import UserError
@@ -31,7 +33,7 @@ class Split:
     shared: how many test subjects also have cells in training or validation.
     """
 
-    rows: dict[str, np.ndarray]
+    rows: dict[str, Indices]
     name: str
     fold: int
     folds: int
@@ -62,7 +64,7 @@ def over_folds(line: str) -> str:
 
 
 def split(
-    index: Index, subjects: np.ndarray, protocol: str, seed: int, fold: int = 0, folds: int = FOLDS
+    index: Index, subjects: Names, protocol: str, seed: int, fold: int = 0, folds: int = FOLDS
 ) -> Split:
     """Train, validation and test rows; the same for every technique at a seed and fold.
 
@@ -99,7 +101,7 @@ def split(
     )
 
 
-def number_of_folds(index: Index, subjects: np.ndarray, protocol: str, asked: int) -> int:
+def number_of_folds(index: Index, subjects: Names, protocol: str, asked: int) -> int:
     """How many folds a protocol has on these cells: as asked, or what the data allow.
 
     Raises:
@@ -124,7 +126,7 @@ def has_official(index: Index) -> bool:
     return _is_cnmc(index) or bool(set(index.frame["split"]) & set(SPLITS))
 
 
-def splits_of_synthetic(count: int, split: Split, seed: int) -> np.ndarray:
+def splits_of_synthetic(count: int, split: Split, seed: int) -> Names:
     """(count,) str: the split of each synthetic cell.
 
     All train, unless the split comes after balancing: then 1 / folds of them, at random, test and
@@ -140,8 +142,8 @@ def splits_of_synthetic(count: int, split: Split, seed: int) -> np.ndarray:
 
 
 def _by_subject(
-    index: Index, subjects: np.ndarray, seed: int, fold: int, folds: int
-) -> tuple[np.ndarray, str]:
+    index: Index, subjects: Names, seed: int, fold: int, folds: int
+) -> tuple[Names, str]:
     labels, classes = index.labels, len(index.classes.names)
     if _fewest(index, subjects)[0] < 3:
         return np.full(len(labels), ""), ""  # _check names the class that is too small
@@ -160,9 +162,7 @@ def _by_subject(
     )
 
 
-def _by_image(
-    index: Index, subjects: np.ndarray, seed: int, fold: int, folds: int
-) -> tuple[np.ndarray, str]:
+def _by_image(index: Index, subjects: Names, seed: int, fold: int, folds: int) -> tuple[Names, str]:
     labels = index.labels
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     splits = np.full(len(labels), "train", dtype="<U10")
@@ -177,17 +177,15 @@ def _by_image(
     )
 
 
-def _parts(divisions: object, count: int) -> np.ndarray:
+def _parts(divisions: Iterable[tuple[Indices, Indices]], count: int) -> Indices:
     """(count,) int: in which test part of a scikit-learn splitter each row is."""
     part = np.full(count, -1)
-    for number, (_, test) in enumerate(divisions):  # type: ignore[var-annotated,arg-type]
+    for number, (_, test) in enumerate(divisions):
         part[test] = number
     return part
 
 
-def _official(
-    index: Index, subjects: np.ndarray, seed: int, fold: int, folds: int
-) -> tuple[np.ndarray, str]:
+def _official(index: Index, subjects: Names, seed: int, fold: int, folds: int) -> tuple[Names, str]:
     of_source = index.frame["split"].to_numpy(str)
     if not _is_cnmc(index):
         return of_source, "train, validation and test as the table's column 'split' says"
@@ -207,7 +205,7 @@ def _is_cnmc(index: Index) -> bool:
     return index.source == "cnmc" and {*OFFICIAL_FOLDS, PRELIMINARY} <= set(index.frame["split"])
 
 
-def _check(index: Index, splits: np.ndarray, subjects: np.ndarray) -> None:
+def _check(index: Index, splits: Names, subjects: Names) -> None:
     """Refuse a split without cells of every class."""
     for split_name in SPLITS:
         for label, name in enumerate(index.classes.names):
@@ -220,7 +218,7 @@ def _check(index: Index, splits: np.ndarray, subjects: np.ndarray) -> None:
                 )
 
 
-def _fewest(index: Index, subjects: np.ndarray) -> tuple[int, str]:
+def _fewest(index: Index, subjects: Names) -> tuple[int, str]:
     """The number of separate subjects of the class that has fewest, and its name."""
     names = enumerate(index.classes.names)
     return min((len(set(subjects[index.labels == label])), name) for label, name in names)

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from leukemia.cells import Names
 from leukemia.data.index import Index
 from leukemia.experiment.options import ExperimentOptions
 from leukemia.splits.protocol import number_of_folds
@@ -34,7 +33,7 @@ class Trial:
 
 
 def folds_of(
-    protocols: Sequence[str], index: Index, subjects: np.ndarray, wanted: Sequence[int], asked: int
+    protocols: Sequence[str], index: Index, subjects: Names, wanted: Sequence[int], asked: int
 ) -> dict[str, list[int]]:
     """The folds to test on under each protocol.
 

@@ -123,7 +123,7 @@ class Launcher:
         self._cache = cache or cache_folder()
         self._tell, self._warn = tell, warn
         self._lock, self._ending = threading.Lock(), False
-        self._going: set[subprocess.Popen] = set()
+        self._going: set[subprocess.Popen[str]] = set()
 
     def __call__(self, asked: Mapping[Trial, ExperimentOptions]) -> dict[Trial, str]:
         """Train all of them; of those that failed the last line that they wrote as an error."""
@@ -173,9 +173,10 @@ class Launcher:
                 "mlflow.source.type": "LOCAL",
             },
         )
-        return made.info.run_id
+        run_id: str = made.info.run_id
+        return run_id
 
-    def _start(self, run_id: str, options: ExperimentOptions) -> subprocess.Popen | None:
+    def _start(self, run_id: str, options: ExperimentOptions) -> subprocess.Popen[str] | None:
         """A process that trains, None where the study is ending already."""
         environment = os.environ | {
             "MLFLOW_RUN_ID": run_id,
@@ -195,7 +196,7 @@ class Launcher:
             self._going.add(process)
         return process
 
-    def _followed(self, process: subprocess.Popen) -> tuple[int, str]:
+    def _followed(self, process: subprocess.Popen[str]) -> tuple[int, str]:
         """Pass its errors on until it ends: its exit code and the last line of them."""
         last = ""
         for line in process.stderr or ():

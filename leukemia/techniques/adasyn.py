@@ -124,5 +124,5 @@ def adasyn_samples(
 
 def needed_memory(images: np.ndarray) -> int:
     """Bytes that imbalanced-learn would take for `images` (n, ...), about."""
-    values = images[0].size
+    values: int = images[0].size
     return values * (BYTES_A_VALUE * len(images) + BYTES_OF_TILES)

@@ -48,7 +48,8 @@ def samples(
 
 def hardness_of(near: np.ndarray, is_majority: np.ndarray) -> np.ndarray:
     """(m,) float64: the share of the other class among the cells `near` (m, k) int."""
-    return np.count_nonzero(is_majority[near], axis=1) / near.shape[1]
+    shares_of_majority: np.ndarray = np.count_nonzero(is_majority[near], axis=1) / near.shape[1]
+    return shares_of_majority
 
 
 def shares(hardness: np.ndarray, shortage: int) -> np.ndarray:
@@ -65,7 +66,7 @@ def shares(hardness: np.ndarray, shortage: int) -> np.ndarray:
             "technique"
         )
     # Divided first, then multiplied, as imblearn does: it decides how halves are rounded.
-    counts = np.rint(hardness / total * shortage).astype(int)
+    counts: np.ndarray = np.rint(hardness / total * shortage).astype(int)
     if not counts.any():
         raise UserError(
             f"adasyn: {shortage} missing cells, shared by {np.count_nonzero(hardness)} near the "
@@ -150,7 +151,8 @@ def neighbours_within(distances: np.ndarray, n_neighbors: int) -> np.ndarray:
     identical cells always the first."""
     firsts = np.argmin(distances, axis=1)
     near = np.array([nearest(row, firsts, n_neighbors, len(firsts)) for row in distances])
-    return firsts[near]
+    rows: np.ndarray = firsts[near]
+    return rows
 
 
 def nearest(distances: np.ndarray, keys: np.ndarray, n_neighbors: int, queries: int) -> np.ndarray:
@@ -181,7 +183,8 @@ def as_scikit_learn(distances: np.ndarray, count: int, queries: int) -> np.ndarr
 
     search = NearestNeighbors(n_neighbors=count, algorithm="brute", metric="manhattan")
     search.fit(distances[:, None])
-    return search.kneighbors(np.zeros((queries, 1)), return_distance=False)[0]
+    nearest_first: np.ndarray = search.kneighbors(np.zeros((queries, 1)), return_distance=False)[0]
+    return nearest_first
 
 
 def between(

@@ -17,11 +17,12 @@ class _Remembering(NearestNeighbors):
     def fit(self, X: np.ndarray, y: None = None) -> "_Remembering":
         """Keep the answers of searches before this one."""
         self.answers_ = getattr(self, "answers_", [])
-        return super().fit(X, y)
+        super().fit(X, y)
+        return self
 
     def kneighbors(self, X: np.ndarray, return_distance: bool) -> np.ndarray:
         """(m, k + 1) int, the very nearest first."""
-        rows = super().kneighbors(X, return_distance=return_distance)
+        rows: np.ndarray = super().kneighbors(X, return_distance=return_distance)
         self.answers_.append(rows[:, 1:])
         return rows
 

@@ -72,7 +72,8 @@ def random_matrices(
     zoom = _stack(zooms[:, 0], 0, 0, 0, zooms[:, 1], 0)
     centre = size / 2 - 0.5
     there, back = _stack(1, 0, centre, 0, 1, centre), _stack(1, 0, -centre, 0, 1, -centre)
-    return there @ rotation @ shift @ shearing @ zoom @ back
+    product: np.ndarray = there @ rotation @ shift @ shearing @ zoom @ back
+    return product
 
 
 def transform(images: np.ndarray, matrices: np.ndarray, flips: np.ndarray) -> np.ndarray:
@@ -86,7 +87,8 @@ def transform(images: np.ndarray, matrices: np.ndarray, flips: np.ndarray) -> np
         images.astype(np.float32), vectors, interpolation="bilinear", fill_mode="nearest"
     )
     turned = np.rint(keras.ops.convert_to_numpy(turned)).clip(0, 255).astype(np.uint8)
-    return np.where(flips[:, None, None, None], turned[:, :, ::-1], turned)
+    flipped: np.ndarray = np.where(flips[:, None, None, None], turned[:, :, ::-1], turned)
+    return flipped
 
 
 def _stack(*entries: np.ndarray | float) -> np.ndarray:

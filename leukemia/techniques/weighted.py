@@ -10,6 +10,7 @@ often, or weigh so much, that the network learns these subjects by heart.
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leukemia.cells import NEGATIVE, POSITIVE, Cells
 from leukemia.contract import Schedule, Stage, TechniqueContext, TrainingSet, setting, unchanged
@@ -57,6 +58,6 @@ def thesis_weights(train: Cells) -> dict[int, float]:
     return {minority: THESIS_WEIGHTS["minority"], 1 - minority: THESIS_WEIGHTS["majority"]}
 
 
-def per_cell(train: Cells, by_label: dict[int, float]) -> np.ndarray:
+def per_cell(train: Cells, by_label: dict[int, float]) -> NDArray[np.float64]:
     """(n,) float64: the weight of each cell's class."""
     return np.where(train.labels == POSITIVE, by_label[POSITIVE], by_label[NEGATIVE])

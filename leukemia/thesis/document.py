@@ -75,14 +75,14 @@ def to_markdown(document: Document) -> str:
 
 def _markdown(block: Block) -> str:
     match block:
-        case Paragraph(text):
+        case Paragraph(text=text):
             return text
-        case Bullets(items, numbered):
+        case Bullets(items=items, numbered=numbered):
             signs = [f"{n}." if numbered else "-" for n in range(1, len(items) + 1)]
             return "\n".join(f"{sign} {item}" for sign, item in zip(signs, items, strict=True))
-        case Picture(name, caption):
+        case Picture(name=name, caption=caption):
             return f"![{caption}]({name}.png)"
-        case Table(caption, head, rows):
+        case Table(caption=caption, head=head, rows=rows):
             cells = [head, ("---",) * len(head), *rows]
             lines = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in cells]
             return "\n".join([caption, "", *lines])
@@ -103,12 +103,12 @@ def to_html(document: Document, figures: Mapping[str, np.ndarray]) -> str:
 
 def _html(block: Block, figures: Mapping[str, np.ndarray]) -> str:
     match block:
-        case Paragraph(text):
+        case Paragraph(text=text):
             return f"<p>{_inline(text)}</p>"
-        case Bullets(items, numbered):
+        case Bullets(items=items, numbered=numbered):
             tag = "ol" if numbered else "ul"
             return f"<{tag}>{''.join(f'<li>{_inline(item)}</li>' for item in items)}</{tag}>"
-        case Picture(name, caption):
+        case Picture(name=name, caption=caption):
             picture = f'<img src="{_data_url(figures[name])}" alt="{html.escape(caption)}">'
             told = f"<figcaption>{_inline(caption)}</figcaption>"
             return f"<figure>{_scroll(picture, 'plot')}{told}</figure>"

@@ -64,12 +64,13 @@ def tags_with_todays_names(tags: Mapping[str, str]) -> dict[str, str]:
 
 def _trained(experiment_id: str) -> pd.DataFrame:
     """The finished training runs, as MLflow gives them."""
-    return mlflow.search_runs(
+    runs: pd.DataFrame = mlflow.search_runs(
         [experiment_id],
         "tags.kind = 'train' and attributes.status = 'FINISHED'",
         run_view_type=ViewType.ACTIVE_ONLY,
         max_results=50_000,
     )
+    return runs
 
 
 def finished(experiment_id: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ import mlflow
 import psutil
 import requests
 from filelock import FileLock, Timeout
-from mlflow.entities import Run
+from mlflow.entities import Run as Run  # entry points, which do not import mlflow, name it too
 
 from leukemia.data.files import write_atomically
 from leukemia.errors import UserError
@@ -50,7 +50,8 @@ def connect(experiment: str | None = None) -> str:
                 return _inherit(inherited, uri)
             name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
             _make(name, uri)
-            return mlflow.set_experiment(name).experiment_id
+            chosen: str = mlflow.set_experiment(name).experiment_id
+            return chosen
     except UserError:
         raise
     except requests.RequestException as error:
@@ -72,7 +73,8 @@ def connect(experiment: str | None = None) -> str:
 def _inherit(experiment_id: str, uri: str) -> str:
     """Choose the experiment of the `mlflow run` that this command is part of."""
     try:
-        return mlflow.set_experiment(experiment_id=experiment_id).experiment_id
+        chosen: str = mlflow.set_experiment(experiment_id=experiment_id).experiment_id
+        return chosen
     except mlflow.MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise

@@ -8,8 +8,9 @@ between two of them passes through neither.
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from leukemia.cells import Cells
+from leukemia.cells import Cells, Labels
 from leukemia.contract import (
     Stage,
     SyntheticFeatures,
@@ -33,7 +34,7 @@ def balance(train: Cells, settings: Settings, context: TechniqueContext) -> Trai
     """The training cells as they are, and features between those of the rarer class."""
 
     def sample(
-        features: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+        features: NDArray[np.float32], labels: Labels, rng: np.random.Generator
     ) -> SyntheticFeatures:
         from imblearn.over_sampling import SMOTE
 

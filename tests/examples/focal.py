@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from leukemia.cells import Cells
 from leukemia.contract import TechniqueContext, TrainingSet, setting, unchanged
@@ -24,7 +25,7 @@ class Settings:
 def balance(train: Cells, settings: Settings, context: TechniqueContext) -> TrainingSet:
     """The training cells as they are, under the focal loss."""
 
-    def focal(labels: Any, logits: Any, counts: np.ndarray) -> Any:
+    def focal(labels: Any, logits: Any, counts: NDArray[np.float32]) -> Any:
         towards = (2 * labels - 1) * logits  # positive where the cell is called right
         easy = ops.exp(-settings.gamma * ops.softplus(towards))  # (1 - p) ** gamma
         return ops.squeeze(easy * ops.softplus(-towards), -1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from leukemia.cells import Cells
+from leukemia.cells import Cells, Labels, Scores
 from leukemia.contract import TechniqueContext, TrainingSet, unchanged
 
 
@@ -20,7 +20,7 @@ class Settings:
 def balance(train: Cells, settings: Settings, context: TechniqueContext) -> TrainingSet:
     """The training cells as they are, and a rule for calls."""
 
-    def best(labels: np.ndarray, scores: np.ndarray) -> float:
+    def best(labels: Labels, scores: Scores) -> float:
         """The threshold with the highest balanced accuracy; of equal ones the lowest."""
         thresholds = np.unique(scores)
         called = scores >= thresholds[:, None]
