@@ -16,7 +16,8 @@ from leukemia.errors import UserError
 from leukemia.images import Images
 from leukemia.model.backbones import BACKBONES, backbone_of
 from leukemia.model.classifier import Classifier, ModelConfig, build, features
-from leukemia.model.fused import trainable_features, why_plain
+from leukemia.model.fused import trainable_features
+from leukemia.model.fusible import why_plain
 from leukemia.model.grad_cam import grad_cam
 from leukemia.model.inference import exact, in_batches
 from leukemia.model.training import batches, compile_for, network_model, order_of_epoch, rows_of

@@ -13,7 +13,8 @@ from leukemia.cells import Cells
 from leukemia.contract import schedule, unchanged
 from leukemia.model.backbones import BACKBONES, Backbone
 from leukemia.model.classifier import Classifier, ModelConfig, build, features
-from leukemia.model.fused import trainable_features, why_plain
+from leukemia.model.fused import trainable_features
+from leukemia.model.fusible import why_plain
 from leukemia.model.inference import predict, scores
 from leukemia.model.training import (
     FitInputs,

@@ -103,7 +103,7 @@ def build(config: ModelConfig, seed: int) -> Classifier:
     """
     import keras
 
-    from leukemia.model.fused import why_plain
+    from leukemia.model.fusible import why_plain
 
     check(config)
     weights, note = find_weights(config)

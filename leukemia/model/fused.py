@@ -5,8 +5,8 @@ takes 2.4 s (32 cells of 210 px), 1.3 s with TensorFlow's own kernel of one pass
 statistics stay as they are, batch norm is a line that the convolution before it can carry: 1.2 s.
 What the variables learn is what they would in the plain network, up to rounding.
 
-Only networks of the layers and settings listed here are exchanged, and each as a whole: any other
-is trained as Keras has it.
+Only networks of the layers and settings that `fusible` lists are exchanged, each as a whole; any
+other is trained as Keras has it.
 """
 
 from collections import Counter
@@ -17,40 +17,12 @@ from keras import layers
 
 from leukemia.model.backbones import backbone_of, scaled
 from leukemia.model.classifier import Classifier, features
+from leukemia.model.fusible import why_plain
 from leukemia.model.precision import resolved
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 # A layer of a mixed policy would see its variables in bfloat16, whatever its `autocast` says.
 AS_THEY_ARE = {"dtype": "float32", "autocast": False}
-# What has no variables is built anew, in the precision of the network.
-WEIGHTLESS = (
-    layers.Activation,
-    layers.Add,
-    layers.AveragePooling2D,
-    layers.Concatenate,
-    layers.MaxPooling2D,
-    layers.ReLU,
-    layers.ZeroPadding2D,
-)
-KNOWN = (layers.InputLayer, layers.Conv2D, layers.BatchNormalization, *WEIGHTLESS)
-# Settings of a convolution or batch norm that change nothing here, or that are followed. Each
-# other one must have a value of REQUIRED, else be unset: none of a later Keras is passed over.
-FOLLOWED = {
-    *("name", "trainable", "dtype", "filters", "kernel_size", "strides", "padding", "activation"),
-    *("use_bias", "momentum", "epsilon", "renorm_clipping", "renorm_momentum"),
-}
-REQUIRED = {
-    "data_format": ("channels_last",),
-    "dilation_rate": ((1, 1),),
-    "groups": (1,),
-    "axis": (3, -1),
-    "center": (True,),
-    "scale": (True,),
-    "synchronized": (False,),
-    "renorm": (False,),
-}
-# An initializer has done its work, and a constraint belongs to the variable, so to its optimizer.
-DONE_ELSEWHERE = ("_initializer", "_constraint")
 
 
 def trainable_features(classifier: Classifier) -> keras.Model:
@@ -68,34 +40,6 @@ def trainable_features(classifier: Classifier) -> keras.Model:
     inputs = keras.Input((config.size, config.size, 3), dtype="uint8")
     maps = backbone(scaled(inputs, config.scaling, backbone_of(config.backbone)))
     return keras.Model(inputs, layers.GlobalAveragePooling2D()(maps), name=model.name)
-
-
-def why_plain(backbone: keras.Model) -> str:
-    """What keeps a backbone from being fused, in a few words; "" where nothing does."""
-    for step in backbone.operations:
-        if type(step) not in KNOWN:
-            return f"{step.name} is a {type(step).__name__}"
-    return next(filter(None, map(_unknown_use, backbone.operations)), "")
-
-
-def _unknown_use(step: keras.Operation) -> str:
-    """What of a known layer's settings and calls is not known; "" where all is."""
-    if step.dtype_policy.name != "float32":
-        return f"{step.name} computes in {step.dtype_policy.name}"
-    if len(step._inbound_nodes) != 1:
-        return f"{step.name} is used more than once"
-    if any(given is not None for given in step._inbound_nodes[0].arguments.kwargs.values()):
-        return f"{step.name} is called with settings"
-    config = step.get_config()
-    if not isinstance(config.get("activation", "linear"), str):  # it could have variables
-        return f"{step.name} has an activation that is not Keras' own"
-    if type(step) in (layers.Conv2D, layers.BatchNormalization):
-        for name in config.keys() - FOLLOWED:
-            if not name.endswith(DONE_ELSEWHERE) and config[name] not in REQUIRED.get(
-                name, (None,)
-            ):
-                return f"{step.name} has {name} {config[name]}"
-    return ""
 
 
 def _backbone(plain: keras.Model, keeps_statistics: bool, precision: str) -> keras.Model:
