@@ -155,6 +155,8 @@ class Launcher:
         code, last = INTERRUPTED, "the study ended before it began"
         if process := self._start(run_id, options):
             code, last = self._followed(process)
+            if code:  # of a traceback the last line says less than the error that the run keeps
+                last = client.get_run(run_id).data.tags.get("error", last).splitlines()[0]
         _close(client, run_id, code, last)
         with self._lock:
             clock.ended()

@@ -7,6 +7,7 @@ its metrics are named as in `evaluation.metrics.METRICS`, behind train_, val_ or
 import json
 import math
 import os
+import random
 import re
 import tempfile
 import time
@@ -42,6 +43,7 @@ from leukemia.tracking import INVENTORY, MODEL, WORKERS, records
 
 SECONDS_BETWEEN = 2.0  # two requests with numbers: one of 25 epochs costs as much as one of 1
 MOST_AT_ONCE = 1000  # metrics that MLflow takes in a request
+DATASET_TRIES = 5
 SERVED_WITH = ("keras", "mlflow", "numpy", "tensorflow")  # packages that a logged model needs
 
 
@@ -278,7 +280,15 @@ def _log_dataset(index: Index, rows: np.ndarray, side: str, protocol: str) -> No
         dataset = mlflow.data.from_pandas(
             frame, source=str(index.root), targets="label", name=f"{index.source}_{SHORT[side]}"
         )
-    mlflow.log_input(dataset, context=f"{protocol} {side}")
+    for tries_left in range(DATASET_TRIES, 0, -1):
+        try:
+            mlflow.log_input(dataset, context=f"{protocol} {side}")
+            return
+        except mlflow.MlflowException as error:
+            # Two runs that log the same cells at once both find them missing, and one insert fails.
+            if "unique" not in str(error).lower() or tries_left == 1:
+                raise
+            time.sleep(random.uniform(0.1, 1))
 
 
 def _save_keras(path: str, validate_serving_input: bool, **settings: Any) -> None:
