@@ -224,14 +224,26 @@ def test_a_network_that_is_not_fused_is_trained_as_it_is(
 
     def build_it(shape: tuple[int, int, int], path: str | None) -> keras.Model:
         inputs = keras.Input(shape)
-        return keras.Model(inputs, layers.DepthwiseConv2D(3, strides=4, name="it")(inputs))
+        maps = layers.DepthwiseConv2D(3, strides=4, name="it")(inputs)
+        return keras.Model(inputs, layers.Dropout(0.5)(maps))
 
-    entry = Backbone(name="depthwise", about="one layer", build=build_it, expects="tf")
+    entry = Backbone(name="depthwise", about="two layers", build=build_it, expects="tf")
     monkeypatch.setitem(BACKBONES, "depthwise", entry)
-    classifier = build(model_config("from scratch", "", "depthwise", "bfloat16"), 0)
+    chosen = model_config("from scratch", "", "depthwise", "bfloat16")
+    classifier, history = trained(cells, chosen)
     assert classifier.note.endswith(
         "it is fine-tuned by plain Keras, in float32 (it is a DepthwiseConv2D)"
     )
+    start = build(chosen, 0).model.get_weights()
+    for before, after in zip(start, classifier.model.get_weights(), strict=True):
+        assert np.abs(before - after).max() > 0
+    again, same = trained(cells, chosen)  # its dropout is drawn from the seed
+    assert [row["train_loss"] for row in history] == [row["train_loss"] for row in same]
+    for one, other in zip(classifier.model.get_weights(), again.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    images = [cells.images]
+    working = network_model(classifier)(images, training=True)
+    assert np.abs(working - network_model(classifier)(images, training=False)).max() > 0
     below = trainable_features(classifier)
     assert below.get_layer("backbone") is classifier.model.get_layer("backbone")
     assert {each.dtype for each in below.outputs} == {"float32"}

@@ -28,7 +28,7 @@ def _with(name: str, folder: Path) -> Run:
 
         from leukemia import techniques
         from leukemia.cells import Cells
-        from leukemia.contract import Stage
+        from leukemia.contract import Stage, TechniqueContext
         from leukemia.experiment.balance import threads
         from leukemia.experiment.run import Answers
         from leukemia.model.classifier import ModelConfig, build
@@ -47,7 +47,7 @@ def _with(name: str, folder: Path) -> Run:
             settings = replace(settings, gan_epochs=1)
         classifier = build(ModelConfig(weights="none", size=adasyn.SIZE), 0)
         features = Features(classifier, threads())
-        context = techniques.TechniqueContext(
+        context = TechniqueContext(
             rng=np.random.default_rng(0),
             report=silent,
             unseen=cells.take(rows[:UNSEEN]),
