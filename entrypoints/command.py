@@ -126,7 +126,7 @@ TERMS = [
     of_experiment(
         "backbone_weights",
         "imagenet (Keras' file), none (from scratch), auto (imagenet if it can be had, else "
-        "none, printed), or the path of a ResNet-50 weights file without top",
+        "none, printed), or the path of a weights file of the backbone without top",
     ),
 ]
 CROP = of_experiment(

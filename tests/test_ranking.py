@@ -145,7 +145,7 @@ def test_one_seed_has_no_spread() -> None:
 def test_techniques_that_the_test_cells_cannot_tell_apart_are_tied() -> None:
     found = ranked(record("a", 0, 0.9), record("b", 0, 0.8), a=0.20, b=0.21)
     assert found.table["tie"].tolist() == [False, True]
-    assert "TIE: on these test cells a cannot be told apart from b" in found.notes[0]
+    assert "TIE: on these test cells a does not differ significantly from b" in found.notes[0]
     assert "2=" in as_text(found)
 
 

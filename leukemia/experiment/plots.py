@@ -19,7 +19,7 @@ SHOWN = 32  # cells on each half of the picture of made cells
 
 
 def draw(experiment: Experiment, outcome: Outcome, cells: Cells) -> dict[str, np.ndarray]:
-    """Name -> uint8 (H, W, 3): confusion by side, curves, ROC and PR, calibration, errors by
+    """Name -> uint8 (H, W, 3): confusion by split, curves, ROC and PR, calibration, errors by
     subject, where the network looks, made cells.
 
     cells: those of the experiment's index, in its order.
@@ -81,13 +81,13 @@ def _gradcam(experiment: Experiment, outcome: Outcome, cells: Cells, stamp: str)
 
 def _confusions(experiment: Experiment, outcome: Outcome, stamp: str) -> dict[str, np.ndarray]:
     pictures = {}
-    for side, cells in outcome.predictions.items():
+    for split, cells in outcome.predictions.items():
         size = f"{len(cells.labels)} real cells of {len(set(cells.subjects))} subjects"
-        pictures[f"confusion_{SHORT[side]}"] = figures.confusion_figure(
+        pictures[f"confusion_{SHORT[split]}"] = figures.confusion_figure(
             confusion(cells.labels, cells.scores, cells.threshold),
             experiment.index.positive,
             experiment.index.negative,
-            f"{experiment.config.name}: {side}, {size}",
+            f"{experiment.config.name}: {split}, {size}",
             stamp,
         )
     return pictures

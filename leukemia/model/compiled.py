@@ -1,4 +1,4 @@
-"""What OpenVINO compiles for this machine's processor."""
+"""Networks and matrix products compiled by OpenVINO for this machine's processor."""
 
 import sys
 from collections.abc import Callable
@@ -16,7 +16,7 @@ HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 def openvino() -> Any:
-    """The package without the one that tells its makers of every conversion."""
+    """The OpenVINO package with its telemetry switched off, which reports every conversion."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 

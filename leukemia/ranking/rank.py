@@ -198,7 +198,7 @@ def ties(table: pd.DataFrame) -> str:
     if tied.empty:
         return ""
     return (
-        f"TIE: on these test cells {table['arm'].iloc[0]} cannot be told apart from "
+        f"TIE: on these test cells {table['arm'].iloc[0]} does not differ significantly from "
         f"{', '.join(tied)} (paired difference over subjects, p corrected by Holm not below "
         f"{LEVEL:g}); their order may be chance"
     )

@@ -88,8 +88,9 @@ class Answering:
 
 
 class Following:
-    """The version that a name stands for now: when an alias moves, the next request gets the new
-    one, and those under way finish with the old."""
+    """The classifier that a name or alias points to, loaded anew when the alias moves.
+
+    Requests under way at a move are answered by the version that they began with."""
 
     def __init__(self, version: Callable[[], str], load: Callable[[str], Served]):
         """version: which one it is now. load: that version."""

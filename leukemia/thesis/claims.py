@@ -180,7 +180,7 @@ def _terms(techniques: Sequence[Technique]) -> list[str]:
     all_cells, hem_cells = numbers.TRAIN_CELLS
     told = f"{', '.join(map(str, epochs[:-1]))} and {epochs[-1]}" if len(epochs) > 1 else ""
     unequal = (
-        f"Epochs differ ({told}), so cure and training time cannot be told apart. Here "
+        f"Epochs differ ({told}), so technique and training time cannot be separated. Here "
         f"`budget=equal` gives all the same, `budget=thesis` these."
     )
     return [

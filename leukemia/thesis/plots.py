@@ -13,7 +13,7 @@ from leukemia.evaluation.reported import METRICS, recompute, value_of
 from leukemia.thesis.numbers import Technique
 
 DPI = 200  # sharp on a page 40 rem wide, and on paper
-# Okabe and Ito 2008, told apart by colour-blind readers; the shapes differ too.
+# Okabe and Ito 2008, distinct to colour-blind readers; the shapes differ too.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#777777"
 PROTOCOLS = {"thesis": ("s", ORANGE, -0.14), "subject": ("o", BLUE, 0.14)}  # as each is drawn
 WIDTH = 5.8  # inches: letters stay readable on a telephone

@@ -25,7 +25,7 @@ COLUMNS = ["rank", "tie", "val", "val_sd", "runs", "test", "lo", "hi", "base", "
            "lead_p", "subjects", *SHOWN, *CELLS, *COSTS, "wh", "s_per_point",
            "overfits"]  # fmt: skip
 SHARED = ["protocol", "budget", "data_digest", "weights", "simulated_data", "cells"]
-# One colour an arm on every chart; Okabe and Ito 2008, told apart by colour-blind readers.
+# One colour an arm on every chart; Okabe and Ito 2008, distinct to colour-blind readers.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
 ROW = 300  # pixels that a row of three pictures takes on an image card
 
@@ -33,9 +33,11 @@ ROW = 300  # pixels that a row of three pictures takes on an image card
 def publish(experiment_id: str, ranking: Ranking, kept: pd.DataFrame, waived: str) -> None:
     """Write the ranking: summary runs (made or renewed), rank tags on the runs, saved views.
 
-    kept: the records that it was made from. waived: what was found and overlooked, or "".
-    Summaries of arms that are no longer ranked lose their kind, so that views no longer show
-    them.
+    The summary of an arm that is no longer ranked becomes a `former summary`, which no view shows.
+
+    Args:
+        kept: the records that the ranking was made from.
+        waived: the audit's findings that were overlooked, in a line, or "".
     """
     client = mlflow.MlflowClient()
     old = {run.data.tags["arm"]: run for run in _found(client, experiment_id, "summary")}
@@ -53,7 +55,7 @@ def publish(experiment_id: str, ranking: Ranking, kept: pd.DataFrame, waived: st
 
 
 def publish_inflation(experiment_id: str, found: Inflation) -> None:
-    """One flat run a technique and protocol with its figure and interval; a chart and a table."""
+    """Write one flat run a technique and protocol with its metric and interval, a chart, a table."""
     client = mlflow.MlflowClient()
     for run in _found(client, experiment_id, PROTOCOL_SUMMARY):
         client.delete_run(run.info.run_id)

@@ -77,8 +77,8 @@ class Logbook:
             self._params(options.shared() | _params(experiment))
             self._tags(_training_tags(experiment))
             _log_code()
-            for side, rows in experiment.split.rows.items():
-                _log_dataset(experiment.index, rows, side, experiment.split.name)
+            for name, rows in experiment.split.rows.items():
+                _log_dataset(experiment.index, rows, name, experiment.split.name)
 
     def __call__(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
         """Numbers as one request (`*_done` is for the screen only), pictures by step."""
@@ -180,7 +180,7 @@ def _params(experiment: Experiment) -> dict[str, Any]:
         for name, stage in asdict(config.schedule).items()
         for field, value in stage.items()
     }
-    sizes = {f"n_{SHORT[side]}": len(rows) for side, rows in split.rows.items()}
+    sizes = {f"n_{SHORT[name]}": len(rows) for name, rows in split.rows.items()}
     return {
         **asdict(config.settings),
         **stages,
@@ -272,17 +272,17 @@ def _log_code() -> None:
     mlflow.log_text(provenance.environment(), "code/environment.txt")
 
 
-def _log_dataset(index: Index, rows: np.ndarray, side: str, protocol: str) -> None:
+def _log_dataset(index: Index, rows: np.ndarray, split: str, protocol: str) -> None:
     frame = index.frame.iloc[rows].reset_index(drop=True)
     with warnings.catch_warnings():
         # MLflow registers its source of local files twice and warns of its own doubt.
         warnings.simplefilter("ignore", UserWarning)
         dataset = mlflow.data.from_pandas(
-            frame, source=str(index.root), targets="label", name=f"{index.source}_{SHORT[side]}"
+            frame, source=str(index.root), targets="label", name=f"{index.source}_{SHORT[split]}"
         )
     for tries_left in range(DATASET_TRIES, 0, -1):
         try:
-            mlflow.log_input(dataset, context=f"{protocol} {side}")
+            mlflow.log_input(dataset, context=f"{protocol} {split}")
             return
         except mlflow.MlflowException as error:
             # Two runs that log the same cells at once both find them missing, and one insert fails.

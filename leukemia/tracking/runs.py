@@ -111,14 +111,14 @@ def _one_at_a_time(uri: str) -> Iterator[None]:
 
 
 def server() -> str:
-    """The address at which people see the runs: of the tracking server, else of `make ui`."""
+    """The address at which people see the runs: the tracking server's, else that of `make ui`."""
     uri = mlflow.get_tracking_uri()
     return uri if uri.startswith("http") else LOCAL_UI
 
 
 @contextmanager
 def project_run(kind: str) -> Iterator[None]:
-    """Inside `mlflow run`, its run under the name of what it does; elsewhere no run at all."""
+    """Name the run of the `mlflow run` that this command is part of; elsewhere open no run."""
     if not os.environ.get("MLFLOW_RUN_ID"):
         yield
         return
