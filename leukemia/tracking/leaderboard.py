@@ -55,7 +55,7 @@ def publish(experiment_id: str, ranking: Ranking, kept: pd.DataFrame, waived: st
 
 
 def publish_inflation(experiment_id: str, found: Inflation) -> None:
-    """Write one flat run a technique and protocol with its metric and interval, a chart, a table."""
+    """Write one flat run a technique and protocol with its metric, a chart and a table."""
     client = mlflow.MlflowClient()
     for run in _found(client, experiment_id, PROTOCOL_SUMMARY):
         client.delete_run(run.info.run_id)
