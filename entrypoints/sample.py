@@ -1,4 +1,4 @@
-"""Draw a sample of synthetic cells in the layout of C-NMC 2019, to try the service on.
+"""Draw a sample of simulated cells in the layout of C-NMC 2019, to try the service on.
 
 No patient's cells: figures measured on them say nothing about leukemia.
 """
