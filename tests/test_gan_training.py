@@ -202,7 +202,7 @@ class TestOfBothKinds:
 
     def test_others_without_a_conditional_plan_are_a_mistake(self):
         for config, others in ((PLAN, coloured(9)), (self.config, None)):
-            with pytest.raises(ValueError, match="others go with a conditional plan"):
+            with pytest.raises(ValueError, match="others go with a conditional config"):
                 training.train(coloured(9), config, 0, silent, others=others)
 
 

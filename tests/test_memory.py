@@ -19,7 +19,7 @@ def test_what_a_process_held_counts_after_it_is_given_back() -> None:
 def test_what_the_program_held_that_started_it_does_not_count() -> None:
     script = (
         "import subprocess, sys; held = b'x' * 2**29\n"
-        "ask = 'from leukemia.memory import peak_gib; print(peak_gib())'\n"
+        "ask = 'from leukemia.experiment.memory import peak_gib; print(peak_gib())'\n"
         "subprocess.run([sys.executable, '-c', ask], check=True)"
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)

@@ -219,7 +219,7 @@ class TestEveryRun:
                     "curve_accuracy", "curve_all_metrics", "roc_pr", "reliability", "subjects",
                     "gradcam"}  # fmt: skip
         assert expected <= pictures
-        assert {f"{picture}.png" for picture in expected} <= artifacts(runs[name], "figures")
+        assert {f"{picture}.png" for picture in expected} <= artifacts(runs[name], "plots")
         made = name in ("adasyn", "augmentation", "dcgan")
         assert ("synthetic_cells" in pictures) == made
         assert ("synthetic_cells.zip" in artifacts(runs[name])) == made
