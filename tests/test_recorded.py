@@ -4,7 +4,7 @@ result.
 `recorded.npz` holds scores and losses that the code of 0.1.0 gave (commit 2fcc2a1) for 90 simulated
 cells of 32 px. On the processor that they were recorded on they come out bit for bit; without
 oneDNN's kernels, as on another processor, they differ by 5e-6 (of blends of cells by 2e-4), those
-of a GAN by 0.02 and those of a ResNet-50 from scratch, which is chaotic at first, by 0.03.
+of a GAN by 0.02.
 """
 
 import os
@@ -24,7 +24,7 @@ from tests.conftest import write_table
 
 RECORDED = np.load(Path(__file__).parent / "recorded.npz")
 SMALL = {"gan_size": 32, "gan_epochs": 2, "gan_batch": 16, "gan_precision": "float32"}
-CLOSE, OF_A_GAN, FROM_SCRATCH = 1e-3, 0.1, 0.15
+CLOSE, OF_A_GAN = 1e-3, 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +90,6 @@ def test_the_sampler_and_the_thesis_protocol_give_the_scores_that_they_gave(plac
     compare("weighted(mode=sampler)/pretrained", sampler, place.cache, CLOSE)
     pooled = options(place, "adasyn", protocol="thesis")
     compare("adasyn/thesis", pooled, place.cache, CLOSE)
-
-
-def test_resnet_50_gives_the_scores_that_it_gave(place: Place) -> None:
-    asked = options(place, "baseline", backbone="resnet50")
-    compare("baseline/resnet50", asked, place.cache, FROM_SCRATCH)
 
 
 def test_a_pretrained_resnet_50_gives_the_scores_that_it_gave(place: Place, shared: Path) -> None:

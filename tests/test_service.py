@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -499,46 +498,6 @@ def test_the_thesis_report_holds_this_installations_own_runs(
     text = (tmp_path / "report" / "thesis_report.md").read_text()
     assert "DRAWN CELLS" in text
     assert "adasyn" in text
-
-
-MIRROR = '''"""Mirrored copies of the rarer class: a technique thrown away after the test."""
-
-from dataclasses import dataclass
-
-from leukemia.contract import with_synthetic
-from leukemia.contract import setting
-
-
-@dataclass(frozen=True)
-class Settings:
-    copies: int = setting(3, "cells that are mirrored")
-
-
-def balance(train, settings, context):
-    rarer = train.images[train.labels == train.minority()]
-    return with_synthetic(train, rarer[: settings.copies, :, ::-1], "mirror")
-'''
-
-
-def test_a_technique_is_one_file_and_one_line(server: str, sample: Path, tmp_path: Path) -> None:
-    project = tmp_path / "project"
-    kept = shutil.ignore_patterns(
-        ".venv", ".cache", ".git", "mlruns", "sample", "*.db*", "__pycache__"
-    )
-    shutil.copytree(ROOT, project, ignore=kept)
-    (project / "leukemia/techniques/mirror.py").write_text(MIRROR)
-    lines = (project / "MLproject").read_text().splitlines()
-    line = next(line for line in lines if line.startswith("  adasyn:"))
-    lines.insert(lines.index(line), line.replace("adasyn", "mirror"))
-    (project / "MLproject").write_text("\n".join(lines))
-    run_project("mirror", server, project, data=sample, copies=2, **QUICK)
-    run = find("tags.technique = 'mirror'")[0]
-    assert run.info.status == "FINISHED"
-    assert run.data.tags["arm"] == "mirror(copies=2)"
-    assert run.data.params["copies"] == "2"
-    assert "synthetic_cells" in run.data.tags["pictures"]
-    assert "test_bal_acc" in run.data.metrics
-    mlflow.MlflowClient().set_tag(run.info.run_id, "kind", "thrown away")
 
 
 def test_a_killed_run_does_not_stay_running_and_the_same_command_goes_on_with_it(
