@@ -36,9 +36,7 @@ def cells(rare: int = 9, frequent: int = 18, seed: int = 0) -> Cells:
     return Cells(images=coloured(n, seed=seed), labels=labels, subjects=names, cell_id=names)
 
 
-def balanced(
-    train: Cells, settings: dcgan.Settings = SETTINGS, seed: int = 1, **context: Any
-) -> TrainingSet:
+def balanced(train: Cells, settings: Any = SETTINGS, seed: int = 1, **context: Any) -> TrainingSet:
     return dcgan.balance(
         train, settings, TechniqueContext(rng=np.random.default_rng(seed), **context)
     )

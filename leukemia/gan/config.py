@@ -4,7 +4,8 @@ thesis: the thesis' section 4.4 as it stands. modern: what helps with a few thou
 fewer, each with its source beside it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from leukemia.errors import UserError
 
@@ -16,65 +17,61 @@ SMALLEST = 4  # px, side of the smallest feature map
 LARGEST = 8
 
 
+def _field(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
+    """A field with the text and the choices of its option."""
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
 @dataclass(frozen=True, kw_only=True)
 class GanConfig:
-    """How a GAN is trained.
+    """How a GAN is trained: what each field is stands beside it, here where it comes from and more.
 
-    size: px, side of the images. latent: length of the vector that an image is made from.
-    epochs, batch_size: as usual; an epoch shows every image once.
-    learning_rate, beta_1: Adam's, of both networks. discriminator_rate: factor on the
-        discriminator's learning rate (two time scales: Heusel et al. 2017, arXiv 1706.08500).
+    discriminator_rate: two time scales, Heusel et al. 2017 (arXiv 1706.08500).
     loss: binary: cross-entropy, non-saturating (Goodfellow et al. 2014). categorical: the
-        thesis' failed experiment; over one output it is 0 whatever that is, so nothing learns.
+        thesis' failed experiment; over one output it is 0 for any score, so nothing learns.
         hinge: Lim & Ye 2017 (arXiv 1705.02894).
-    smoothing: real images are to be called 1 - smoothing (Salimans et al. 2016, arXiv 1606.03498).
+    smoothing: Salimans et al. 2016 (arXiv 1606.03498).
     spectral: every weight of the discriminator divided by its largest singular value
         (Miyato et al. 2018, arXiv 1802.05957).
     r1: half of this times the squared gradient at real images is added to the discriminator's
-        loss (Mescheder et al. 2018, arXiv 1801.04406); 0: none.
-    augment: what the discriminator sees of real and made images, changed differentiably. turns:
-        turned and mirrored; all: shifted, lightened and partly covered as well (Zhao et al. 2020,
-        arXiv 2006.10738); none: as they are.
-    ema: images are made by a running mean of the generator that keeps this share a step
-        (Karras et al. 2018, arXiv 1710.10196); 0: by the generator itself.
-    norm: the generator's features have unit mean square at every pixel (the same paper).
-    eight_bit: made images are rounded to 8 bits before they are judged, with the gradient of the
-        unrounded ones: exact black, which tanh only approaches, does not give them away.
-    merged: one step of the discriminator on real and made images together, and the same made
-        images for both networks; false: one on real, one on made, and new ones for the
-        generator, as the thesis prints both accuracies apart.
-    shared: both networks learn from one pass of the discriminator over the made images, a quarter
-        less work; the generator then learns from the discriminator as it was before its step on
-        them. With the binary loss only.
-    conditional: both networks learn from images of another kind as well and are told the kind
-        (the discriminator has an output for each); only the first kind is made. Mirza & Osindero
-        2014 (arXiv 1411.1784).
-    precision: of the convolutions; weights are float32 in any case. auto: bfloat16 where this
-        machine has instructions for it.
+        loss (Mescheder et al. 2018, arXiv 1801.04406).
+    augment: turns: turned and mirrored; all: shifted, lightened and partly covered as well (Zhao
+        et al. 2020, arXiv 2006.10738).
+    ema, norm: Karras et al. 2018 (arXiv 1710.10196); 0: the generator itself makes the images.
+    eight_bit: rounded, with the gradient of the unrounded: exact black, which tanh only
+        approaches, does not give made images away.
+    merged: false: one step on real, one on made, and new made images for the generator, as the
+        thesis prints both accuracies apart.
+    shared: a quarter less work; the generator then learns from the discriminator as it was before
+        its step on the same images. With the binary loss only.
+    conditional: the discriminator has an output for each kind; only the first kind is made. Mirza
+        & Osindero 2014 (arXiv 1411.1784).
+    precision: weights are float32 in any case. auto: bfloat16 where this machine has instructions
+        for it.
 
     Raises:
         UserError: a value is out of its range.
     """
 
-    size: int = 128
-    latent: int = 100
-    epochs: int = 1000
-    batch_size: int = 128
-    learning_rate: float = 1e-4
-    beta_1: float = 0.5
-    discriminator_rate: float = 1.0
-    loss: str = "binary"
-    smoothing: float = 0.0
-    spectral: bool = False
-    r1: float = 0.0
-    augment: str = "none"
-    ema: float = 0.0
-    norm: bool = False
-    eight_bit: bool = False
-    merged: bool = False
-    shared: bool = False
-    conditional: bool = False
-    precision: str = "float32"
+    size: int = _field(128, "side in pixels of the images")
+    latent: int = _field(100, "length of the vector that an image is made from")
+    epochs: int = _field(1000, "epochs; each shows every image once")
+    batch_size: int = _field(128, "images in a step")
+    learning_rate: float = _field(1e-4, "Adam's learning rate, of both networks")
+    beta_1: float = _field(0.5, "Adam's beta_1, of both networks")
+    discriminator_rate: float = _field(1.0, "factor on the discriminator's learning rate")
+    loss: str = _field("binary", "loss of both networks", LOSSES)
+    smoothing: float = _field(0.0, "real images are to be called 1 less this")
+    spectral: bool = _field(False, "spectral normalisation of the discriminator")
+    r1: float = _field(0.0, "weight of the gradient penalty R1, 0: none")
+    augment: str = _field("none", "differentiable augmentation for the discriminator", AUGMENTS)
+    ema: float = _field(0.0, "share that the generator's running mean keeps a step, 0: none")
+    norm: bool = _field(False, "unit mean square of the generator's features at every pixel")
+    eight_bit: bool = _field(False, "made images reach the discriminator at 8 bits")
+    merged: bool = _field(False, "one step on real and made images together")
+    shared: bool = _field(False, "both networks learn from one pass over made images")
+    conditional: bool = _field(False, "both classes teach the GAN, each under its label")
+    precision: str = _field("float32", "precision of the convolutions", PRECISIONS)
 
     def __post_init__(self) -> None:
         halvings(self.size)

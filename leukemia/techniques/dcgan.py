@@ -13,7 +13,7 @@ place of disease. No two trainings agree, so one run is no evidence.
 Cost: 1,000 epochs of 2,300 cells at 128 px took the thesis 8.5 hours on a GPU.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +30,7 @@ from leukemia.contract import (
     with_synthetic,
 )
 from leukemia.errors import UserError
-from leukemia.gan.config import (
-    AUGMENTS,
-    LOSSES,
-    ON_COLLAPSE,
-    PRECISIONS,
-    RECIPES,
-    GanConfig,
-    canvas,
-)
+from leukemia.gan.config import ON_COLLAPSE, RECIPES, GanConfig, canvas
 
 if TYPE_CHECKING:
     from leukemia.gan.review import Review, Reviewer
@@ -56,61 +48,7 @@ MOST_COPIES = 0.05  # five times what new genuine cells would be called
 # TensorFlow takes seconds to import, and `--help` reads Settings: hence imports in functions.
 
 
-def _of_recipe(help: str, kind: type = float, **metadata: Any) -> Any:
-    """A setting that the recipe decides where it is not given."""
-    return setting(None, f"{help}; unset: the recipe's", kind=kind, **metadata)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """A recipe, and what is to differ from it; `gan_run` spares the training."""
-
-    gan: str = setting(
-        "modern", "recipe: modern, or the thesis' (default under budget thesis)",
-        choices=tuple(RECIPES),
-    )  # fmt: skip
-    gan_size: int | None = _of_recipe(
-        "side in pixels of the synthetic cells (thesis: 128; modern: the classifier's own)", int
-    )
-    gan_epochs: int | None = _of_recipe("epochs of the GAN (thesis: 1000)", int)
-    gan_batch: int | None = _of_recipe("cells in a step of the GAN (thesis: 128)", int)
-    latent: int | None = _of_recipe("length of the vector a cell is made from (thesis: 100)", int)
-    gan_lr: float | None = _of_recipe("Adam's learning rate in the GAN (thesis: 1e-4)")
-    beta_1: float | None = _of_recipe("Adam's beta_1 in the GAN (thesis: 0.5)")
-    gan_d_rate: float | None = _of_recipe("factor on the discriminator's learning rate")
-    gan_loss: str | None = _of_recipe("loss of the GAN", str, choices=LOSSES)
-    gan_smoothing: float | None = _of_recipe("real cells are to be called 1 less this")
-    gan_spectral: bool | None = _of_recipe("spectral normalisation of the discriminator", bool)
-    gan_r1: float | None = _of_recipe("weight of the gradient penalty R1, 0: none")
-    gan_augment: str | None = _of_recipe("differentiable augmentation", str, choices=AUGMENTS)
-    gan_ema: float | None = _of_recipe("share that the generator's running mean keeps, 0: none")
-    gan_norm: bool | None = _of_recipe("normalised features in the generator", bool)
-    gan_eight_bit: bool | None = _of_recipe(
-        "synthetic cells reach the discriminator at 8 bits", bool
-    )
-    gan_merged: bool | None = _of_recipe("one step on real and synthetic cells together", bool)
-    gan_shared: bool | None = _of_recipe(
-        "both networks learn from one pass over synthetic cells", bool
-    )
-    gan_conditional: bool | None = _of_recipe(
-        "both classes teach the GAN, each under its label", bool
-    )
-    gan_precision: str | None = _of_recipe("of the convolutions", str, choices=PRECISIONS)
-    gan_on_collapse: str = setting(
-        "ignore", "what to do when the GAN has collapsed", choices=ON_COLLAPSE
-    )
-    gan_copies: float = setting(
-        MOST_COPIES, "share of synthetic cells that may be copies of training cells"
-    )
-    gan_run: str = setting(
-        "", "run ID of a run whose trained generator is used again", artifact="generator"
-    )
-
-    def __post_init__(self) -> None:
-        config_of(self, ANY_SIDE)  # what is out of range is refused before anything is trained
-
-
-NAMES = {  # of a GanConfig's fields among the settings
+NAMES = {  # of a GanConfig's fields among the settings; the others have gan_ before their own
     "batch_size": "gan_batch",
     "learning_rate": "gan_lr",
     "discriminator_rate": "gan_d_rate",
@@ -119,7 +57,65 @@ NAMES = {  # of a GanConfig's fields among the settings
 }
 
 
-def config_of(settings: Settings, side: int) -> GanConfig:
+def _of_recipe() -> list[tuple[str, Any, Any]]:
+    """Each field of a GanConfig as a setting that the recipe decides where it is not given."""
+    usual = RECIPES["thesis"]
+    return [
+        (
+            NAMES.get(each.name, f"gan_{each.name}"),
+            each.type | None,  # type: ignore[operator]
+            setting(
+                None,
+                f"{each.metadata['help']} (thesis: {getattr(usual, each.name)}); unset: the "
+                f"recipe's",
+                kind=each.type,
+                choices=each.metadata["choices"],
+            ),
+        )
+        for each in fields(GanConfig)
+    ]
+
+
+# A recipe, and what is to differ from it; `gan_run` spares the training.
+Settings: Any = make_dataclass(
+    "Settings",
+    [
+        (
+            "gan",
+            str,
+            setting(
+                "modern",
+                "recipe: modern, or the thesis' (default under budget thesis)",
+                choices=tuple(RECIPES),
+            ),
+        ),
+        *_of_recipe(),
+        (
+            "gan_on_collapse",
+            str,
+            setting("ignore", "what to do when the GAN has collapsed", choices=ON_COLLAPSE),
+        ),
+        (
+            "gan_copies",
+            float,
+            setting(MOST_COPIES, "share of synthetic cells that may be copies of training cells"),
+        ),
+        (
+            "gan_run",
+            str,
+            setting(
+                "", "run ID of a run whose trained generator is used again", artifact="generator"
+            ),
+        ),
+    ],
+    # What is out of range is refused before anything is trained.
+    namespace={"__post_init__": lambda self: config_of(self, ANY_SIDE) and None},
+    frozen=True,
+    kw_only=True,
+)
+
+
+def config_of(settings: Any, side: int) -> GanConfig:
     """The recipe with the settings that were given, for cells of `side` px.
 
     Raises:
@@ -134,7 +130,7 @@ def config_of(settings: Settings, side: int) -> GanConfig:
     return replace(RECIPES[settings.gan], **given)
 
 
-def balance(train: Cells, settings: Settings, context: TechniqueContext) -> TrainingSet:
+def balance(train: Cells, settings: Any, context: TechniqueContext) -> TrainingSet:
     """The training cells and as many synthetic ones as the rarer class lacks, less copies.
 
     The generator, what it was trained on and its review come back as files.
@@ -155,7 +151,7 @@ def balance(train: Cells, settings: Settings, context: TechniqueContext) -> Trai
 
 
 def _synthetic(
-    train: Cells, settings: Settings, context: TechniqueContext
+    train: Cells, settings: Any, context: TechniqueContext
 ) -> "tuple[np.ndarray, Review, dict[str, bytes]]":
     """Images (m, H, W, 3) uint8 of new cells without the copies, the review of them and of the
     copies, and the generator's files."""
@@ -178,9 +174,7 @@ def _synthetic(
     return synthetic[~review.copies] if review.copies.any() else synthetic, review, files
 
 
-def _reviewer(
-    cells: Cells, rarer: int, settings: Settings, context: TechniqueContext
-) -> "Reviewer":
+def _reviewer(cells: Cells, rarer: int, settings: Any, context: TechniqueContext) -> "Reviewer":
     """Measures synthetic cells against the validation cells of the rarer class."""
     from leukemia.gan.review import Images, Reviewer, pixels
 
@@ -206,7 +200,7 @@ def _reviewer(
 def _trained(
     train: Cells,
     cells: Cells,
-    settings: Settings,
+    settings: Any,
     seed: int,
     context: TechniqueContext,
     reviewer: "Reviewer",
