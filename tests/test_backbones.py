@@ -20,7 +20,8 @@ from leukemia.model.fused import trainable_features
 from leukemia.model.fusible import why_plain
 from leukemia.model.grad_cam import grad_cam
 from leukemia.model.inference import exact, in_batches
-from leukemia.model.training import batches, compile_for, network_model, order_of_epoch, rows_of
+from leukemia.model.rows import batches, order_of_epoch, rows_of
+from leukemia.model.training import compile_for, network_model
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 32

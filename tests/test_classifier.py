@@ -15,7 +15,8 @@ from leukemia.errors import UserError
 from leukemia.evaluation.metrics import metrics
 from leukemia.model.classifier import ModelConfig, build
 from leukemia.model.inference import predict, scores
-from leukemia.model.training import FitInputs, batches, fit, order_of_epoch, rows_of
+from leukemia.model.rows import batches, order_of_epoch, rows_of
+from leukemia.model.training import FitInputs, fit
 from leukemia.report import silent
 
 MINIATURE = ModelConfig(backbone="miniature", weights="none", size=32)

@@ -22,7 +22,8 @@ from leukemia.contract import (
 from leukemia.errors import UserError
 from leukemia.model.classifier import Classifier, ModelConfig, build
 from leukemia.model.inference import scores
-from leukemia.model.training import FitInputs, History, fit, order_of_epoch, rows_of
+from leukemia.model.rows import order_of_epoch, rows_of
+from leukemia.model.training import FitInputs, History, fit
 from leukemia.report import silent
 
 SHORT = schedule(transfer=(1e-3, 2), fine_tune=(1e-3, 1))

@@ -16,15 +16,8 @@ from leukemia.model.classifier import Classifier, ModelConfig, build, features
 from leukemia.model.fused import trainable_features
 from leukemia.model.fusible import why_plain
 from leukemia.model.inference import predict, scores
-from leukemia.model.training import (
-    FitInputs,
-    History,
-    batches,
-    fit,
-    network_model,
-    order_of_epoch,
-    rows_of,
-)
+from leukemia.model.rows import batches, order_of_epoch, rows_of
+from leukemia.model.training import FitInputs, History, fit, network_model
 from leukemia.report import silent
 
 RATE, EPOCHS = 1e-2, 2

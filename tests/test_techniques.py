@@ -23,8 +23,8 @@ from leukemia.contract import (
 )
 from leukemia.errors import UserError
 from leukemia.experiment.balance import hold_to_contract
+from leukemia.model.rows import order_of_epoch, rows_of
 from leukemia.model.schedule import BUDGETS, EQUAL, QUICK, schedule_for
-from leukemia.model.training import order_of_epoch, rows_of
 from leukemia.techniques import augmentation, weighted
 
 EXAMPLES = tuple(
@@ -243,7 +243,7 @@ class TestWeighted:
         assert set(weights[cells.labels == 1]) == {2.0}
 
     def test_the_sampler_draws_both_classes_equally_often(self, cells: Cells) -> None:
-        from leukemia.model.training import order_of_epoch, rows_of
+        from leukemia.model.rows import order_of_epoch, rows_of
 
         made = balance("weighted", cells, mode="sampler")
         assert made.loss_weights is None

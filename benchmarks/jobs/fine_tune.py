@@ -84,7 +84,8 @@ def _ours(folder: Path, precision: str, scaling: str) -> Run:
     from leukemia.cells import Cells
     from leukemia.contract import unchanged
     from leukemia.model.classifier import ModelConfig, build
-    from leukemia.model.training import batches, compile_for, network_model, order_of_epoch, rows_of
+    from leukemia.model.rows import batches, order_of_epoch, rows_of
+    from leukemia.model.training import compile_for, network_model
 
     weights = str(folder / "start.weights.h5")
     classifier = build(

@@ -27,7 +27,7 @@ def keras_fit(folder: Path) -> Run:
     import keras
 
     from benchmarks.steps import Steps
-    from leukemia.model.training import order_of_epoch, rows_of
+    from leukemia.model.rows import order_of_epoch, rows_of
 
     images, labels = np.load(folder / "cells.npy"), np.load(folder / "labels.npy")
     scaled = keras.applications.resnet.preprocess_input(images.astype(np.float32))

@@ -7,7 +7,7 @@ are computed once instead of every epoch. A stage that trains the network fine-t
 import math
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import keras
@@ -16,15 +16,23 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
-from leukemia.cells import Cells, Indices, Scores
-from leukemia.contract import Batch, BatchChange, Loss, Stage, TrainingSet
+from leukemia.cells import Cells, Scores
+from leukemia.contract import Loss, Stage, TrainingSet
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import Confusion, from_confusion, metrics
-from leukemia.images import Images, Pixels
+from leukemia.images import Images
 from leukemia.model.classifier import Classifier
 from leukemia.model.classifier import features as features_of
 from leukemia.model.fused import trainable_features
 from leukemia.model.inference import Inputs, exact, in_batches, predict
+from leukemia.model.rows import (
+    Rows,
+    batches,
+    order_of_epoch,
+    rows_of,
+    weighed,
+    with_sampled,
+)
 from leukemia.report import Report
 
 SECONDS_BETWEEN_PROGRESS = 5.0
@@ -36,7 +44,6 @@ COUNTERS = {
 }
 
 History = list[dict[str, float]]
-Extractor = Callable[[Pixels], NDArray[np.float32]]  # (b, S, S, 3) uint8 -> (b, d) float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,29 +66,6 @@ class FitInputs:
     threads: int = 0
     features: Callable[..., NDArray[np.float32]] | None = None
     final: Callable[[], Scores] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """What one stage draws its batches from.
-
-    inputs: (n, S, S, 3) uint8 images, or (n, d) float32 features. labels, weights: (n,) float32.
-    draw_weights, epoch_size: as in TrainingSet. change: of each batch of images.
-    extract: turns the images of a batch into features; None: the model takes `inputs` as they are.
-    """
-
-    inputs: Inputs
-    labels: NDArray[np.float32]
-    weights: NDArray[np.float32]
-    draw_weights: NDArray[np.float64] | None = None
-    epoch_size: int | None = None
-    change: BatchChange | None = None
-    extract: Extractor | None = None
-
-    @property
-    def counts(self) -> NDArray[np.float32]:
-        """(2,) float32: rows of the negative and of the positive class."""
-        return np.bincount(self.labels.astype(int), minlength=2).astype(np.float32)
 
 
 def fit(classifier: Classifier, inputs: FitInputs) -> History:
@@ -107,7 +91,7 @@ def fit(classifier: Classifier, inputs: FitInputs) -> History:
         if trained is None or not _goes_on(before, stage):
             trained = _prepared(classifier, inputs, stage, place, first)
         model, rows, validation = trained
-        rows = _weighed(rows, inputs.training, stage)
+        rows = weighed(rows, inputs.training, stage)
         model.optimizer.learning_rate = stage.learning_rate
         for epoch in range(first, first + stage.epochs):
             last = stage is stages[-1] and epoch == first + stage.epochs - 1
@@ -214,70 +198,6 @@ def compile_for(model: FitModel, loss: Loss | None, counts: NDArray[np.float32])
     model.optimizer.build(model.trainable_variables)
 
 
-def rows_of(training: TrainingSet, stage: Stage | None = None) -> Rows:
-    """The training cells as rows of images, with the weights that a stage gives them."""
-    count = len(training.cells)
-    rows = Rows(
-        inputs=training.cells.images,
-        labels=training.cells.labels.astype(np.float32),
-        weights=np.ones(count, np.float32),
-        epoch_size=training.epoch_size,
-        change=training.change,
-    )
-    return _weighed(rows, training, stage)
-
-
-def order_of_epoch(rows: Rows, seed: int, epoch: int) -> Indices:
-    """(m,) int: the rows of an epoch in order, a pure function of seed and epoch."""
-    rng = np.random.default_rng([seed, epoch])
-    count = len(rows.labels)
-    size = rows.epoch_size or count
-    if rows.draw_weights is not None:
-        return rng.choice(count, size, p=rows.draw_weights)
-    turns = -(-size // count)
-    return np.concatenate([rng.permutation(count) for _ in range(turns)])[:size]
-
-
-def batches(
-    rows: Rows, order: Indices, batch_size: int, key: tuple[int, int] = (0, 0)
-) -> tf.data.Dataset:
-    """(inputs, (b, 1) float32 labels, (b,) float32 loss weights) in the given order of rows.
-
-    key: seed and epoch, from which each batch's own generator is made.
-    """
-
-    def drawn() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        for step, start in enumerate(range(0, len(order), batch_size)):
-            chosen = order[start : start + batch_size]
-            batch = Batch(
-                images=rows.inputs[chosen],
-                labels=rows.labels[chosen],
-                weights=rows.weights[chosen],
-            )
-            if rows.change:
-                batch = _changed(batch, rows.change, np.random.default_rng([*key, step]))
-            inputs = rows.extract(batch.images) if rows.extract else batch.images
-            yield inputs, batch.labels[:, None], batch.weights
-
-    shape, dtype = rows.inputs.shape[1:], rows.inputs.dtype
-    if rows.extract:
-        shape, dtype = rows.extract(rows.inputs[:1]).shape[1:], np.dtype(np.float32)
-    # Sizes are left open: a last batch of its own would have TensorFlow trace the step anew.
-    shapes = (
-        tf.TensorSpec((None, *shape), dtype),
-        tf.TensorSpec((None, 1), tf.float32),
-        tf.TensorSpec((None,), tf.float32),
-    )
-    count = -(-len(order) // batch_size)
-    dataset = tf.data.Dataset.from_generator(drawn, output_signature=shapes)
-    options = tf.data.Options()
-    # Its thread sleeps twice as long each time, and an epoch would not end before it wakes:
-    # 10 s for one of 6.
-    options.autotune.enabled = False
-    counted = dataset.apply(tf.data.experimental.assert_cardinality(count))
-    return counted.prefetch(1).with_options(options)
-
-
 def _goes_on(before: Stage | None, stage: Stage) -> bool:
     """Whether a stage goes on with the model and the optimizer of the one before it."""
     return bool(
@@ -309,7 +229,7 @@ def _prepared(
         else:
             features = extract(rows.inputs, _progress(inputs.report, epoch))
             rows = replace(rows, inputs=features)
-        rows = _with_sampled(rows, training, np.random.default_rng([inputs.seed, place]))
+        rows = with_sampled(rows, training, np.random.default_rng([inputs.seed, place]))
     compile_for(model, stage.loss or training.loss, rows.counts)
     return model, rows, held_out
 
@@ -324,34 +244,6 @@ def _extractor(classifier: Classifier, threads: int) -> Callable[..., NDArray[np
         return in_batches(network, images, progress)
 
     return extract
-
-
-def _with_sampled(rows: Rows, training: TrainingSet, rng: np.random.Generator) -> Rows:
-    """Rows of features with those after them that the technique makes of them."""
-    if training.feature_sampler is None:
-        return rows
-    labels = training.cells.labels
-    made = training.feature_sampler(np.asarray(rows.inputs), labels, rng)
-    return replace(
-        rows,
-        inputs=np.concatenate([rows.inputs, made.features.astype(np.float32)]),
-        labels=np.concatenate([rows.labels, made.labels.astype(np.float32)]),
-        weights=np.concatenate([rows.weights, np.ones(len(made.labels), np.float32)]),
-    )
-
-
-def _weighed(rows: Rows, training: TrainingSet, stage: Stage | None) -> Rows:
-    """The rows with a stage's weights and draw, else with those of the training set; synthetic
-    features count once each."""
-    loss, draw = training.loss_weights, training.draw_weights
-    if stage and stage.loss_weights is not None:
-        loss = stage.loss_weights
-    if stage and stage.draw_weights is not None:
-        draw = stage.draw_weights
-    weights = np.ones(len(rows.labels), np.float32)
-    if loss is not None:
-        weights[: len(loss)] = loss
-    return replace(rows, weights=weights, draw_weights=draw)
 
 
 def _draw_head(classifier: Classifier, key: list[int]) -> None:
@@ -407,23 +299,6 @@ def _train_metrics(logs: dict[str, float]) -> dict[str, float]:
     counts = Confusion(**{name: int(logs[name]) for name in COUNTERS})
     kept = {name: float(logs[name]) for name in ("loss", "auroc", "auprc")}
     return kept | from_confusion(counts)
-
-
-def _changed(batch: Batch, change: BatchChange, rng: np.random.Generator) -> Batch:
-    """The batch as a technique changes it, held to its contract."""
-    made = change(batch, rng)
-    if made.images.dtype != np.uint8 or made.images.shape != batch.images.shape:
-        raise UserError(
-            f"the technique's change of a batch gave images {made.images.shape} of "
-            f"{made.images.dtype}, expected {batch.images.shape} of uint8: mend the technique"
-        )
-    labels = np.asarray(made.labels, np.float32)
-    if labels.shape != batch.labels.shape or labels.min() < 0 or labels.max() > 1:
-        raise UserError(
-            f"the technique's change of a batch gave labels {labels.shape}, expected "
-            f"{batch.labels.shape} between 0 and 1: mend the technique"
-        )
-    return replace(made, labels=labels, weights=np.asarray(made.weights, np.float32))
 
 
 def _progress(report: Report, epoch: int) -> Callable[[float], None]:
