@@ -94,7 +94,7 @@ def fit(classifier: Classifier, inputs: FitInputs) -> History:
         rows = weighed(rows, inputs.training, stage)
         model.optimizer.learning_rate = stage.learning_rate
         for epoch in range(first, first + stage.epochs):
-            last = stage is stages[-1] and epoch == first + stage.epochs - 1
+            last = place == len(stages) - 1 and epoch == first + stage.epochs - 1
             scores = inputs.final if inputs.final and last else _scores_of(model, validation)
             history.append(_epoch(model, rows, inputs, stage, epoch, scores))
     return history
