@@ -105,11 +105,11 @@ def _walk(tree: Path) -> tuple[list[Path], list[Path]]:
     images: list[Path] = []
     tables: list[Path] = []
     for folder, _, names in sorted(os.walk(tree)):
+        inside = Path(folder).relative_to(tree)
         for name in sorted(names):
             ending = name.lower()[-4:]
             if ending in (".bmp", ".csv") and not name.startswith("."):
-                path = Path(folder, name).relative_to(tree)
-                (images if ending == ".bmp" else tables).append(path)
+                (images if ending == ".bmp" else tables).append(inside / name)
     return images, tables
 
 

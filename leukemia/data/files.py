@@ -60,8 +60,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _key(path: Path) -> tuple[str, int, int]:
-    status = path.stat()
-    return str(path.absolute()), status.st_size, status.st_mtime_ns
+    status = os.stat(path)
+    return _absolute(path), status.st_size, status.st_mtime_ns
+
+
+def _absolute(path: Path) -> str:
+    """As `path.absolute()`, which on Python 3.13 costs 10,000 files a tenth of a second."""
+    return os.path.join(os.getcwd(), path)
 
 
 def _sha256(key: tuple[str, int, int]) -> str:
@@ -72,7 +77,7 @@ def _sha256(key: tuple[str, int, int]) -> str:
 def _memory(paths: list[Path], cache: Path | None) -> Path | None:
     if cache is None or not paths:
         return None
-    common = os.path.commonpath([path.absolute().parent for path in paths])
+    common = os.path.commonpath({os.path.dirname(_absolute(path)) for path in paths})
     return cache / "digests" / f"{hashlib.sha256(common.encode()).hexdigest()[:16]}.csv"
 
 
