@@ -22,7 +22,8 @@ class Rows:
 
     inputs: (n, S, S, 3) uint8 images, or (n, d) float32 features. labels, weights: (n,) float32.
     draw_weights, epoch_size: as in TrainingSet. change: of each batch of images.
-    extract: turns the images of a batch into features; None: the model takes `inputs` as they are.
+    extract: turns the images of a batch into features, `width` of each; None: the model takes
+    `inputs` as they are.
     """
 
     inputs: Inputs
@@ -32,6 +33,7 @@ class Rows:
     epoch_size: int | None = None
     change: BatchChange | None = None
     extract: Extractor | None = None
+    width: int = 0
 
     @property
     def counts(self) -> NDArray[np.float32]:
@@ -86,7 +88,7 @@ def batches(
 
     shape, dtype = rows.inputs.shape[1:], rows.inputs.dtype
     if rows.extract:
-        shape, dtype = rows.extract(rows.inputs[:1]).shape[1:], np.dtype(np.float32)
+        shape, dtype = (rows.width,), np.dtype(np.float32)
     # Sizes are left open: a last batch of its own would have TensorFlow trace the step anew.
     shapes = (
         tf.TensorSpec((None, *shape), dtype),

@@ -225,7 +225,7 @@ def _prepared(
         extract = kept or _extractor(classifier, inputs.threads)
         held_out = extract(validation.images)
         if training.change:
-            rows = replace(rows, extract=extract)
+            rows = replace(rows, extract=extract, width=held_out.shape[1])
         else:
             features = extract(rows.inputs, _progress(inputs.report, epoch))
             rows = replace(rows, inputs=features)
