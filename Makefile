@@ -36,9 +36,10 @@ study: setup
 	$(BIN)/python -m entrypoints.study --data sample --seeds 0 --folds 3 --test-folds 0 --budget quick --image-size 48
 	@echo "Open it all in the MLflow UI: make ui"
 
-# Two files of tests at a time: much of them is starting servers and processes.
+# Two files of tests at a time, in the order of tests/conftest.py: much of them is starting servers
+# and processes.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
@@ -46,12 +47,13 @@ test-slow: setup
 # From Python 3.12 on the interpreter itself counts lines, which costs little. Fails where README's
 # figure is more than a point too high.
 coverage: setup
-	COVERAGE_CORE=sysmon $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered \
+	COVERAGE_CORE=sysmon $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+		--cov --cov-report=term:skip-covered \
 		--cov-fail-under=$$(( $$(sed -n "s/.*tests run \([0-9]*\) % of the lines.*/\1/p" README.md) - 1 ))
 
 # The documents' pictures, as the tests' browser sees them.
 screenshots: setup
-	LEUKEMIA_SCREENSHOTS=docs $(BIN)/python -m pytest -n 2 --dist loadfile tests/test_service.py \
+	LEUKEMIA_SCREENSHOTS=docs $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_service.py \
 		tests/test_serving.py -k "link_opens or side_by_side or model_page or page_shows"
 
 # Peers that the service does not need have an environment of their own (5 GB with CUDA's libraries).

@@ -24,7 +24,7 @@ from leukemia.experiment.prepare import gather
 from leukemia.gan import pictures, training
 from leukemia.gan.config import MODERN, THESIS, GanConfig, canvas
 from leukemia.gan.review import Images, Reviewer
-from leukemia.model.classifier import ModelConfig, build, features
+from leukemia.model.classifier import ModelConfig, build, feature_model
 from leukemia.model.inference import predict
 from leukemia.report import silent
 from leukemia.splits.protocol import split
@@ -111,7 +111,7 @@ def reviewer_of(options: argparse.Namespace) -> tuple[Reviewer, np.ndarray]:
     of_class = {side: rows[side][cells.labels[rows[side]] == cells.minority()] for side in rows}
     learned, unseen = (cells.take(of_class[side]).loaded() for side in ("train", "validation"))
     classifier = build(ModelConfig(weights=options.weights, size=options.image_size), 0)
-    below_head = features(classifier)
+    below_head = feature_model(classifier)
     others = cells.take(rows["train"][cells.labels[rows["train"]] != cells.minority()])
     reviewer = Reviewer(
         training=Images(images=learned.images, groups=learned.subjects),

@@ -23,6 +23,12 @@ from leukemia.data.sample import draw_cells
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+# The files that take minutes each: begun first, so that none is left running alone at the end.
+LONG = ("test_service", "test_examples", "test_backbones", "test_gan_training", "test_serving")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +63,7 @@ def lab() -> Iterator[Lab]:
     folder = Path(tempfile.mkdtemp(prefix="leukemia-server-"))
     folder.chmod(0o711)
     try:
-        with stack(folder) as address:
+        with stack(folder, thrown_away=True) as address:
             yield Lab(folder, address)
     finally:
         shutil.rmtree(folder)

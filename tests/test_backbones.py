@@ -15,7 +15,7 @@ from leukemia.contract import unchanged
 from leukemia.errors import UserError
 from leukemia.images import Images
 from leukemia.model.backbones import BACKBONES, backbone_of
-from leukemia.model.classifier import Classifier, ModelConfig, build, features
+from leukemia.model.classifier import Classifier, ModelConfig, build, feature_model
 from leukemia.model.fused import trainable_features
 from leukemia.model.fusible import why_plain
 from leukemia.model.grad_cam import grad_cam
@@ -130,7 +130,7 @@ def test_what_was_trained_is_what_is_kept(pretrained: Trained, few: Cells) -> No
     assert (why_plain(classifier.model.get_layer("backbone")) == "") == fused
     assert ("by plain Keras, in float32" in classifier.note) != fused
     below = plainly(trainable_features(classifier), few.images)
-    expected = plainly(features(classifier), few.images)
+    expected = plainly(feature_model(classifier), few.images)
     assert expected.std(axis=0).max() > 0
     np.testing.assert_allclose(below, expected, atol=1e-5 * np.abs(expected).max())
     logits = plainly(network_model(classifier), few.images)
@@ -139,7 +139,7 @@ def test_what_was_trained_is_what_is_kept(pretrained: Trained, few: Cells) -> No
 
 
 def test_openvino_answers_as_keras(pretrained: Trained, few: Cells) -> None:
-    below = features(pretrained.classifier)
+    below = feature_model(pretrained.classifier)
     expected = plainly(below, few.images)
     found = in_batches(exact(below), few.images)
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
@@ -199,7 +199,7 @@ def test_keras_own_file_means_the_same_here(
     assert ours.weights == "imagenet"
     maps = theirs(module.preprocess_input(few.images.astype(np.float32)), training=False)
     expected = np.mean(maps, axis=(1, 2))
-    found = plainly(features(ours), few.images)
+    found = plainly(feature_model(ours), few.images)
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from leukemia.errors import UserError
-from leukemia.model.classifier import ModelConfig, build
-from leukemia.model.classifier import features as below_head
+from leukemia.model.classifier import ModelConfig, build, feature_model
 from leukemia.model.features import Features
 from leukemia.model.inference import in_batches, predict
 
@@ -38,7 +37,7 @@ def pretrained(weights: Path, scaling: str = "imagenet"):
 
 
 def plainly(weights: Path, images: np.ndarray) -> np.ndarray:
-    return predict(below_head(pretrained(weights)), images)
+    return predict(feature_model(pretrained(weights)), images)
 
 
 def counting(features: Features, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -104,7 +103,8 @@ def test_a_network_from_scratch_is_not_kept(tmp_path):
     features = Features(classifier, 1, tmp_path)
     features.keep(noise())
     assert list(tmp_path.iterdir()) == []
-    np.testing.assert_allclose(features(noise()), predict(below_head(classifier), noise()), **NEAR)
+    expected = predict(feature_model(classifier), noise())
+    np.testing.assert_allclose(features(noise()), expected, **NEAR)
 
 
 def test_what_a_killed_run_has_kept_is_not_computed_again(weights, tmp_path, monkeypatch):

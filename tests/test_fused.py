@@ -12,7 +12,7 @@ from keras import layers
 from leukemia.cells import Cells
 from leukemia.contract import schedule, unchanged
 from leukemia.model.backbones import BACKBONES, Backbone
-from leukemia.model.classifier import Classifier, ModelConfig, build, features
+from leukemia.model.classifier import Classifier, ModelConfig, build, feature_model
 from leukemia.model.fused import trainable_features
 from leukemia.model.fusible import why_plain
 from leukemia.model.inference import predict, scores
@@ -82,7 +82,7 @@ def test_it_answers_as_the_plain_network(
     cells: Cells, weights: str, network: str, kind: str
 ) -> None:
     classifier = build(model_config(kind, weights, network), 0)
-    plain = predict(features(classifier), cells.images)
+    plain = predict(feature_model(classifier), cells.images)
     found = predict(trainable_features(classifier), cells.images)
     assert plain.std() > 0.1
     np.testing.assert_allclose(found, plain, rtol=1e-3, atol=1e-3)

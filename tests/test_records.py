@@ -50,7 +50,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[
     """An experiment, and the IDs of its two runs: an earlier version's and one of today."""
     folder = tmp_path_factory.mktemp("records")
     with pytest.MonkeyPatch.context() as patch:
-        before = mlflow.get_tracking_uri()
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
         experiment = runs.connect("records")
@@ -61,7 +60,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[
             "new": log("moved", 0, NEW, now, folder),
         }
         yield experiment, ids
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(None)  # what the environment says, again
 
 
 def test_runs_of_both_versions_stand_under_today_s_names(store: tuple) -> None:

@@ -53,8 +53,8 @@ class ExperimentConfig:
             if getattr(self.settings, option.name) != getattr(usual, option.name)
             and "artifact" not in option.metadata
         }
-        said = ",".join(f"{name}={value}" for name, value in changed.items())
-        return f"{self.name}({said})" if said else self.name
+        settings = ",".join(f"{name}={value}" for name, value in changed.items())
+        return f"{self.name}({settings})" if settings else self.name
 
     @property
     def title(self) -> str:

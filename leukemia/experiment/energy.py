@@ -18,17 +18,17 @@ class Reading:
 
 def read(folder: Path = POWERCAP) -> Reading:
     """The counters of the packages; none where the machine has none or keeps them to root."""
-    found = {}
+    counters = {}
     for counter in sorted(folder.glob("*:*/energy_uj")):
         zone = counter.parent
         try:
             name = (zone / "name").read_text().strip()
             largest = int((zone / "max_energy_range_uj").read_text())
             if name.startswith("package"):  # cores and memory are parts of it, counted within
-                found[zone.name] = (int(counter.read_text()), largest)
+                counters[zone.name] = (int(counter.read_text()), largest)
         except (OSError, ValueError):
             continue
-    return Reading(microjoules=found)
+    return Reading(microjoules=counters)
 
 
 def watt_hours(start: Reading, end: Reading) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 
 from leukemia import RESEARCH_ONLY
 from leukemia.cells import POSITIVE, Cells
-from leukemia.evaluation import plots as figures
+from leukemia.evaluation import plots
 from leukemia.evaluation.by_subject import by_subject, worst
 from leukemia.evaluation.calibration import reliability, rescale
 from leukemia.evaluation.evaluate import SHORT
@@ -29,13 +29,11 @@ def draw(experiment: Experiment, outcome: Outcome, cells: Cells) -> dict[str, np
     pictures = _confusions(experiment, outcome, stamp)
     for name, shown in CURVES.items():
         title = f"{config.name}: {name.replace('_', ' ')} by epoch"
-        pictures[f"curve_{name}"] = figures.curves_figure(outcome.history, shown, title, stamp)
+        pictures[f"curve_{name}"] = plots.curves_figure(outcome.history, shown, title, stamp)
     title = f"{config.name}: test cells"
-    pictures["roc_pr"] = figures.roc_pr_figure(
-        test.labels, test.scores, index.positive, title, stamp
-    )
+    pictures["roc_pr"] = plots.roc_pr_figure(test.labels, test.scores, index.positive, title, stamp)
     pictures["reliability"] = _reliability(experiment, outcome, title, stamp)
-    pictures["subjects"] = figures.subjects_figure(
+    pictures["subjects"] = plots.subjects_figure(
         worst(by_subject(test), len(test)), index.positive, index.negative,
         f"{config.name}: errors by test subject", stamp,
     )  # fmt: skip
@@ -53,7 +51,7 @@ def surest_errors(test: Predictions) -> np.ndarray:
 
 def _reliability(experiment: Experiment, outcome: Outcome, title: str, stamp: str) -> np.ndarray:
     test, temperature = outcome.predictions["test"], outcome.evaluation.temperature.value
-    return figures.reliability_figure(
+    return plots.reliability_figure(
         reliability(test.labels, test.scores),
         reliability(test.labels, rescale(test.scores, temperature)),
         temperature,
@@ -67,7 +65,7 @@ def _gradcam(experiment: Experiment, outcome: Outcome, cells: Cells, stamp: str)
     test, model = outcome.predictions["test"], outcome.classifier.model
     chosen = grad_cam.choose(test)
     shown = cells.take(experiment.split.rows["test"][chosen])
-    return figures.gradcam_figure(
+    return plots.gradcam_figure(
         shown,
         test.scores[chosen],
         grad_cam.grad_cam(model, shown.images, test.threshold),
@@ -83,7 +81,7 @@ def _confusions(experiment: Experiment, outcome: Outcome, stamp: str) -> dict[st
     pictures = {}
     for split, cells in outcome.predictions.items():
         size = f"{len(cells.labels)} real cells of {len(set(cells.subjects))} subjects"
-        pictures[f"confusion_{SHORT[split]}"] = figures.confusion_figure(
+        pictures[f"confusion_{SHORT[split]}"] = plots.confusion_figure(
             confusion(cells.labels, cells.scores, cells.threshold),
             experiment.index.positive,
             experiment.index.negative,
@@ -98,7 +96,7 @@ def _made(experiment: Experiment, outcome: Outcome, stamp: str) -> np.ndarray:
     label = made.cells.labels[made.synthetic][0]
     real = ~made.synthetic & (made.cells.labels == label)
     name = experiment.index.positive if label == POSITIVE else experiment.index.negative
-    return figures.real_and_made_figure(
+    return plots.real_and_made_figure(
         _first(made.cells, real),
         _first(made.cells, made.synthetic),
         experiment.config.name,

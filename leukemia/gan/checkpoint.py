@@ -59,14 +59,14 @@ def save(folder: Path, mark: str, variables: list[keras.Variable], progress: Pro
     Raises:
         UserError: it cannot be written, as on a full disk.
     """
-    said = {
+    header = {
         "mark": mark,
         "epoch": progress.epoch,
         "history": progress.history,
         "best_epoch": progress.best_epoch,
     }
     arrays = {
-        "progress": np.frombuffer(json.dumps(said).encode(), np.uint8),
+        "progress": np.frombuffer(json.dumps(header).encode(), np.uint8),
         "steps": progress.steps,
         **{f"grid_{epoch}": picture for epoch, picture in progress.grids.items()},
         **{f"best_{n:03d}": weight for n, weight in enumerate(progress.best)},
@@ -95,19 +95,21 @@ def restore(folder: Path, mark: str, variables: list[keras.Variable]) -> Progres
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        said = json.loads(arrays.pop("progress").tobytes())
+        header = json.loads(arrays.pop("progress").tobytes())
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise UserError(f"{path} is damaged ({error}): remove it to begin anew") from error
-    if said["mark"] != mark:
+    if header["mark"] != mark:
         raise UserError(f"{path} is of another training: remove it, or give another folder")
     for n, variable in enumerate(variables):
         variable.assign(arrays[f"state_{n:03d}"])
     return Progress(
-        epoch=said["epoch"],
-        history={name: {int(k): v for k, v in by.items()} for name, by in said["history"].items()},
+        epoch=header["epoch"],
+        history={
+            name: {int(k): v for k, v in by.items()} for name, by in header["history"].items()
+        },
         steps=arrays["steps"],
         grids={int(name[5:]): arrays[name] for name in arrays if name.startswith("grid_")},
-        best_epoch=said["best_epoch"],
+        best_epoch=header["best_epoch"],
         best=[arrays[name] for name in sorted(arrays) if name.startswith("best_")],
     )
 

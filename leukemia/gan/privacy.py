@@ -91,14 +91,14 @@ def examine(
     cases. Pixels alone would not do: a blurred image is near to everything.
     """
     real = nearest(training, training, features, others=True)
-    found = nearest(made, training, features)
+    of_made = nearest(made, training, features)
     limits = tuple(float(np.quantile(each, QUIETEST)) for each in (real.pixels, real.features))
-    copies = (found.pixels <= limits[0]) & (found.features <= limits[1])
+    copies = (of_made.pixels <= limits[0]) & (of_made.features <= limits[1])
     share = binomtest(int(copies.sum()), len(copies))
     exact = share.proportion_ci(0.95, "exact")
     told = membership or {}
     return Privacy(
-        copies=copies, made=found, real=real, limits=(limits[0], limits[1]),
+        copies=copies, made=of_made, real=real, limits=(limits[0], limits[1]),
         rate=share.statistic, low=exact.low, high=exact.high,
         by_distance=told.get("distance"), by_discriminator=told.get("discriminator"),
     )  # fmt: skip

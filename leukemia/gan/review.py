@@ -69,8 +69,8 @@ class Reviewer:
 
         def measure(made: np.ndarray) -> dict[str, float]:
             features = self.features(pictures.taken_off(made, side))
-            found = measures.measure(real, features, self.real.groups)
-            return {f"gan_{name}": value for name, value in found.items()}
+            measured = measures.measure(real, features, self.real.groups)
+            return {f"gan_{name}": value for name, value in measured.items()}
 
         return SampleScorer(count=min(MOST_JUDGED, max(len(real), 50)), measure=measure)
 
@@ -80,8 +80,8 @@ class Reviewer:
         if self.unseen is None:
             return {}
         learned = self.features(self.training.images)
-        found = measures.measure(self._real_features, learned, self.unseen.groups)
-        return {f"floor_{name}": value for name, value in found.items()}
+        measured = measures.measure(self._real_features, learned, self.unseen.groups)
+        return {f"floor_{name}": value for name, value in measured.items()}
 
     def review(self, made: np.ndarray, discriminator: keras.Model | None, seed: int) -> Review:
         """Everything that is to be known of the made images (m, S, S, 3) uint8; of a single one
@@ -118,11 +118,11 @@ class Reviewer:
         both = self.training, self.unseen
         members, others = self.training.groups, self.unseen.groups
         near = [privacy.nearness(each.images, made) for each in both]
-        found = {"distance": privacy.attack(near[0], near[1], members, others)}
+        attacks = {"distance": privacy.attack(near[0], near[1], members, others)}
         if discriminator is not None:
             taken = [_logits(discriminator, each.images) for each in both]
-            found["discriminator"] = privacy.attack(taken[0], taken[1], members, others)
-        return found
+            attacks["discriminator"] = privacy.attack(taken[0], taken[1], members, others)
+        return attacks
 
     def _probe(self, made: np.ndarray, seed: int) -> Shortcut | None:
         """The probe; None where there are too few images for one."""

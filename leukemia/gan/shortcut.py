@@ -46,12 +46,12 @@ class Shortcut:
         Fine structure is named where the high-passed view tells by more than the low-passed one,
         broad shades the other way round.
         """
-        said = ", ".join(
+        accuracies = ", ".join(
             f"{each.value:.2f} [{each.low:.2f}, {each.high:.2f}] {view}"
             for view, each in self.accuracy.items()
         )
         return (
-            f"A small network tells made from real cells with a balanced accuracy of {said} "
+            f"A small network tells made from real cells with a balanced accuracy of {accuracies} "
             f"(0.5: not at all); {self._why()}."
         )
 

@@ -113,12 +113,13 @@ def train(
         course = _Course(images, others, config, seed, _later(report, before), terms, attempt)
         try:
             return course.run()
-        except Collapse as found:
+        except Collapse as collapsed:
             if terms.on_collapse != "restart" or attempt == RESTARTS:
                 raise UserError(
-                    f"{found}: lower the learning rate, train fewer epochs, or choose another seed"
+                    f"{collapsed}: lower the learning rate, train fewer epochs, or choose "
+                    f"another seed"
                 ) from None
-            before += found.epoch
+            before += collapsed.epoch
             report(before, {"gan_restarts": attempt + 1.0})
     raise AssertionError("the last attempt returns or raises")
 
@@ -237,10 +238,10 @@ class _Course:
 
     def _warn(self, epoch: int) -> None:
         """Raise or report what the detectors find."""
-        found = self._finding(epoch)
-        if found and self._terms.on_collapse != "ignore":
-            raise Collapse(epoch, found)
-        if found and "gan_collapse" not in self._progress.history:
+        finding = self._finding(epoch)
+        if finding and self._terms.on_collapse != "ignore":
+            raise Collapse(epoch, finding)
+        if finding and "gan_collapse" not in self._progress.history:
             self._note(epoch, {"gan_collapse": 1.0})
 
     def _finding(self, epoch: int) -> str | None:

@@ -122,7 +122,7 @@ def build(config: ModelConfig, seed: int) -> Classifier:
     )
 
 
-def features(classifier: Classifier) -> "keras.Model":
+def feature_model(classifier: Classifier) -> "keras.Model":
     """The classifier below its head: (n, size, size, 3) uint8 -> (n, c) float32 pooled maps."""
     import keras
 

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from leukemia.errors import UserError
 from leukemia.images import Images, Pixels
-from leukemia.model.classifier import Classifier
-from leukemia.model.classifier import features as below_head
+from leukemia.model.classifier import Classifier, feature_model
 from leukemia.model.inference import engine, exact, in_batches
 
 AT_ONCE = 512  # cells between two writes: what a kill loses at most
@@ -39,7 +38,7 @@ class Features:
     def __init__(self, classifier: Classifier, threads: int, cache: Path | None = None):
         """cache: the folder where features are kept; None, or a network from scratch, which is
         another one each time: they are not."""
-        self._model, self._threads = below_head(classifier), threads
+        self._model, self._threads = feature_model(classifier), threads
         self._path = None
         if cache and classifier.pretrained:
             self._path = cache / "features" / f"{_mark(classifier, threads)}.sqlite"
@@ -53,13 +52,13 @@ class Features:
         missing = np.flatnonzero([name not in kept for name in names]) if names else None
         if missing is None or len(missing) == len(images):
             return in_batches(self._network, images, progress)
-        found = np.empty((len(images), self._model.output_shape[-1]), np.float32)
+        values = np.empty((len(images), self._model.output_shape[-1]), np.float32)
         for row, name in enumerate(names):
             if name in kept:
-                found[row] = np.frombuffer(kept[name], np.float32)
+                values[row] = np.frombuffer(kept[name], np.float32)
         if len(missing):
-            found[missing] = in_batches(self._network, images[missing], progress)
-        return found
+            values[missing] = in_batches(self._network, images[missing], progress)
+        return values
 
     @cached_property
     def _network(self) -> Callable[[Pixels], NDArray[np.float32]]:
@@ -83,23 +82,23 @@ class Features:
         missing = np.flatnonzero([name not in kept for name in names])
         for start in range(0, len(missing), AT_ONCE):
             rows = missing[start : start + AT_ONCE]
-            found = in_batches(self._network, images[rows])
+            values = in_batches(self._network, images[rows])
             with self._opened() as base:
                 base.executemany(
                     "INSERT OR IGNORE INTO features VALUES (?, ?)",
-                    [(names[row], each.tobytes()) for row, each in zip(rows, found, strict=True)],
+                    [(names[row], each.tobytes()) for row, each in zip(rows, values, strict=True)],
                 )
             if progress:
                 progress(min(1.0, (start + AT_ONCE) / len(missing)))
 
     def _read(self, names: list[bytes]) -> dict[bytes, bytes]:
         with self._opened() as base:
-            found = {}
+            kept = {}
             for name in set(names):
                 row = base.execute("SELECT value FROM features WHERE name = ?", (name,)).fetchone()
                 if row:
-                    found[name] = row[0]
-        return found
+                    kept[name] = row[0]
+        return kept
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
@@ -136,6 +135,6 @@ def _mark(classifier: Classifier, threads: int) -> str:
         config.size,
     ]
     sha = hashlib.blake2b(repr(told).encode(), digest_size=16)
-    for weights in below_head(classifier).get_weights():
+    for weights in feature_model(classifier).get_weights():
         sha.update(weights.tobytes())
     return sha.hexdigest()

@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras import layers
 
 from leukemia.model.backbones import backbone_of, scaled
-from leukemia.model.classifier import Classifier, features
+from leukemia.model.classifier import Classifier, feature_model
 from leukemia.model.fusible import why_plain
 from leukemia.model.precision import resolved
 
@@ -35,7 +35,7 @@ def trainable_features(classifier: Classifier) -> keras.Model:
     config, model = classifier.config, classifier.model
     plain = model.get_layer("backbone")
     if why_plain(plain):
-        return features(classifier)
+        return feature_model(classifier)
     backbone = _backbone(plain, classifier.keeps_statistics, resolved(config.precision))
     inputs = keras.Input((config.size, config.size, 3), dtype="uint8")
     maps = backbone(scaled(inputs, config.scaling, backbone_of(config.backbone)))

@@ -62,12 +62,12 @@ class Compiled:
 
     def __call__(self, images: Images, progress: Callable[[float], None] | None = None) -> Scores:
         """Batch by batch; `progress` is told the fraction done."""
-        found = np.empty(len(images), np.float32)
+        answers = np.empty(len(images), np.float32)
         for start in range(0, len(images), BATCH):
-            found[start : start + BATCH] = self._network(images[start : start + BATCH])[:, 0]
+            answers[start : start + BATCH] = self._network(images[start : start + BATCH])[:, 0]
             if progress:
                 progress(min(1.0, (start + BATCH) / len(images)))
-        return found
+        return answers
 
 
 Predictor = Callable[[Images], Scores]
@@ -100,11 +100,11 @@ def serving(model: keras.Model, threshold: float) -> Predictor:
     quick, slow = Compiled(model, "bfloat16"), Compiled(model, "float32")
 
     def predictor(images: Images) -> Scores:
-        found = quick(images)
-        near = np.abs(found - threshold) < UNSURE
+        answers = quick(images)
+        near = np.abs(answers - threshold) < UNSURE
         if near.any():
-            found[near] = slow(images[near])
-        return found
+            answers[near] = slow(images[near])
+        return answers
 
     return predictor
 

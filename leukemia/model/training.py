@@ -21,8 +21,7 @@ from leukemia.contract import Loss, Stage, TrainingSet
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import Confusion, from_confusion, metrics
 from leukemia.images import Images
-from leukemia.model.classifier import Classifier
-from leukemia.model.classifier import features as features_of
+from leukemia.model.classifier import Classifier, feature_model
 from leukemia.model.fused import trainable_features
 from leukemia.model.inference import Inputs, exact, in_batches, predict
 from leukemia.model.rows import (
@@ -236,7 +235,7 @@ def _prepared(
 
 def _extractor(classifier: Classifier, threads: int) -> Callable[..., NDArray[np.float32]]:
     """Images to features of the classifier's backbone as it is now."""
-    network = exact(features_of(classifier), threads)
+    network = exact(feature_model(classifier), threads)
 
     def extract(
         images: Images, progress: Callable[[float], None] | None = None

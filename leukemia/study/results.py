@@ -109,9 +109,9 @@ def inflation(experiment_id: str, metric: str = CHOICE, cache: Path | None = Non
     return inflations.measure(kept, tested, metric)
 
 
-def publish_inflation(experiment_id: str, found: Inflation) -> list[str]:
+def publish_inflation(experiment_id: str, measured: Inflation) -> list[str]:
     """Write it to MLflow, and a line that says where it is to be seen."""
-    leaderboard.publish_inflation(experiment_id, found)
+    leaderboard.publish_inflation(experiment_id, measured)
     link = views.address(runs.server(), experiment_id, leaderboard.PROTOCOLS, charts=True)
     return [f"Technique by protocol in MLflow: {link}"]
 

@@ -56,8 +56,8 @@ def _class_count_problems(techniques: Sequence[Technique]) -> list[Problem]:
 
 def impossible(rows: Rows) -> list[str]:
     """The names in a table of results whose accuracy cannot go with the rest of their row."""
-    found = check_many(reported for _, reported in rows)
-    return [problem.name for problem in found if problem.rule == "accuracy between"]
+    problems = check_many(reported for _, reported in rows)
+    return [problem.name for problem in problems if problem.rule == "accuracy between"]
 
 
 def figure_35_section(rows: Rows, techniques: Sequence[Technique]) -> Section:

@@ -138,8 +138,8 @@ def findings_section(techniques: Techniques) -> Section:
 
 def counted_twice_section(techniques: Techniques) -> Section:
     """The argument that each image was counted twice, and how far it goes."""
-    found = doubled(techniques)
-    if not found:
+    counted_twice = doubled(techniques)
+    if not counted_twice:
         return Section(
             title="Counted twice?", blocks=(Paragraph(text="No matrix bears the mark of it."),)
         )
@@ -149,9 +149,14 @@ def counted_twice_section(techniques: Techniques) -> Section:
             "labels an image is a positive of one output and a negative of the other, so that "
             "TP + FN and FP + TN are both the number of images, whatever the classes are."
         ),
-        _doubled_table(found),
+        _doubled_table(counted_twice),
         Paragraph(text="**What follows**"),
-        Bullets(items=(*(text for each in found for text in _follows(each)), *_outputs(found))),
+        Bullets(
+            items=(
+                *(text for each in counted_twice for text in _follows(each)),
+                *_outputs(counted_twice),
+            )
+        ),
         Paragraph(text="**What does not follow**"),
         Bullets(
             items=(
@@ -166,10 +171,10 @@ def counted_twice_section(techniques: Techniques) -> Section:
     return Section(title="Each image was counted twice", blocks=tuple(blocks))
 
 
-def _doubled_table(found: Techniques) -> Table:
+def _doubled_table(techniques: Techniques) -> Table:
     head = ("technique", "TP + FN", "FP + TN", "counts", "images", "right in both outputs")
     rows = []
-    for each in found:
+    for each in techniques:
         counts = each.reported.counts
         assert counts is not None  # doubled() looks at matrices only
         images = counts.tp + counts.fn
@@ -205,9 +210,13 @@ def _follows(technique: Technique) -> list[str]:
     return texts
 
 
-def _outputs(found: Techniques) -> list[str]:
+def _outputs(techniques: Techniques) -> list[str]:
     """Which outputs the matrices are of: with a softmax an image is wrong in both or in none."""
-    names = [t.name for t in found if t.reported.counts and t.reported.counts.fn != t.reported.fp]
+    names = [
+        each.name
+        for each in techniques
+        if each.reported.counts and each.reported.counts.fn != each.reported.fp
+    ]
     if not names:
         return []
     return [

@@ -98,28 +98,29 @@ def _summary(
 
 
 def _on_matrices(techniques: Sequence[Technique]) -> str:
-    found, printed = matrices.problems(techniques), matrices.printed(techniques)
-    wrong = [t for t in printed if any(p.name == t.name and p.rule == "recomputed" for p in found)]
+    problems, printed = matrices.problems(techniques), matrices.printed(techniques)
+    recomputed = {problem.name for problem in problems if problem.rule == "recomputed"}
+    wrong = [t for t in printed if t.name in recomputed]
     share = "All" if len(wrong) == len(printed) else f"{len(wrong)} of the"
-    broken, rules = len({p.rule for p in found}), len(RULES) - len(OF_SUMS)
+    broken, rules = len({p.rule for p in problems}), len(RULES) - len(OF_SUMS)
     text = (
         f"**{share} {len(printed)} confusion matrices** that the thesis prints contradict the "
         f"figures reported with them; together they break {broken} of {rules} rules in "
-        f"{len(found)} places"
+        f"{len(problems)} places"
     )
-    same = [p.name.replace(", ", " and ") for p in found if p.rule == "matrix is its own"]
+    same = [p.name.replace(", ", " and ") for p in problems if p.rule == "matrix is its own"]
     return f"{text}, and {'; '.join(same)} have the same four counts." if same else f"{text}."
 
 
 def _on_counting(techniques: Sequence[Technique]) -> str:
-    found = matrices.doubled(techniques)
-    if not found:
+    doubled = matrices.doubled(techniques)
+    if not doubled:
         return "No matrix bears the mark of images that are counted twice."
-    names = ", ".join(each.name for each in found)
+    names = ", ".join(each.name for each in doubled)
     return (
-        f"**Images were counted twice**, as {len(found)} matrices ({names}) show: positives equal "
-        f"negatives where single cells cannot, and the images are training images, made ones among "
-        f"them, so that no reported sensitivity or specificity is of new patients."
+        f"**Images were counted twice**, as {len(doubled)} matrices ({names}) show: positives "
+        f"equal negatives where single cells cannot, and the images are training images, made ones "
+        f"among them, so that no reported sensitivity or specificity is of new patients."
     )
 
 

@@ -40,13 +40,13 @@ def publish(experiment_id: str, ranking: Ranking, kept: pd.DataFrame, waived: st
         waived: the audit's findings that were overlooked, in a line, or "".
     """
     client = mlflow.MlflowClient()
-    old = {run.data.tags["arm"]: run for run in _found(client, experiment_id, "summary")}
+    old = {run.data.tags["arm"]: run for run in _runs_of_kind(client, experiment_id, "summary")}
     for number, (_, row) in enumerate(ranking.table.sort_values("arm").iterrows()):
         run = old.pop(row["arm"], None) or _new(client, experiment_id, "summary", row["arm"])
         colour = COLOURS[number % len(COLOURS)]
         _write_summary(client, run.info.run_id, row, kept.iloc[-1], colour)
-        said = "\n".join([as_text(ranking), *ranking.notes, waived])
-        _log_ranking(client, run.info.run_id, ranking, said, waived)
+        text = "\n".join([as_text(ranking), *ranking.notes, waived])
+        _log_ranking(client, run.info.run_id, ranking, text, waived)
         client.set_tag(row["run_id"], "mlflow.runColor", colour)
     for run in old.values():
         client.set_tag(run.info.run_id, "kind", "former summary")
@@ -54,22 +54,26 @@ def publish(experiment_id: str, ranking: Ranking, kept: pd.DataFrame, waived: st
     _save_views(client, experiment_id)
 
 
-def publish_inflation(experiment_id: str, found: Inflation) -> None:
+def publish_inflation(experiment_id: str, measured: Inflation) -> None:
     """Write one flat run a technique and protocol with its metric, a chart and a table."""
     client = mlflow.MlflowClient()
-    for run in _found(client, experiment_id, PROTOCOL_SUMMARY):
+    for run in _runs_of_kind(client, experiment_id, PROTOCOL_SUMMARY):
         client.delete_run(run.info.run_id)
-    arms = list(dict.fromkeys(found.figures["arm"]))
-    text, drawn, name = inflation.as_text(found), inflation.figure(found), f"test_{found.metric}"
-    for number, row in enumerate(found.figures.to_dict("records")):
+    arms = list(dict.fromkeys(measured.figures["arm"]))
+    text, drawn, name = (
+        inflation.as_text(measured),
+        inflation.figure(measured),
+        f"test_{measured.metric}",
+    )
+    for number, row in enumerate(measured.figures.to_dict("records")):
         title, protocol = f"{row['arm']} {row['protocol']}", row["protocol"]
         run_id = _new(client, experiment_id, PROTOCOL_SUMMARY, row["arm"], title).info.run_id
         place = arms.index(row["arm"]) * len(inflation.ORDER) + inflation.ORDER.index(protocol)
         values = {"place": place, name: row["value"], "lo": row["lo"], "hi": row["hi"]}
         if protocol == inflation.ORDER[-1]:
-            values |= _added(found.steps[found.steps["arm"] == row["arm"]])
+            values |= _added(measured.steps[measured.steps["arm"] == row["arm"]])
         colour = COLOURS[inflation.ORDER.index(protocol)]
-        note = f"{title}, {row['runs']} runs. {found.about} Research use only."
+        note = f"{title}, {row['runs']} runs. {measured.about} Research use only."
         _log(client, run_id, values, {
             "protocol": protocol, "mlflow.runColor": colour, "mlflow.note.content": note,
         })  # fmt: skip
@@ -91,9 +95,8 @@ def _added(steps: pd.DataFrame) -> dict[str, float]:
 def _save_protocol_views(client: mlflow.MlflowClient, experiment_id: str, name: str) -> None:
     """Bars of technique by protocol in this order, and the table with the intervals."""
     search = f"tags.kind = '{PROTOCOL_SUMMARY}'"
-    carried = {
-        m for run in _found(client, experiment_id, PROTOCOL_SUMMARY) for m in run.data.metrics
-    }
+    summaries = _runs_of_kind(client, experiment_id, PROTOCOL_SUMMARY)
+    carried = {metric for run in summaries for metric in run.data.metrics}
     sections = [
         Section(
             name="Test cells: technique by protocol",
@@ -115,7 +118,7 @@ def _save_protocol_views(client: mlflow.MlflowClient, experiment_id: str, name: 
         client.set_experiment_tag(experiment_id, views.TAG + key, value)
 
 
-def _found(client: mlflow.MlflowClient, experiment_id: str, kind: str) -> list[Run]:
+def _runs_of_kind(client: mlflow.MlflowClient, experiment_id: str, kind: str) -> list[Run]:
     return list(client.search_runs([experiment_id], f"tags.kind = '{kind}'"))
 
 
@@ -156,9 +159,9 @@ def _write_summary(
 
 
 def _log_ranking(
-    client: mlflow.MlflowClient, run_id: str, ranking: Ranking, said: str, waived: str
+    client: mlflow.MlflowClient, run_id: str, ranking: Ranking, text: str, waived: str
 ) -> None:
-    client.log_text(run_id, said, "ranking.txt")
+    client.log_text(run_id, text, "ranking.txt")
     client.log_text(run_id, ranking.comparisons.to_csv(index=False), "comparisons.csv")
     client.log_batch(run_id, tags=[RunTag("metric", ranking.metric), RunTag("waived", waived)])
 
@@ -215,7 +218,7 @@ def sections(metrics: set[str], pictures: list[str], last_gan_epoch: int) -> lis
         Card(kind="line", keys=("gan_d_real", "gan_d_fake")),
     ]
     gan.append(Card(kind="line", keys=("gan_kid",)))
-    found = [
+    sections = [
         Section(name="Training and validation by epoch", cards=tuple(curves), columns=3),
         Section(name="Test cells, final model", cards=tuple(test), columns=3, height=300),
         Section(
@@ -226,12 +229,12 @@ def sections(metrics: set[str], pictures: list[str], last_gan_epoch: int) -> lis
         ),
     ]
     if "gan_g_loss" in metrics:
-        found.append(
+        sections.append(
             Section(name="GAN: losses, discriminator accuracy and KID", cards=tuple(gan), columns=3)
         )
     if "synth_kid" in metrics:
         made = tuple(Card(kind="bar", keys=(name,)) for name in MADE if name in metrics)
-        found.append(
+        sections.append(
             Section(
                 name="Made cells: distance, probe and copies", cards=made, columns=3, height=300
             )
@@ -242,8 +245,8 @@ def sections(metrics: set[str], pictures: list[str], last_gan_epoch: int) -> lis
             card = Card(
                 kind="images", keys=(key,), step=last_gan_epoch if key == "gan_samples" else 0
             )
-            found.append(Section(name=name, cards=(card,), columns=1, height=ROW * rows + 100))
-    return found
+            sections.append(Section(name=name, cards=(card,), columns=1, height=ROW * rows + 100))
+    return sections
 
 
 MADE = ("synth_kid", "synth_probe_raw", "synth_copy_rate")

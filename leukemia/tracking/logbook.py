@@ -167,9 +167,9 @@ def _logged(client: mlflow.MlflowClient, run: Run) -> dict[str, int]:
         if not name.startswith("system/")
     }
     for file in client.list_artifacts(run_id, "images") if last else []:
-        found = re.match(r"(\w+)[+%]step[+%](\d+)", Path(file.path).name)  # as MLflow names them
-        if found:
-            last[found[1]] = max(last.get(found[1], -1), int(found[2]))
+        # As MLflow names them.
+        if picture := re.match(r"(\w+)[+%]step[+%](\d+)", Path(file.path).name):
+            last[picture[1]] = max(last.get(picture[1], -1), int(picture[2]))
     return last
 
 
