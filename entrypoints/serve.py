@@ -5,6 +5,7 @@ POST image files to /cells, or MLflow's JSON to /invocations. Research use only;
 
 import click
 
+from . import console
 from .command import CHAMPION, Command, option, quietly
 
 
@@ -25,8 +26,8 @@ def main(model: str, host: str, port: int) -> None:
     runs.connect()
     following = Following(lambda: served.version_of(model), lambda version: served.load(model))
     ready = app(following)
-    click.echo(f"# {following.current().served.about}")
-    click.echo(f"Listening at http://{host}:{port} (POST /cells, /invocations); Ctrl-C ends it.")
+    console.say(f"# {following.current().served.about}")
+    console.say(f"Listening at http://{host}:{port} (POST /cells, /invocations); Ctrl-C ends it.")
     uvicorn.run(ready, host=host, port=port, log_level="warning")
 
 

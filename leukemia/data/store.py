@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import pandas as pd
 from filelock import FileLock
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from leukemia.cells import Cells
 from leukemia.data.files import in_threads
 from leukemia.data.index import Index
+from leukemia.data.names import check
 from leukemia.errors import UserError
 from leukemia.images import Pixels
 
@@ -95,7 +97,7 @@ def image_files(named: Sequence[Path]) -> list[Path]:
     """The image files that are named, and those below the folders that are named, in order.
 
     Raises:
-        UserError: a name stands for nothing, or a folder has no images.
+        UserError: a name stands for nothing or is not fit to print, or a folder has no images.
     """
     paths: list[Path] = []
     for path in named:
@@ -108,6 +110,7 @@ def image_files(named: Sequence[Path]) -> list[Path]:
             paths.append(path)
         else:
             raise UserError(f"{path}: no such file or folder; give images or folders of them")
+    check(pd.DataFrame({"path": map(str, paths)}), "images")
     return paths
 
 

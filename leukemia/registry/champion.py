@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
-import pandas as pd
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
@@ -23,6 +22,7 @@ from leukemia.ranking.rank import BASELINE, Ranking
 from leukemia.registry import GAINS, gate, golden
 from leukemia.registry.card import Logged, as_description, card
 from leukemia.registry.served import DIGEST, digest_of
+from leukemia.text import spreadsheet
 from leukemia.tracking import INVENTORY, MODEL, records
 
 NAME = "leukemia-classifier"
@@ -220,10 +220,8 @@ def _repeated(run: Run) -> dict[str, str]:
 
 def _card_of(run: Run, waived: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        subjects = pd.read_csv(
-            records.download(run.info.run_id, SUBJECTS, Path(folder)),
-            dtype={"subject": str},
-        )
+        file = records.download(run.info.run_id, SUBJECTS, Path(folder))
+        subjects = spreadsheet.read(file, ("subject", "group"))
     return card(
         Logged(
             run_id=run.info.run_id,
