@@ -5,13 +5,14 @@ import unicodedata
 from html import escape
 
 # What begins a mark within a line: of CommonMark, of GitHub's tables, mentions, formulas and
-# crossed out words, and of Showdown, by which MLflow shows notes; not every reader of Markdown
-# takes a backslash before `<`.
+# crossed out words, and of Showdown, by which MLflow shows notes and which takes no backslash
+# before `<` or `:`.
 _MARKS = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "$": "&#36;"}
     | {mark: f"\\{mark}" for mark in "\\`*_[|~#"}
 )
-_LINKS = re.compile(r":(?=\S)|(?<=www)\.", re.IGNORECASE)  # http://..., www..., and :emoji:
+_COLON = re.compile(r":(?=\S)")  # of an address or an :emoji:
+_WWW = re.compile(r"(?<=www)\.", re.IGNORECASE)
 
 
 def visible(text: str, but: str = "") -> str:
@@ -34,7 +35,8 @@ def html(text: str) -> str:
 def markdown(text: str) -> str:
     """Markdown within a line that shows the text as it is; words of one's own must begin the line,
     where a number or a hyphen would begin a list."""
-    return _LINKS.sub(r"\\\g<0>", visible(text).translate(_MARKS))
+    shown = visible(text).translate(_MARKS)
+    return _WWW.sub(r"\.", _COLON.sub("&#58;", shown))
 
 
 def code_block(text: str) -> str:

@@ -30,18 +30,19 @@ def original(cell: str) -> str:
     return _MARKED.sub(r"\1", cell) if "'" in cell else cell
 
 
-def as_csv(table: pd.DataFrame, **how: Any) -> str:
-    """The table as a CSV file; how: as `DataFrame.to_csv` takes it, without the index if not
-    asked for."""
-    texts = [name for name in table if not is_numeric_dtype(table[name])]
+def as_csv(table: pd.DataFrame, index: bool = False, float_format: str | None = None) -> str:
+    """The table as a CSV file; index, float_format: as `DataFrame.to_csv` takes them."""
+    texts = [str(name) for name in table if not is_numeric_dtype(table[name])]
     shown = table.assign(**{name: table[name].map(cell, na_action="ignore") for name in texts})
-    return shown.to_csv(**{"index": False} | how)
+    return shown.to_csv(index=index, float_format=float_format)
 
 
 def read(file: Path, texts: Sequence[str], **how: Any) -> pd.DataFrame:
     """A table that `as_csv` wrote; the columns `texts`, so far as they are there, hold text, be it
     `NA`, `007` or `-1`."""
-    table = pd.read_csv(file, dtype=dict.fromkeys(texts, str), keep_default_na=False, **how)
+    table: pd.DataFrame = pd.read_csv(
+        file, dtype=dict.fromkeys(texts, str), keep_default_na=False, **how
+    )
     there = [name for name in texts if name in table]
     return table.assign(**{name: _originals(table[name]) for name in there})
 
