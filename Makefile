@@ -15,7 +15,7 @@ export UV_SYSTEM_CERTS := true
 export UV_COMPILE_BYTECODE := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup study test test-slow coverage screenshots bench lint format ui server lock clean
+.PHONY: setup study test test-slow coverage fuzz screenshots bench lint format ui server lock clean
 
 setup: .venv/ready
 
@@ -51,10 +51,15 @@ coverage: setup
 		--cov --cov-report=term:skip-covered \
 		--cov-fail-under=$$(( $$(sed -n "s/.*tests run \([0-9]*\) % of the lines.*/\1/p" README.md) - 1 ))
 
+# Damaged models, images and requests, for so many seconds; what goes wrong is kept in fuzz/.
+SECONDS ?= 300
+fuzz: setup
+	$(BIN)/python -m tests.fuzz $(SECONDS) fuzz
+
 # The documents' pictures, as the tests' browser sees them.
 screenshots: setup
-	LEUKEMIA_SCREENSHOTS=docs $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_service.py \
-		tests/test_serving.py -k "link_opens or side_by_side or model_page or page_shows"
+	LEUKEMIA_SCREENSHOTS=docs $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+		tests/test_service.py tests/test_serving.py -k "link_opens or side_by_side or model_page or page_shows"
 
 # Peers that the service does not need have an environment of their own (5 GB with CUDA's libraries).
 .venv-bench/ready: requirements-bench.txt .venv/ready

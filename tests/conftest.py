@@ -1,5 +1,6 @@
 """What tests share: drawn cells, tables on disk, genuine cells where they are at hand."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -20,6 +21,9 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 from leukemia.cells import Cells
 from leukemia.data.sample import draw_cells
+
+# Networks are graphs of millions of objects: looking for garbage is a fifteenth of the time.
+gc.set_threshold(200_000, 50, 100)
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

@@ -76,7 +76,7 @@ def test_runs_of_both_versions_stand_under_today_s_names(store: tuple) -> None:
 
 def test_predictions_are_read_with_their_threshold(store: tuple, tmp_path: Path) -> None:
     ids = store[1]
-    tested = records.test_predictions(ids.values(), tmp_path)
+    tested = records.checked(ids.values(), tmp_path).tested
     for name, expected in (("old", predicted(2)), ("new", predicted(1, 0.3))):
         found = tested[ids[name]]
         assert found.threshold == expected.threshold
@@ -90,7 +90,7 @@ def test_predictions_are_read_with_their_threshold(store: tuple, tmp_path: Path)
 def test_runs_of_both_versions_are_ranked_together(store: tuple, tmp_path: Path) -> None:
     kept, left_out = rank.comparable(records.training_runs(store[0]))
     assert (len(kept), len(left_out)) == (2, 0)
-    tested = records.test_predictions(kept["run_id"], tmp_path)
+    tested = records.checked(kept["run_id"], tmp_path).tested
     ranking = rank.rank(kept, tested)
     assert set(ranking.table["arm"]) == {"baseline", "moved"}
     row = ranking.table.set_index("arm").loc["moved"]

@@ -28,7 +28,7 @@ from leukemia.evaluation.metrics import METRICS, metrics
 from leukemia.experiment import ERRORS
 from leukemia.experiment.provenance import code_digest
 from leukemia.registry import champion
-from leukemia.tracking import INVENTORY, leaderboard, records, views
+from leukemia.tracking import MANIFEST, leaderboard, records, views
 from tests.conftest import ROOT, Lab
 from tests.service import HEADS, NAMES_SHOWN, browsing, log_in, run_project, shot
 
@@ -287,7 +287,7 @@ def test_the_page_of_what_is_logged_names_all_of_it_and_nothing_else(
         "Parameters": {name for run in runs.values() for name in run.data.params},
         "Tags": {name for run in runs.values() for name in run.data.tags},
         "Metrics": {name for run in runs.values() for name in run.data.metrics},
-        "Artifacts": {INVENTORY}.union(
+        "Artifacts": {MANIFEST}.union(
             *(records.contents(run.info.run_id) for run in runs.values())
         ),
     }.items():

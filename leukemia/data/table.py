@@ -1,5 +1,6 @@
 """Cells listed in a CSV of one's own: path, label and subject, and optionally a split."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -67,7 +68,9 @@ def _refuse_doubles(frame: pd.DataFrame, csv: Path) -> None:
 
 
 def _refuse_absent(frame: pd.DataFrame, csv: Path) -> None:
-    absent = [path for path in frame["path"] if not (csv.parent / path).is_file()]
+    root = str(csv.parent)
+    # On Python 3.13 a Path for each of 10,000 files costs a tenth of a second.
+    absent = [path for path in frame["path"] if not os.path.isfile(os.path.join(root, path))]
     if absent:
         raise UserError(
             f"{csv}: {absent[0]} is not a file ({len(absent)} of {len(frame)} missing); "
