@@ -28,6 +28,7 @@ SHORTEST_TOKEN = 16  # characters
 @quietly
 def main(model: str, host: str, port: int, allowed_hosts: str) -> None:
     """Serve."""
+    token = _token(host)
     import uvicorn
 
     from leukemia.registry import served
@@ -35,7 +36,6 @@ def main(model: str, host: str, port: int, allowed_hosts: str) -> None:
     from leukemia.serving.server import app
     from leukemia.tracking import runs
 
-    token = _token(host)
     runs.connect()
     following = Following(lambda: served.version_of(model), lambda version: served.load(model))
     ready = app(following, [each.strip() for each in allowed_hosts.split(",")], token)

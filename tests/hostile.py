@@ -26,11 +26,11 @@ def tiff(side: int = 32, tile: tuple[int, int] | None = None, directories: int =
     )
     pixels = bytes(side * side * 3)
     start = 8 + len(pixels)
-    content = struct.pack("<2sHI", b"II", 42, start) + pixels
+    parts = [struct.pack("<2sHI", b"II", 42, start), pixels]
     for number in range(directories):
         following = start + (number + 1) * (len(directory) + 4)
-        content += directory + struct.pack("<I", following if number + 1 < directories else 0)
-    return content
+        parts += [directory, struct.pack("<I", following if number + 1 < directories else 0)]
+    return b"".join(parts)
 
 
 def jpeg(scans: int, side: int = 1024) -> bytes:

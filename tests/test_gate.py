@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -209,10 +208,15 @@ def test_an_artifact_that_is_gone_from_the_store_is_noticed(store: Path) -> None
     lost.write_bytes(kept)
 
 
+def golden_of(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(file) as kept:
+        return kept["images"], kept["scores"]
+
+
 def test_golden_cells_other_than_the_run_s_are_noticed(store: Path) -> None:
     file = Path(run_of(0).info.artifact_uri.removeprefix("file://")) / GOLDEN
-    kept, there = file.read_bytes(), np.load(file)
-    np.savez_compressed(file, images=there["images"], scores=np.abs(there["scores"] - 0.5))
+    kept, (images, scores) = file.read_bytes(), golden_of(file)
+    np.savez_compressed(file, images=images, scores=np.abs(scores - 0.5))
     damaged("its file golden.npz is not the one that it ended with")
     file.write_bytes(kept)
 
@@ -221,12 +225,12 @@ def test_a_model_answers_as_it_was_measured_or_the_difference_is_told(
     store: Path, tmp_path: Path
 ) -> None:
     uri = f"models:/{model_of(0)}"
-    there = np.load(Path(run_of(0).info.artifact_uri.removeprefix("file://")) / GOLDEN)
-    for name, scores in (("same", there["scores"]), ("other", there["scores"] * 0.5)):
-        np.savez_compressed(tmp_path / f"{name}.npz", images=there["images"], scores=scores)
+    images, scores = golden_of(Path(run_of(0).info.artifact_uri.removeprefix("file://")) / GOLDEN)
+    for name, others in (("same", scores), ("other", scores * 0.5)):
+        np.savez_compressed(tmp_path / f"{name}.npz", images=images, scores=others)
     assert golden.difference(uri, tmp_path / "same.npz") < gate.SAME
     assert golden.difference(uri, tmp_path / "other.npz") == pytest.approx(
-        there["scores"].max() / 2, abs=1e-3
+        scores.max() / 2, abs=1e-3
     )
 
 
@@ -346,49 +350,51 @@ def test_a_stranger_s_model_under_another_s_run_is_not_registered(
     assert version.source == f"models:/{mine}"
 
 
-CHANGES = {
-    "a figure": lambda client, run: client.log_metric(run, "test_bal_acc", 0.999, step=99),
-    "the figure that ranks": lambda client, run: client.log_metric(run, "val_bal_acc", 1.0, step=9),
-    "a tag": lambda client, run: client.set_tag(run, "leaks", "none at all"),
-    "the manifest's tag": lambda client, run: client.set_tag(run, "manifest", "0" * 64),
-    "the manifest": lambda client, run: client.log_text(run, "{}", "manifest.json"),
-    "a made-up manifest": lambda client, run: client.log_text(
-        run, '{"run": 1, "model": []}', "manifest.json"),
-    "predictions": lambda client, run: client.log_text(
-        run, "labels,scores,subjects,cell_id\n1,0.9,a,b\n", "predictions/test.csv"),
+CHANGED = {  # what is written -> its kind, name and value
+    "a figure": ("metric", "test_bal_acc", 0.999),
+    "the figure that ranks": ("metric", "val_bal_acc", 1.0),
+    "a tag": ("tag", "leaks", "none at all"),
+    "the manifest's tag": ("tag", "manifest", "0" * 64),
+    "the manifest": ("file", "manifest.json", "{}"),
+    "a made-up manifest": ("file", "manifest.json", '{"run": 1, "model": []}'),
+    "predictions": ("file", "predictions/test.csv", "labels,scores,subjects,cell_id\n1,0.9,a,b\n"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", CHANGED)
 def test_a_run_that_was_changed_after_it_ended_is_not_ranked(
-    store: Path, tmp_path: Path, change: str
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """Not registered either: what is registered is what ranks first."""
-    folder = Path(shutil.copytree(store, tmp_path / "copy"))
-    moved(folder, store)
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    monkeypatch.setenv("LEUKEMIA_CACHE", str(tmp_path))  # which keeps predictions of before
+    run = run_of(0)
+    kind, name, value = CHANGED[change]
+    before = written(run, kind, name, value)
     try:
-        run = run_of(0).info.run_id
-        CHANGES[change](mlflow.MlflowClient(), run)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-            patch.setenv("LEUKEMIA_CACHE", str(folder / "another cache"))
-            code, told = register(0)
-        assert code == 1
-        assert f"Run {run} is left out: its " in told
-        assert "Traceback" not in told
+        code, told = register(0)
     finally:
-        mlflow.set_tracking_uri(f"sqlite:///{store}/mlflow.db")
+        written(run, kind, name, before)
+    assert code == 1
+    assert f"Run {run.info.run_id} is left out: its " in told
+    assert "Traceback" not in told
+    assert records.checked([run.info.run_id], tmp_path / "again").broken == {}
 
 
-def moved(folder: Path, before: Path) -> None:
-    """A copied project's database names its own artifacts."""
-    with sqlite3.connect(folder / "mlflow.db") as base:
-        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri"),
-                              ("logged_models", "artifact_location")):  # fmt: skip
-            base.execute(
-                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(before), str(folder))
-            )
+def written(run: mlflow.entities.Run, kind: str, name: str, value: Any) -> Any:
+    """What was there before, in place of which something else is written."""
+    client, run_id = mlflow.MlflowClient(), run.info.run_id
+    if kind == "file":
+        file = Path(run.info.artifact_uri.removeprefix("file://")) / name
+        before = file.read_text()
+        file.write_text(value)
+    elif kind == "tag":
+        before = client.get_run(run_id).data.tags[name]
+        client.set_tag(run_id, name, value)
+    else:
+        before = client.get_run(run_id).data.metrics[name]
+        steps = client.get_metric_history(run_id, name)
+        client.log_metric(run_id, name, value, step=max(each.step for each in steps) + 1)
+    return before
 
 
 def test_figures_that_are_not_those_of_the_predictions_are_noticed_without_a_manifest_too(

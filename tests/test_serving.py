@@ -354,7 +354,7 @@ def test_a_real_page_of_another_site_is_refused(address: str, tmp_path: Path, ce
         tab = browser.new_page()
         tab.on("response", lambda each: statuses.append((each.url, each.status)))
         tab.goto(f"http://localhost:{port}")
-        assert tab.evaluate(attack) == ["opaque", "refused", "refused"]
+        assert tab.evaluate(attack) == ["refused"] * 3
         browser.close()
     of_server = [status for url, status in statuses if url.startswith(address)]
     assert len(of_server) == 3
@@ -413,7 +413,7 @@ def test_a_storm_of_all_that_costs_much_leaves_it_small_and_answering(
 
     with ThreadPoolExecutor(8) as pool:
         senders = [pool.submit(send, seed) for seed in range(8)]
-        end = time.monotonic() + 20
+        end = time.monotonic() + 10
         while time.monotonic() < end:
             most = max(most, memory(address))
             time.sleep(0.1)
