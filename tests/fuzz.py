@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -132,14 +133,14 @@ def images(place: Path) -> tuple[list[bytes], Try, Callable[[], None]]:
     return seeds, attempt, lambda: None
 
 
-def _kinds() -> Iterator[tuple[str, dict[str, object]]]:
+def _kinds() -> Iterator[tuple[str, dict[str, Any]]]:
     yield from [("bmp", {}), ("png", {}), ("png", {"optimize": True}), ("jpeg", {}), ("tiff", {})]
     yield "jpeg", {"progressive": True}
     yield from (("tiff", {"compression": each}) for each in
                 ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"))  # fmt: skip
 
 
-def saved(kind: str, **more: object) -> bytes:
+def saved(kind: str, **more: Any) -> bytes:
     """A cell of 40 px as a file."""
     pixels = np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)
     content = io.BytesIO()

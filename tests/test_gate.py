@@ -247,7 +247,7 @@ def test_a_model_answers_as_it_was_measured_or_the_difference_is_told(
 def test_golden_cells_that_are_none_are_a_line(
     store: Path, tmp_path: Path, content: dict[str, np.ndarray], said: str
 ) -> None:
-    np.savez_compressed(tmp_path / "golden.npz", **content)
+    np.savez_compressed(tmp_path / "golden.npz", **content)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=said):
         golden.difference(f"models:/{model_of(0)}", tmp_path / "golden.npz")
 
@@ -304,7 +304,7 @@ def test_a_model_that_would_run_code_is_refused_before_anything_of_it_runs(
     source = Path(shutil.copytree(there, tmp_path / "copy"))
 
     class Writes(tf.Module):
-        @tf.function(input_signature=[])
+        @tf.function(input_signature=[])  # type: ignore[untyped-decorator]
         def __call__(self) -> None:
             tf.io.write_file(str(tmp_path / "ran"), "code ran")
 

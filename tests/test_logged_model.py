@@ -95,6 +95,21 @@ def refused(folder: Path, said: str) -> None:
     assert "\n" not in str(error.value)
 
 
+def linked(place: Path) -> None:
+    (place / "conda.yaml").unlink()
+    (place / "conda.yaml").symlink_to("/etc/passwd")
+
+
+def linked_folder(place: Path) -> None:
+    shutil.move(place / "data", place.parent / "else")
+    (place / "data").symlink_to(place.parent / "else")
+
+
+def pipe(place: Path) -> None:
+    (place / "conda.yaml").unlink()
+    os.mkfifo(place / "conda.yaml")
+
+
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a file more": (lambda place: (place / "code.py").write_text("import os"), "a file 'code.py'"),
     "a folder more": (lambda place: (place / "code").mkdir(), "a folder 'code'"),
@@ -102,25 +117,16 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda place: (place / "data/saved_model.pb").write_bytes(b"\x08\x01"),
         "a file 'data/saved_model.pb'",
     ),
-    "a link": (
-        lambda place: (place / "conda.yaml").unlink() or os.symlink(
-            "/etc/passwd", place / "conda.yaml"),
-        "'conda.yaml' is a link",
-    ),
-    "a linked folder": (
-        lambda place: shutil.move(place / "data", place.parent / "else") and os.symlink(
-            place.parent / "else", place / "data"),
-        "'data' is a link",
-    ),
-    "a pipe": (
-        lambda place: (place / "conda.yaml").unlink() or os.mkfifo(place / "conda.yaml"),
-        "a file 'conda.yaml'",
-    ),
+    "a link": (linked, "'conda.yaml' is a link"),
+    "a linked folder": (linked_folder, "'data' is a link"),
+    "a pipe": (pipe, "a file 'conda.yaml'"),
     "no network": (lambda place: (place / NETWORK).unlink(), "no file data/model.keras"),
     "no description": (lambda place: (place / DESCRIPTION).unlink(), "no file MLmodel"),
     "a huge description": (
-        lambda place: (place / DESCRIPTION).write_text("#" * 70_000), "65536 are allowed"),
-}  # fmt: skip
+        lambda place: (place / DESCRIPTION).write_text("#" * 70_000),
+        "65536 are allowed",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", FILES)

@@ -259,7 +259,7 @@ def inside(answer: requests.Response) -> None:
         assert secret not in answer.text
 
 
-ODD = {
+ODD: dict[str, dict[str, Any]] = {
     "no form": {"data": b"x", "headers": {"Content-Type": "text/plain"}},
     "a broken form": {"data": b"x", "headers": {"Content-Type": "multipart/form-data"}},
     "a cut form": {

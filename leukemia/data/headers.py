@@ -100,7 +100,8 @@ def _jpeg(file: BinaryIO) -> None:
 
 def _png(file: BinaryIO, most_pixels: int) -> None:
     file.seek(16)
-    _pixels(*struct.unpack(">II", file.read(8)), most_pixels)
+    width, height = struct.unpack(">II", file.read(8))
+    _pixels(width, height, most_pixels)
     file.seek(8)
     for _ in range(MOST_CHUNKS):
         length, kind = struct.unpack(">I4s", file.read(8))

@@ -150,7 +150,7 @@ def _close_files(libc: ctypes.CDLL, scratch: Path) -> bool:
             _allow(libc, rules, place, reads if place.is_dir() else READ_FILE)
         # Python lists the folder that a package lies in, which may be a project with its data.
         _allow(libc, rules, PACKAGE.parent, READ_FOLDER)
-        return libc.syscall(RESTRICT_SELF, rules, 0) == 0
+        return bool(libc.syscall(RESTRICT_SELF, rules, 0) == 0)
     finally:
         os.close(rules)
 
@@ -186,7 +186,7 @@ def _close_calls(libc: ctypes.CDLL) -> bool:
     length = len(program) // 8
     described = struct.pack("HxxxxxxP" if struct.calcsize("P") == 8 else "HxxI", length,
                             ctypes.addressof(kept))  # fmt: skip
-    return libc.prctl(SET_SECCOMP, FILTER, ctypes.c_char_p(described), 0, 0) == 0
+    return bool(libc.prctl(SET_SECCOMP, FILTER, ctypes.c_char_p(described), 0, 0) == 0)
 
 
 def _filter(processor: Processor) -> bytes:

@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -246,7 +247,7 @@ def _check_network(file: Path) -> None:
                 raise UserError(f"its network's config has more than {LARGEST_CONFIG} bytes")
             config = json.loads(parts.read("config.json"))
     except (zipfile.BadZipFile, ValueError, RecursionError, NotImplementedError, EOFError,
-            RuntimeError, OSError, zipfile.zlib.error) as error:  # fmt: skip
+            RuntimeError, OSError, zlib.error) as error:  # fmt: skip
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"its network is damaged ({first})") from None
     _check_classes(config)
