@@ -306,7 +306,9 @@ def test_every_answer_has_the_headers_that_bind_a_browser(
 
 
 @pytest.mark.parametrize("path", ["/", "/about", "/health"])
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "127[[.0.0.1"]
+)
 def test_by_another_name_it_says_nothing(address: str, path: str, host: str) -> None:
     """As where a page's own name was given this machine's address."""
     answer = requests.get(address + path, headers={"Host": host}, timeout=10)
@@ -316,7 +318,7 @@ def test_by_another_name_it_says_nothing(address: str, path: str, host: str) -> 
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
+    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://[[["}, {"Sec-Fetch-Site": "cross-site"},
      {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://127.0.0.1:1"}],
 )  # fmt: skip
 def test_a_page_of_another_site_may_not_ask(

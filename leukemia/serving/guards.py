@@ -19,6 +19,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -130,6 +131,8 @@ async def _answered(request: Request, go_on: Next, line: _Line) -> Response:
             line.leave()
     except TimeoutError:
         return refused(408, f"the request did not come within {READING_S:.0f} s")
+    except ClientDisconnect:
+        return refused(400, "the request was cut off")
     except Exception:  # the client learns nothing of the inside
         log.exception("%s %s", request.method, request.url.path)
         return refused(500, "the server made a mistake; its log says more")
@@ -138,8 +141,8 @@ async def _answered(request: Request, go_on: Next, line: _Line) -> Response:
 def _refusal(request: Request, terms: Terms) -> Response | None:
     """Why a request is not answered, before anything of its body is read."""
     host = request.headers.get("host", "")
-    name = urlsplit(f"//{host}").hostname if _plain(host) else None
-    if name is None or not any(_is_called(each, name, host) for each in terms.hosts):
+    name = _name_of(f"//{host}") if _plain(host) else ""
+    if not name or not any(_is_called(each, name, host) for each in terms.hosts):
         return refused(403, "the server does not go by this name; name it with allowed_hosts")
     if not _same_origin(request, host):
         return refused(403, "a page of another site may not ask this server")
@@ -149,6 +152,14 @@ def _refusal(request: Request, terms: Terms) -> Response | None:
         answer.headers["WWW-Authenticate"] = 'Basic realm="any name, and the token as password"'
         return answer
     return _of_length(request, terms.most_bytes)
+
+
+def _name_of(address: str) -> str:
+    """The host that an address names, "" where it is none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:  # brackets that no address has
+        return ""
 
 
 def _plain(host: str) -> bool:
@@ -165,7 +176,7 @@ def _same_origin(request: Request, host: str) -> bool:
         opens = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
         return opens and request.headers.get("sec-fetch-dest") == "document"
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == host
+    return origin is None or origin in (f"http://{host}", f"https://{host}")
 
 
 def _has(request: Request, token: str) -> bool:
