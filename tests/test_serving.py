@@ -318,8 +318,9 @@ def test_by_another_name_it_says_nothing(address: str, path: str, host: str) -> 
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://[[["}, {"Sec-Fetch-Site": "cross-site"},
-     {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://127.0.0.1:1"}],
+    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://[[["},
+     {"Origin": "http://127.0.0.1:1"}, {"Sec-Fetch-Site": "cross-site"},
+     {"Sec-Fetch-Site": "same-site"}],
 )  # fmt: skip
 def test_a_page_of_another_site_may_not_ask(
     address: str, cells: Cells, headers: dict[str, str]
