@@ -36,10 +36,10 @@ study: setup
 	$(BIN)/python -m entrypoints.study --data sample --seeds 0 --folds 3 --test-folds 0 --budget quick --image-size 48
 	@echo "Open it all in the MLflow UI: make ui"
 
-# Two files of tests at a time, in the order of tests/conftest.py: much of them is starting servers
-# and processes.
+# Three files of tests at a time, in the order of tests/conftest.py: much of their time is waiting for
+# servers and processes.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
@@ -47,7 +47,7 @@ test-slow: setup
 # From Python 3.12 on the interpreter itself counts lines, which costs little. Fails where README's
 # figure is more than a point too high.
 coverage: setup
-	COVERAGE_CORE=sysmon $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
+	COVERAGE_CORE=sysmon $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder \
 		--cov --cov-report=term:skip-covered \
 		--cov-fail-under=$$(( $$(sed -n "s/.*tests run \([0-9]*\) % of the lines.*/\1/p" README.md) - 1 ))
 
@@ -58,7 +58,7 @@ fuzz: setup
 
 # The documents' pictures, as the tests' browser sees them.
 screenshots: setup
-	LEUKEMIA_SCREENSHOTS=docs $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
+	LEUKEMIA_SCREENSHOTS=docs $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder \
 		tests/test_service.py tests/test_serving.py -k "link_opens or side_by_side or model_page or page_shows"
 
 # Peers that the service does not need have an environment of their own (5 GB with CUDA's libraries).
