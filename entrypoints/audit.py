@@ -67,16 +67,16 @@ def main(
     from leukemia.tracking import runs
 
     audit, picture = _audited(labels, protocol, given)
-    click.echo(as_text(audit))
+    console.say(*as_text(audit).splitlines())
     if out:
         for path in audit_files(audit, picture, out):
-            click.echo(f"Written: {path}")
+            console.say(f"Written: {path}")
     if os.environ.get("MLFLOW_RUN_ID"):
         runs.connect(experiment)
         with runs.started_run("audit", "audit"), TemporaryDirectory() as folder:
             runs.log_files(audit_files(audit, picture, Path(folder)))
     if audit.blocking:
-        click.echo(f"{len(audit.blocking)} findings block ranking and registration.", err=True)
+        console.say(f"{len(audit.blocking)} findings block ranking and registration.", err=True)
         sys.exit(1)
 
 
@@ -85,10 +85,14 @@ def _audited(
 ) -> "tuple[Audit, np.ndarray]":
     from leukemia.data import manifest
     from leukemia.experiment.audit import audit_cells, audit_manifest
+    from leukemia.experiment.prepare import opened
 
     if manifest.is_manifest(given["data"]):
         return audit_manifest(given["data"], labels)
-    return audit_cells(options_of(given), protocol, progress=console.bar)
+    options = options_of(given)
+    if line := opened(options).outside:
+        console.say(line)
+    return audit_cells(options, protocol, progress=console.bar)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,9 @@ from leukemia.model.backbones import BACKBONES
 from leukemia.model.schedule import BUDGETS
 from leukemia.registry import GAINS
 from leukemia.splits import LEAKS, PROTOCOLS, leaks_in
+from leukemia.text.escape import visible
+
+from . import console
 
 CHAMPION = "models:/leukemia-classifier@champion"
 REGISTERED = "leukemia-classifier"
@@ -56,10 +59,10 @@ def in_one_line(context: click.Context) -> Iterator[None]:
     except Exception as error:  # of MLflow, which is not imported here
         if getattr(error, "error_code", "") != "PERMISSION_DENIED":
             raise
-        first = str(error).splitlines()[0]
+        first = visible(str(error).splitlines()[0])
         raise click.ClickException(f"the tracking server does not allow this: {first}") from error
     except KeyboardInterrupt:
-        click.echo("interrupted; the run keeps what it had logged", err=True)
+        console.say("interrupted; the run keeps what it had logged", err=True)
         context.exit(130)
 
 
@@ -93,6 +96,11 @@ DATA = [
         required=True,
     ),
     of_experiment("positive", "name of the positive class; auto: 'all' in a C-NMC tree"),
+    of_experiment(
+        "strict_paths",
+        "refuse cells whose files do not lie in the data's folder: absolute paths, '..' and links",
+        type=bool,
+    ),
 ]
 SEED = of_experiment(
     "seed",

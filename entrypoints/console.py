@@ -8,9 +8,16 @@ import click
 import numpy as np
 
 from leukemia.report import Report
+from leukemia.text.escape import visible
 
 WIDTH = 30
 SECONDS_BETWEEN_LINES = 5.0
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines, to standard error where `err`: what a terminal would obey is shown instead."""
+    for line in lines:
+        click.echo(visible(line), err=err)
 
 
 def bar(title: str) -> Callable[[int, int], None]:
@@ -25,7 +32,7 @@ def bar(title: str) -> Callable[[int, int], None]:
             click.echo(f"\r{title} [{filled:<{WIDTH}}] {done}/{total}{end}", nl=False, err=True)
         elif int(fraction * 4) not in quarters:
             quarters.add(int(fraction * 4))
-            click.echo(f"{title} {done}/{total}", err=True)
+            say(f"{title} {done}/{total}", err=True)
 
     return tell
 
@@ -42,7 +49,7 @@ def training(title: str, epochs: int) -> Report:
         # Epochs of the classifier each have their line, those of a GAN one every few seconds.
         if line and ("val_loss" in numbers or time.monotonic() - last > SECONDS_BETWEEN_LINES):
             last = time.monotonic()
-            click.echo(f"{title}  {line}")
+            say(f"{title}  {line}")
 
     return tell
 

@@ -55,10 +55,12 @@ def main(seeds: list[int], experiment: str | None, **given: Any) -> None:
 
     options = options_of(given, technique="dcgan")
     prepared, cells = prepare(options, progress=console.bar)
+    if prepared.index.outside:
+        console.say(prepared.index.outside)
     gans = train_gans(prepared, cells, options, seeds, experiment, listener=console.training)
     for seed, review in gans.reviews.items():
-        click.echo(f"seed {seed}  {review.splitlines()[0]}")
-    click.echo(f"\n{gans.as_text()}")
+        console.say(f"seed {seed}  {review.splitlines()[0]}")
+    console.say("", *gans.as_text().splitlines())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import click
 
+from . import console
 from .command import MODEL, Command
 
 
@@ -17,9 +18,9 @@ def main(model: str) -> None:
         moves, now = champion.history(model), champion.champion(model)
         for each in moves:
             change = f"{each.before or 'none'} -> {each.after}"
-            click.echo(f"{each.when[:19]} UTC  {change:12}  {each.who}: {each.why}")
+            console.say(f"{each.when[:19]} UTC  {change:12}  {each.who}: {each.why}")
         if (moves[-1].after if moves else "") != now:
-            click.echo(
+            console.say(
                 f"Note: version {now or 'none'} is champion now and no move to it is recorded: "
                 f"the alias was moved past these commands."
             )

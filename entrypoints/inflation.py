@@ -66,7 +66,7 @@ def main(
     index, subjects = gathered.index, gathered.cells.subjects
     chosen = [name for name in protocols if name != "official" or has_official(index)]
     if len(chosen) < len(protocols):
-        click.echo("The data come with no official split: that protocol is left out.")
+        console.say("The data come with no official split: that protocol is left out.")
     folds = grid.folds_of(chosen, index, subjects, test_folds, options.folds)
     trials = grid.trials(folds, seeds, techniques)
     with runs.started_run("inflation", f"inflation of {len(techniques)} techniques") as inflation:
@@ -82,7 +82,7 @@ def report(experiment_id: str, metric: str) -> None:
 
     inflation = results.inflation(experiment_id, metric)
     lines = results.publish_inflation(experiment_id, inflation)
-    click.echo("\n".join(["", as_text(inflation), *lines]))
+    console.say("", *as_text(inflation).splitlines(), *lines)
 
 
 if __name__ == "__main__":

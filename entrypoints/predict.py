@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from . import console
 from .command import CHAMPION, Command, option, quietly
 
 
@@ -23,6 +24,7 @@ def main(images: tuple[Path, ...], model: str, csv: Path | None) -> None:
     from leukemia.data.decoding import image_files
     from leukemia.data.files import write_atomically
     from leukemia.registry import served
+    from leukemia.text.spreadsheet import as_csv
     from leukemia.tracking import runs
 
     paths = image_files(images)
@@ -30,12 +32,12 @@ def main(images: tuple[Path, ...], model: str, csv: Path | None) -> None:
     with runs.project_run("predict"):
         asked = served.load(model)
         rows = served.called(asked, paths)
-        click.echo(
+        console.say(
             f"# {asked.about} Probability of '{asked.positive}', called from {asked.threshold}."
         )
-        click.echo(f"# {RESEARCH_ONLY}")
-        text = rows.to_csv(index=False, float_format="%.4f")
-        click.echo(text, nl=False)
+        console.say(f"# {RESEARCH_ONLY}")
+        text = as_csv(rows, float_format="%.4f")
+        console.say(*text.splitlines())
         if csv:
             write_atomically(csv, text.encode())
 

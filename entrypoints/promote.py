@@ -2,6 +2,7 @@
 
 import click
 
+from . import console
 from .command import MODEL, WHY, Command, option
 
 
@@ -17,7 +18,7 @@ def main(version: str, why: str, model: str) -> None:
     runs.connect()
     with runs.project_run("promote"):
         moved = champion.promote(model, version, why)
-        click.echo(f"{model} version {version} is the champion {'now' if moved else 'already'}.")
+        console.say(f"{model} version {version} is the champion {'now' if moved else 'already'}.")
 
 
 if __name__ == "__main__":

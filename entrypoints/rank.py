@@ -6,6 +6,7 @@ import click
 
 from leukemia.splits import PROTOCOLS
 
+from . import console
 from .command import EXPERIMENT, METRIC, WAIVE, Command, option
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def rank(experiment_id: str, protocol: str, metric: str, waive: set[str]) -> "Ra
     runs.reap(experiment_id)
     ranked = results.rank(experiment_id, of_protocol(protocol), metric, waive)
     lines = results.publish(experiment_id, ranked)
-    click.echo("\n".join(["", results.as_text(ranked), *lines]))
+    console.say("", *results.as_text(ranked).splitlines(), *lines)
     return ranked
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from . import console
 from .command import EXPERIMENT, GAIN, METRIC, MODEL, WAIVE, Command, quietly
 from .rank import OF_PROTOCOL, of_protocol
 
@@ -36,7 +37,7 @@ def register(ranked: "Ranked", model: str, gain: str) -> None:
     """Register the leader's model, move the alias, and say so."""
     from leukemia.study import results
 
-    click.echo("\n".join(results.register(ranked, model, gain)))
+    console.say(*results.register(ranked, model, gain))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import click
 
+from . import console
 from .command import MODEL, WHY, Command
 
 
@@ -16,7 +17,7 @@ def main(why: str, model: str) -> None:
     runs.connect()
     with runs.project_run("rollback"):
         made = champion.rollback(model, why)
-        click.echo(
+        console.say(
             f"{model} version {made.after} is the champion again, in place of {made.before}."
         )
 

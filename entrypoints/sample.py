@@ -22,7 +22,7 @@ def main(out: Path, seed: int, cells: int, subjects: int) -> None:
     from leukemia.data.sample import draw_sample
 
     draw_sample(out, seed, cells, subjects, progress=console.bar("drawing cells"))
-    click.echo(f"{out}: {open_index(out).describe()}")
+    console.say(f"{out}: {open_index(out).describe()}")
 
 
 if __name__ == "__main__":

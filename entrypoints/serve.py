@@ -10,6 +10,7 @@ from ipaddress import ip_address
 
 import click
 
+from . import console
 from .command import CHAMPION, Command, option, quietly
 
 TOKEN = "LEUKEMIA_SERVE_TOKEN"
@@ -39,9 +40,9 @@ def main(model: str, host: str, port: int, allowed_hosts: str) -> None:
     runs.connect()
     following = Following(lambda: served.version_of(model), lambda version: served.load(model))
     ready = app(following, [each.strip() for each in allowed_hosts.split(",")], token)
-    click.echo(f"# {following.current().served.about}")
-    click.echo(f"# Its network runs apart: {following.current().served.model.holds}.")
-    click.echo(f"Listening at http://{host}:{port} (POST /cells, /invocations); Ctrl-C ends it.")
+    console.say(f"# {following.current().served.about}")
+    console.say(f"# Its network runs apart: {following.current().served.model.holds}.")
+    console.say(f"Listening at http://{host}:{port} (POST /cells, /invocations); Ctrl-C ends it.")
     uvicorn.run(
         ready, host=host, port=port, log_level="warning", server_header=False,
         proxy_headers=False, timeout_keep_alive=5, limit_concurrency=256,

@@ -106,7 +106,7 @@ def main(
         try:
             register(ranked, model, gain)
         except Refused as error:  # an answer of the study like any other
-            click.echo(f"Not registered: {error}.")
+            console.say(f"Not registered: {error}.")
     exit_if(failed)
 
 
@@ -129,12 +129,12 @@ def train_all(
     asked = {trial: trial.options(options) for trial in trials}
     missing = asked if again else launch.untrained(asked, index, study.info.experiment_id)
     if len(missing) < len(asked):
-        click.echo(
+        console.say(
             f"{len(asked) - len(missing)} of {len(asked)} runs are there already; again=true "
             f"repeats them"
         )
-    warn: Callable[[str], object] = partial(click.echo, err=True)
-    failed = launch.Launcher(TRAIN, study, workers, tell=click.echo, warn=warn)(missing)
+    warn: Callable[[str], object] = partial(console.say, err=True)
+    failed = launch.Launcher(TRAIN, study, workers, tell=console.say, warn=warn)(missing)
     if failed and len(failed) == len(asked):
         trial, error = next(iter(failed.items()))
         raise UserError(f"none of {len(asked)} runs went well; {trial}: {_reason(error)}")
@@ -144,7 +144,7 @@ def train_all(
 def exit_if(failed: "dict[Trial, str]") -> None:
     """Name the trials that failed, and exit with 1 if there are any."""
     for trial, error in failed.items():
-        click.echo(f"Failed and not ranked: {trial}: {_reason(error)}", err=True)
+        console.say(f"Failed and not ranked: {trial}: {_reason(error)}", err=True)
     if failed:
         sys.exit(1)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from . import console
 from .command import EXPERIMENT, Command, option
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def main(out: Path, experiment: str | None) -> None:
     from leukemia.thesis.report import build
 
     if not has_store(experiment):
-        click.echo(f"Report: {write(build(), out)[0]}")
+        console.say(f"Report: {write(build(), out)[0]}")
         return
     from leukemia.tracking import runs
 
@@ -36,7 +37,7 @@ def main(out: Path, experiment: str | None) -> None:
     with runs.started_run("thesis-report", "thesis-report"):
         files = write(build(own_runs(experiment_id)), out)
         runs.log_files(files)  # not the folder: it may hold what is not the report's
-        click.echo(f"Report: {files[0]}")
+        console.say(f"Report: {files[0]}")
 
 
 def has_store(experiment: str | None) -> bool:
@@ -52,7 +53,7 @@ def own_runs(experiment_id: str) -> "pd.DataFrame | None":
     try:
         return results.by_protocol(experiment_id)
     except UserError as error:
-        click.echo(f"No own runs in the report: {error}")
+        console.say(f"No own runs in the report: {error}")
         return None
 
 

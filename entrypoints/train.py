@@ -55,15 +55,17 @@ def train(options: "ExperimentOptions", name: str | None) -> None:
 
     experiment, cells = prepare(options, progress=console.bar)
     title, epochs = experiment.config.title, experiment.config.schedule.epochs
-    click.echo(f"{title}  {experiment.index.describe()}")
-    click.echo(f"{title}  {experiment.protocol_line()}")
+    console.say(f"{title}  {experiment.index.describe()}")
+    console.say(f"{title}  {experiment.protocol_line()}")
+    if experiment.index.outside:
+        console.say(f"{title}  {experiment.index.outside}")
     listener = console.training(title, epochs)
     outcome = launch.train(experiment, cells, options, name, report=listener)
-    click.echo(f"{title}  {outcome.classifier.note}")
+    console.say(f"{title}  {outcome.classifier.note}")
     if outcome.audit.blocking:
-        click.echo(as_text(outcome.audit))
+        console.say(*as_text(outcome.audit).splitlines())
     for line in outcome.evaluation.lines():
-        click.echo(f"{title}  {line}")
+        console.say(f"{title}  {line}")
 
 
 def setting_option(each: Any, technique: ModuleType) -> Any:

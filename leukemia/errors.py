@@ -1,5 +1,13 @@
 """Errors that a user can correct: one line of what came, what was expected, what to do next."""
 
+from leukemia.text.escape import visible
+
 
 class UserError(Exception):
-    """A mistake in the input or the options; entry points print it without a traceback."""
+    """A mistake in the input or the options; entry points print it without a traceback.
+
+    It is one line in characters that can be seen, whatever names stand in it.
+    """
+
+    def __init__(self, text: str):
+        super().__init__(visible(text))

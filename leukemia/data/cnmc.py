@@ -14,13 +14,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from leukemia.data.names import shortened, some_of
 from leukemia.errors import UserError
+from leukemia.text.escape import visible
 
 SIZE = 450  # pixels a side of every labelled image
 MARKER = "SIMULATED.json"  # stands in a tree of drawn cells
 FORMER_MARKER = "SYNTHETIC.json"  # its name in trees that were drawn earlier
 PRELIMINARY = "preliminary"
 FINAL = "final"
+LONGEST = 100  # characters of the kind of a drawn sample
 PRELIMINARY_COUNTS = {"all": 1219, "hem": 648}  # of the complete preliminary set
 
 _CELL = re.compile(r"UID_(H?\d+)_\d+_\d+_(all|hem)\.bmp", re.IGNORECASE)
@@ -59,12 +62,22 @@ def read(tree: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
 
 
 def simulated(tree: Path) -> str:
-    """The kind and seed of a drawn sample, or "" for cells of patients."""
+    """The kind and seed of a drawn sample, or "" for cells of patients.
+
+    Raises:
+        UserError: the file that says so cannot be read.
+    """
     for folder in (tree, *sorted(tree.glob("*/"))):
         marker = marker_in(folder)
         if marker.is_file():
-            sample = json.loads(marker.read_text())
-            return f"{sample['kind']}, seed {sample['seed']}"
+            try:
+                sample = json.loads(marker.read_text(encoding="utf-8"))
+                return f"{visible(str(sample['kind']))[:LONGEST]}, seed {int(sample['seed'])}"
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"{marker}: does not tell kind and seed of drawn cells ({error!r}); draw the "
+                    f"sample anew"
+                ) from error
     return ""
 
 
@@ -184,7 +197,8 @@ def _read_labels(csv: Path) -> pd.DataFrame:
     listed = pd.read_csv(csv, dtype=str, keep_default_na=False)
     expected = ["Patient_ID", "new_names", "labels"]
     if list(listed.columns) != expected:
-        raise UserError(f"{csv}: columns {','.join(listed.columns)}; expected {','.join(expected)}")
+        came = some_of(list(listed.columns))
+        raise UserError(f"{csv}: columns {came}; expected {','.join(expected)}")
     return listed
 
 
@@ -213,7 +227,7 @@ def _check_encoding(codes: pd.Series, named: pd.Series, csv: Path) -> None:
     if meanings != codes.nunique() or meanings != named.nunique():
         wrong = _first_contradiction(codes, named)
         raise UserError(
-            f"{csv}: line {wrong + 2} says label {codes[wrong]} for a cell named "
+            f"{csv}: line {wrong + 2} says label {shortened(codes[wrong])} for a cell named "
             f"{named[wrong]}, other lines the opposite; copy the labels anew"
         )
     counts = named.value_counts().to_dict()

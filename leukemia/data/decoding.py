@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from leukemia.data import headers
+from leukemia.data.names import check_names
 from leukemia.errors import UserError
 
 FORMATS = ("BMP", "PNG", "JPEG", "TIFF")
@@ -70,7 +71,7 @@ def image_files(named: Sequence[Path]) -> list[Path]:
     """The image files that are named, and those below the folders that are named, in order.
 
     Raises:
-        UserError: a name stands for nothing, or a folder has no images.
+        UserError: a name stands for nothing or is not fit to print, or a folder has no images.
     """
     paths: list[Path] = []
     for path in named:
@@ -83,6 +84,7 @@ def image_files(named: Sequence[Path]) -> list[Path]:
             paths.append(path)
         else:
             raise UserError(f"{path}: no such file or folder; give images or folders of them")
+    check_names(map(str, paths), "path", "images")
     return paths
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from leukemia.data import cnmc
+from leukemia.data import cnmc, names
 from leukemia.data.index import COLUMNS
 from leukemia.errors import UserError
 
@@ -29,7 +29,8 @@ def read(csv: Path, labels: Path | None = None) -> pd.DataFrame:
         labels: the CSV with the labels and subjects of C-NMC 2019's preliminary set.
 
     Raises:
-        UserError: the file is not readable, lists a path twice, or lists no image.
+        UserError: the file is not readable, lists a path twice, lists no image, or has a name
+            that is not fit to print.
     """
     try:
         listed = pd.read_csv(csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
@@ -38,6 +39,7 @@ def read(csv: Path, labels: Path | None = None) -> pd.DataFrame:
             f"{csv}: not a readable CSV ({str(error).splitlines()[0]}); expected UTF-8 text "
             f"with the columns path,sha256"
         ) from error
+    names.check(listed, csv)
     listed = listed[~listed["path"].str.lower().str.endswith((".csv", ".txt", ".json"))]
     doubled = listed["path"][listed["path"].duplicated()]
     if listed.empty or len(doubled):

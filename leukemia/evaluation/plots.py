@@ -8,6 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from leukemia.cells import Cells
@@ -37,8 +38,9 @@ def confusion_figure(
         axes.text(column, row, text, ha="center", va="center", size=20, color=colour)
     axes.set_xlabel("called", size=13)
     axes.set_ylabel("true", size=13)
-    axes.set_xticks([0, 1], [positive, negative], size=13)
-    axes.set_yticks([0, 1], [positive, negative], size=13)
+    names = [_short(positive, NAME), _short(negative, NAME)]
+    axes.set_xticks([0, 1], names, size=13)
+    axes.set_yticks([0, 1], names, size=13)
     return render(figure, title, footnote)
 
 
@@ -77,7 +79,7 @@ def roc_pr_figure(
     labels: np.ndarray, scores: np.ndarray, positive: str, title: str, footnote: str
 ) -> np.ndarray:
     """ROC and precision-recall curves with what chance would give."""
-    figure = Figure((8, 4.2), dpi=DPI)
+    figure, positive = Figure((8, 4.2), dpi=DPI), _short(positive, NAME)
     false_rate, true_rate, _ = roc_curve(labels, scores)
     precision, recall, _ = precision_recall_curve(labels, scores)
     axes = figure.add_subplot(1, 2, 1)
@@ -107,7 +109,7 @@ def real_and_made_figure(
     real: np.ndarray, made: np.ndarray, made_by: str, label: str, footnote: str
 ) -> np.ndarray:
     """Up to 4 x 8 real cells of the rarer class above as many made ones."""
-    figure = Figure((7, 7.4), dpi=DPI)
+    figure, label = Figure((7, 7.4), dpi=DPI), _short(label, NAME)
     for place, (cells, name) in enumerate(
         ((real, f"real {label}"), (made, f"SYNTHETIC {label}, made by {made_by}")), 1
     ):
@@ -122,7 +124,7 @@ def reliability_figure(
     before: Bins, after: Bins, temperature: float, positive: str, title: str, footnote: str
 ) -> np.ndarray:
     """Share of positive cells by score, and cells a bin, as predicted and under a temperature."""
-    figure = Figure((6.4, 6.8), dpi=DPI)
+    figure, positive = Figure((6.4, 6.8), dpi=DPI), _short(positive, NAME)
     above, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     above.plot([0, 1], [0, 1], ":", color="grey", label="perfect")
     for bins, name, marker, fill in (
@@ -145,14 +147,17 @@ def subjects_figure(
 ) -> np.ndarray:
     """Error rates of the subjects (a table of `by_subject.worst`), worst first, at most 40."""
     figure = Figure((7, 7.6), dpi=DPI)
+    positive, negative = _short(positive, NAME), _short(negative, NAME)
     axes = figure.add_subplot()
     shown = subjects.head(SUBJECTS).reset_index(drop=True)
     axes.axvline(0.5, ls=":", color="grey", zorder=0)
     styles = {"positive": (positive, "C3"), "negative": (negative, "C0"), "both": ("both", "grey")}
+    marks, groups = [], []
     for group, of_group in shown["error_rate"].groupby(shown["group"], sort=False):
         name, colour = styles[str(group)]
         axes.hlines(of_group.index, 0, of_group, color=colour, lw=4, alpha=0.6)
-        axes.plot(of_group, of_group.index, "o", color=colour, label=name)
+        marks += axes.plot(of_group, of_group.index, "o", color=colour)
+        groups.append(name)
     columns = (shown[name].tolist() for name in ("error_rate", "errors", "cells"))
     for row, (rate, errors, count) in enumerate(zip(*columns, strict=True)):
         text = f"{errors} of {count}"
@@ -161,7 +166,8 @@ def subjects_figure(
     axes.set_yticks(range(len(shown)), names, size=7)
     axes.set_ylim(max(len(shown), 12) - 0.4, -0.6)  # a few subjects lie as close as many
     axes.set(xlabel="share of the subject's cells called wrongly", xlim=(-0.02, 1.14))
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False)
+    # Named here: a label that begins with an underscore would be left out.
+    axes.legend(marks, groups, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False)
     margins = {"left": 0.05 + 0.009 * max(map(len, names)), "top": 1 - 0.85 / 7.6}
     cut = f"The {SUBJECTS} worst of {len(subjects)} subjects. " if len(subjects) > SUBJECTS else ""
     return render(figure, title, cut + footnote, **margins)
@@ -207,13 +213,12 @@ def gradcam_figure(
 def _caption(
     axes: Axes, cells: Cells, number: int, score: float, called: str, names: tuple[str, str]
 ) -> None:
-    positive, negative, called = (_short(name, NAME) for name in (*names, called))
-    true = positive if cells.labels[number] == 1 else negative
+    true = names[0 if cells.labels[number] == 1 else 1]
     file = cells.cell_id[number].replace("\\", "/").rpartition("/")[2]
     text = (
         f"{_short(file, 2 * NAME)}\n"
-        f"subject {_short(cells.subjects[number], NAME)}; P({positive}) {score:.3f}\n"
-        f"true {true}, called {called}"
+        f"subject {_short(cells.subjects[number], NAME)}; P({_short(names[0], NAME)}) {score:.3f}\n"
+        f"true {_short(true, NAME)}, called {_short(called, NAME)}"
     )
     axes.set_title(text, size=7, loc="left", color="black" if true == called else "firebrick")
 
@@ -221,8 +226,7 @@ def _caption(
 def _short(name: str, most: int) -> str:
     """The name with its middle left out where it is longer than `most` characters."""
     half = (most - 1) // 2
-    short = name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
-    return short.replace("$", r"\$")  # two of them would be read as a formula
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
 def render(figure: Figure, title: str, footnote: str, **margins: float) -> np.ndarray:
@@ -234,6 +238,25 @@ def render(figure: Figure, title: str, footnote: str, **margins: float) -> np.nd
     usual = {"left": 0.12, "right": 0.97, "hspace": 0.12}
     inches = {"bottom": (0.75 + 0.11 * len(lines)) / height, "top": 1 - 0.65 / height}
     figure.subplots_adjust(**usual | inches | margins)
+    return drawn(figure)
+
+
+def drawn(figure: Figure) -> np.ndarray:
+    """The figure as uint8 (H, W, 3), its text as it is: two `$` in a name begin no formula."""
+    for text in _not_of_powers(figure):
+        text.set_parse_math(False)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _not_of_powers(figure: Figure) -> list[Text]:
+    """The texts of a figure but the ticks of logarithmic axes, which are powers of ten."""
+    sides = [side for axes in figure.axes for side in (axes.xaxis, axes.yaxis)]
+    powers = {
+        id(text)
+        for side in sides
+        if side.get_scale() == "log"
+        for text in side.get_ticklabels(which="both")
+    }
+    return [text for text in figure.findobj(Text) if id(text) not in powers]

@@ -19,6 +19,7 @@ from leukemia.experiment.config import Experiment
 from leukemia.experiment.run import Outcome
 from leukemia.images import Images
 from leukemia.splits.audit_plot import audit_files, figure
+from leukemia.text.spreadsheet import as_csv
 
 GOLDEN_CELLS = 8
 MOST_ERRORS = 200  # rows of the page of errors: 13 MB at 210 px if all were noise
@@ -42,15 +43,15 @@ def write(
         Image.fromarray(picture).save(folder / "plots" / f"{name}.png")
     for split, predictions in outcome.predictions.items():
         table = pd.DataFrame(vars(predictions))
-        table.to_csv(folder / PREDICTIONS / f"{split}.csv", index=False)
-    by_subject(outcome.predictions["test"]).to_csv(folder / SUBJECTS, index=False)
+        _write(folder / PREDICTIONS / f"{split}.csv", as_csv(table))
+    _write(folder / SUBJECTS, as_csv(by_subject(outcome.predictions["test"])))
     about = f"{experiment.config.title}. {experiment.protocol_line()} {RESEARCH_ONLY}"
     audit_files(outcome.audit, figure(outcome.audit, about), folder / "audit")
     write_training_set(folder, outcome.training_set)
     shown = experiment.split.rows["test"][:GOLDEN_CELLS]
     scores = outcome.predictions["test"].scores[:GOLDEN_CELLS]
     np.savez_compressed(folder / GOLDEN, images=cells.images[shown], scores=scores)
-    (folder / ERRORS).write_text(_errors(experiment, outcome, cells), encoding="utf-8")
+    _write(folder / ERRORS, _errors(experiment, outcome, cells))
 
 
 def write_training_set(folder: Path, training_set: TrainingSet) -> None:
@@ -60,6 +61,10 @@ def write_training_set(folder: Path, training_set: TrainingSet) -> None:
         (folder / name).write_bytes(content)
     if training_set.synthetic.any():
         _zip(folder / SYNTHETIC, training_set.cells.images[training_set.synthetic])
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="")  # a table's line ends are its own
 
 
 def _errors(experiment: Experiment, outcome: Outcome, cells: Cells) -> str:

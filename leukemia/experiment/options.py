@@ -22,6 +22,7 @@ class ExperimentOptions:
     technique: a file of leukemia/techniques. settings: its own settings, by name; those that are
         not named follow the budget.
     positive: name of the positive class; `auto`: `all` in a C-NMC tree.
+    strict_paths: refuse files that do not lie in the data's folder.
     protocol, seed, fold, folds: which cell is in which split; the seed decides weights, order and
         synthetic cells too.
     budget: `thesis`, `equal` or `quick`; `auto`: `equal`, and `thesis` under protocol `thesis`.
@@ -39,6 +40,7 @@ class ExperimentOptions:
     data: str | Path
     technique: str = "baseline"
     positive: str = "auto"
+    strict_paths: bool = False
     protocol: str = "subject"
     seed: int = 0
     fold: int = 0

@@ -88,7 +88,8 @@ def opened(
 ) -> Index:
     """The index of the cells that are asked for."""
     cache = cache or cache_folder()
-    return open_index(Path(options.data), options.positive, cache, progress("reading files"))
+    reading = progress("reading files")
+    return open_index(Path(options.data), options.positive, cache, reading, options.strict_paths)
 
 
 def resolve(options: ExperimentOptions) -> ExperimentConfig:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from leukemia.evaluation.plots import DPI, render
 from leukemia.gan.checkpoint import Progress
 from leukemia.gan.step import METRICS
+from leukemia.text.spreadsheet import as_csv
 
 WINDOWS = 200  # running means of the accuracies that fill the picture: single steps hide them
 MOST_POINTS = 4000  # of a line, more than the picture has columns
@@ -34,12 +35,13 @@ def steps_csv(steps: np.ndarray) -> str:
     """One row a step, counted from 1."""
     table = pd.DataFrame(steps, columns=list(METRICS))
     table.index = pd.RangeIndex(1, len(table) + 1, name="step")
-    return table.to_csv(float_format="%.6g")
+    return as_csv(table, index=True, float_format="%.6g")
 
 
 def epochs_csv(history: dict[str, dict[int, float]]) -> str:
     """One row an epoch, with its figures where they were measured."""
-    return pd.DataFrame(history).sort_index().rename_axis("epoch").to_csv(float_format="%.6g")
+    table = pd.DataFrame(history).sort_index().rename_axis("epoch")
+    return as_csv(table, index=True, float_format="%.6g")
 
 
 def _running(steps: np.ndarray, window: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from leukemia import RESEARCH_ONLY
 from leukemia.evaluation.by_subject import by_class, worst
 from leukemia.evaluation.metrics import METRICS
 from leukemia.evaluation.predictions import THRESHOLD
+from leukemia.text.escape import code_block, markdown
 
 WORST = 5  # subjects named on the card
 LONGEST = 5000  # characters that MLflow's PostgreSQL tables take as a version's description
@@ -30,6 +31,11 @@ class Logged:
     metrics: Mapping[str, float]
     subjects: pd.DataFrame
     waived: str = ""
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The tags as Markdown that shows them as they are: whoever may log wrote them."""
+        return {name: markdown(value) for name, value in self.tags.items()}
 
 
 def card(run: Logged) -> str:
@@ -52,9 +58,9 @@ def as_description(text: str, whole: str) -> str:
 
 
 def _head(run: Logged) -> str:
-    tags = run.tags
+    tags = run.shown
     drawn = f"\n\n**SIMULATED DATA: {tags['simulated_data']}.**" if tags["simulated_data"] else ""
-    waived = f"\n\n**{run.waived}.**" if run.waived else ""
+    waived = f"\n\n**{markdown(run.waived)}.**" if run.waived else ""
     return (
         f"**{RESEARCH_ONLY}**{drawn}{waived}\n\n"
         f"## What it is\n\n"
@@ -66,12 +72,13 @@ def _head(run: Logged) -> str:
 
 
 def _data(run: Logged) -> str:
-    tags = run.tags
+    tags = run.shown
     return (
         f"## Cells and protocol\n\n"
-        f"{tags['cells']}; data digest {tags['data_digest']}. Centre window of {tags['crop']} px "
-        f"seen at {tags['image_size']} px.\n\n{tags['protocol_line']}\n\n"
-        f"Audit before training:\n\n```text\n{tags['audit']}\n```"
+        f"Cells: {tags['cells']}; data digest {tags['data_digest']}. Centre window of "
+        f"{tags['crop']} px seen at {tags['image_size']} px.\n\n"
+        f"Split: {tags['protocol_line']}\n\n"
+        f"Audit before training:\n\n{code_block(run.tags['audit'])}"
     )
 
 
@@ -87,8 +94,8 @@ def _figures(run: Logged) -> str:
     return (
         f"## Figures\n\n"
         f"On real cells of {metrics['test_subjects']:.0f} test subjects, threshold "
-        f"{metrics.get('threshold', THRESHOLD):.4g}. Interval: {run.tags['interval_method']}.\n\n"
-        f"{head}" + "\n".join(rows) + f"\n\nOverfitting: {run.tags['verdict']}."
+        f"{metrics.get('threshold', THRESHOLD):.4g}. Interval: {run.shown['interval_method']}.\n\n"
+        f"{head}" + "\n".join(rows) + f"\n\nOverfitting: {run.shown['verdict']}."
     )
 
 
@@ -99,8 +106,8 @@ def _calibration(run: Logged) -> str:
         f"Expected calibration error {_number(metrics, 'test_ece')}, Brier score "
         f"{_number(metrics, 'test_brier')} on test cells; after temperature scaling "
         f"{_number(metrics, 'test_ece_t')} and {_number(metrics, 'test_brier_t')} "
-        f"({run.tags['calibration']}).\n\n"
-        f"{run.tags['operating']}"
+        f"({run.shown['calibration']}).\n\n"
+        f"Operating point: {run.shown['operating']}"
     )
 
 
@@ -130,7 +137,7 @@ def _limits(run: Logged) -> str:
 
 def _source(run: Logged) -> str:
     dirty = " with uncommitted changes" if run.tags.get("git_dirty") == "true" else ""
-    commit = run.tags.get("git_commit") or "unknown"
+    commit = run.shown.get("git_commit") or "unknown"
     return f"## Where it comes from\n\nRun {run.run_id}, code {commit}{dirty}."
 
 
@@ -151,4 +158,4 @@ def _markdown(table: pd.DataFrame) -> str:
 
 
 def _cell(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else markdown(str(value))

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import mlflow
-import pandas as pd
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
@@ -22,6 +21,7 @@ from leukemia.ranking.rank import BASELINE, Ranking
 from leukemia.registry import GAINS, gate, golden
 from leukemia.registry.card import Logged, as_description, card
 from leukemia.registry.served import DIGEST, load
+from leukemia.text import spreadsheet
 from leukemia.tracking import manifest, records
 from leukemia.tracking.logged_model import fetched
 from leukemia.tracking.manifest import Manifest
@@ -54,6 +54,7 @@ def register(
         left = _left_by(run)
         candidate = _candidate(run, left, ranking)
         reasons, gain = gate.refusals(candidate, asked), candidate.gain
+        text = _card_of(run, left, waived)
     except UserError as error:
         reasons, gain = [str(error)], None
     passed = f"passed, gain={asked}" + (f": {gain} over {BASELINE}" if gain else "")
@@ -62,7 +63,6 @@ def register(
         raise Refused(f"{run.info.run_name} is not registered: {'; '.join(reasons)}")
     with _by_a_registrar():
         version = _version_of(name, left)
-        text = _card_of(run, waived)
         client.log_text(run_id, text, "model_card.md")
         client.update_model_version(
             name, version.version, as_description(text, f"model_card.md of run {run_id}")
@@ -234,12 +234,11 @@ def _repeated(run: Run) -> dict[str, str]:
     return {name: tags.get(name, "") for name in names}
 
 
-def _card_of(run: Run, waived: str) -> str:
+def _card_of(run: Run, left: Manifest, waived: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        subjects = pd.read_csv(
-            records.download(run.info.run_id, SUBJECTS, Path(folder)),
-            dtype={"subject": str},
-        )
+        file = records.download(run.info.run_id, SUBJECTS, Path(folder))
+        manifest.check(left, SUBJECTS, file.read_bytes())
+        subjects = spreadsheet.read(file, ("subject", "group"))
     return card(
         Logged(
             run_id=run.info.run_id,

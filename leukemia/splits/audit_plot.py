@@ -13,6 +13,7 @@ from leukemia.images import Images
 from leukemia.splits import LEAKS
 from leukemia.splits.audit import Audit, as_json, as_table
 from leukemia.splits.leaks import KINDS, Finding
+from leukemia.text.spreadsheet import as_csv
 
 PAIRS = 6  # of cells that are shown
 # Inches: of the figure, its heading, the bars, a row of pairs with its text, the footnote.
@@ -51,7 +52,7 @@ def audit_files(audit: Audit, picture: np.ndarray, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"audit.{ending}" for ending in ("json", "csv", "png")]
     paths[0].write_text(as_json(audit), encoding="utf-8")
-    as_table(audit).to_csv(paths[1], index=False)
+    paths[1].write_text(as_csv(as_table(audit)), encoding="utf-8", newline="")
     Image.fromarray(picture).save(paths[2])
     return paths
 

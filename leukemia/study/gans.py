@@ -15,6 +15,7 @@ from leukemia.experiment.options import ExperimentOptions
 from leukemia.experiment.run import only_balanced
 from leukemia.gan import seeds as by_seed
 from leukemia.report import Report, both, silent
+from leukemia.text.spreadsheet import as_csv
 from leukemia.tracking import runs
 from leukemia.tracking.logbook import Logbook
 
@@ -69,7 +70,7 @@ def train_gans(
             asked = replace(options, seed=seed)
             made[seed] = _trained(own, cells, asked, experiment_id, listener, cache)
         table = by_seed.table({seed: each.metrics for seed, each in made.items()})
-        runs.log_texts({"gan/seeds.csv": table.to_csv()})
+        runs.log_texts({"gan/seeds.csv": as_csv(table, index=True)})
     reviews = {seed: each.files[REVIEW].decode() for seed, each in made.items()}
     return Gans(recipe=recipe, table=table, reviews=reviews)
 

@@ -1,19 +1,23 @@
 """A document of sections, written once and rendered twice: as Markdown and as one HTML file."""
 
 import base64
-import html
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from leukemia.text.escape import html, markdown
+
 
 @dataclass(frozen=True, kw_only=True)
 class Paragraph:
-    """Text; `code` and **strong** are the only marks in it, here and in every other block."""
+    """Text; `code` and **strong** are the only marks in it, here and in every other block.
+
+    A backslash before a mark, as `literal` sets it, leaves it a character.
+    """
 
     text: str
 
@@ -65,27 +69,60 @@ class Document:
     foot: tuple[str, ...]
 
 
+def literal(text: str) -> str:
+    """Foreign text for a block, without marks."""
+    return re.sub(r"[\\*`]", r"\\\g<0>", text)
+
+
 def to_markdown(document: Document) -> str:
     """Markdown with tables as GitHub reads them; picture NAME is expected as NAME.png beside it."""
-    parts = [f"# {document.title}", document.subtitle]
+    parts = [f"# {_line(document.title)}", _line(document.subtitle)]
     for section in document.sections:
-        parts += [f"## {section.title}", *map(_markdown, section.blocks)]
-    return "\n\n".join([*parts, "---", *document.foot]) + "\n"
+        parts += [f"## {_line(section.title)}", *map(_markdown, section.blocks)]
+    return "\n\n".join([*parts, "---", *map(_line, document.foot)]) + "\n"
 
 
 def _markdown(block: Block) -> str:
     match block:
         case Paragraph(text=text):
-            return text
+            return _line(text)
         case Bullets(items=items, numbered=numbered):
             signs = [f"{n}." if numbered else "-" for n in range(1, len(items) + 1)]
-            return "\n".join(f"{sign} {item}" for sign, item in zip(signs, items, strict=True))
+            return "\n".join(
+                f"{sign} {_line(item)}" for sign, item in zip(signs, items, strict=True)
+            )
         case Picture(name=name, caption=caption):
-            return f"![{caption}]({name}.png)"
+            return f"![{_line(caption)}]({name}.png)"
         case Table(caption=caption, head=head, rows=rows):
-            cells = [head, ("---",) * len(head), *rows]
-            lines = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in cells]
-            return "\n".join([caption, "", *lines])
+            lines = [_row(head), _row(("---",) * len(head)), *map(_row, rows)]
+            return "\n".join([_line(caption), "", *lines])
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(map(_line, cells))} |"
+
+
+def _line(text: str) -> str:
+    """A text with its marks, as Markdown; a bar parts a table's cells even within code."""
+    parts = []
+    for mark, inner in _marked(text):
+        shown = inner.replace("|", "\\|") if mark == "`" else markdown(inner)
+        parts.append(f"{mark}{shown}{mark}")
+    return "".join(parts)
+
+
+def _marked(text: str) -> Iterator[tuple[str, str]]:
+    """(mark, text) of each stretch of a text: "", "**" or "`", and what is marked so."""
+    plain = ""
+    for part in re.finditer(r"\\([\\*`])|\*\*(.+?)\*\*|`(.+?)`|(.)", text, re.DOTALL):
+        character, strong, code, other = part.groups()
+        if strong or code:
+            yield "", plain
+            yield ("**", strong) if strong else ("`", code)
+            plain = ""
+        else:
+            plain += character or other
+    yield "", plain
 
 
 def to_html(document: Document, figures: Mapping[str, np.ndarray]) -> str:
@@ -98,7 +135,7 @@ def to_html(document: Document, figures: Mapping[str, np.ndarray]) -> str:
         body.append(f"<section>\n<h2>{_inline(section.title)}</h2>\n{blocks}\n</section>")
     foot = "\n".join(f"<p>{_inline(line)}</p>" for line in document.foot)
     body.append(f"<footer>\n{foot}\n</footer>")
-    return PAGE.format(title=html.escape(document.title), style=STYLE, body="\n".join(body))
+    return PAGE.format(title=html(document.title), style=STYLE, body="\n".join(body))
 
 
 def _html(block: Block, figures: Mapping[str, np.ndarray]) -> str:
@@ -109,7 +146,7 @@ def _html(block: Block, figures: Mapping[str, np.ndarray]) -> str:
             tag = "ol" if numbered else "ul"
             return f"<{tag}>{''.join(f'<li>{_inline(item)}</li>' for item in items)}</{tag}>"
         case Picture(name=name, caption=caption):
-            picture = f'<img src="{_data_url(figures[name])}" alt="{html.escape(caption)}">'
+            picture = f'<img src="{_data_url(figures[name])}" alt="{html(caption)}">'
             told = f"<figcaption>{_inline(caption)}</figcaption>"
             return f"<figure>{_scroll(picture, 'plot')}{told}</figure>"
         case Table():
@@ -122,7 +159,7 @@ def _html_table(table: Table) -> str:
     for number, (first, *rest) in enumerate(table.rows):
         kind = ' class="marked"' if number in table.marked else ""
         cells = "".join(
-            f"<td{_width(cell)} data-head='{html.escape(name)}'>{_inline(cell)}</td>"
+            f"<td{_width(cell)} data-head='{html(name)}'>{_inline(cell)}</td>"
             for name, cell in zip(table.head[1:], rest, strict=True)
         )
         rows.append(f'<tr{kind}><th scope="row">{_inline(first)}</th>{cells}</tr>')
@@ -144,10 +181,10 @@ def _width(cell: str) -> str:
 
 
 def _inline(text: str) -> str:
-    escaped = html.escape(text, quote=False)
-    marked = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escaped)
-    kept = re.sub(r"(?<=\d) %", "&nbsp;%", marked)
-    return re.sub(r"`(.+?)`", r"<code>\1</code>", kept)
+    """A text with its marks, as HTML."""
+    tags = {"": "{}", "**": "<strong>{}</strong>", "`": "<code>{}</code>"}
+    marked = "".join(tags[mark].format(html(inner)) for mark, inner in _marked(text))
+    return re.sub(r"(?<=\d) %", "&nbsp;%", marked)
 
 
 def png(picture: np.ndarray) -> bytes:
@@ -166,6 +203,8 @@ PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>{style}</style>

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from leukemia.errors import UserError
-from leukemia.thesis.document import Block, Paragraph, Picture, Section, Table
+from leukemia.thesis.document import Block, Paragraph, Picture, Section, Table, literal
 
 COMMAND = "mlflow run . -e inflation -P data=PATH"
 TERMS = ["cells", "simulated_data", "budget", "image_size"]  # shown together only where equal
@@ -66,7 +66,8 @@ def kind_of_cells(group: pd.DataFrame) -> str:
     first = group.iloc[0]
     if first["simulated_data"]:
         return "DRAWN CELLS (they say nothing about leukemia)"
-    return "C-NMC 2019" if "cnmc" in first["cells"] else "CELLS OTHER THAN C-NMC 2019"
+    of_cnmc = first["cells"].rstrip(".").endswith("; cnmc")  # a class may be called so too
+    return "C-NMC 2019" if of_cnmc else "CELLS OTHER THAN C-NMC 2019"
 
 
 def sentence(own: pd.DataFrame | None) -> str:
@@ -129,8 +130,9 @@ def terms(group: pd.DataFrame) -> str:
 def _table(group: pd.DataFrame) -> Table:
     seeds, folds, notes = (_distinct(group[name]) for name in ("seeds", "folds", "note"))
     caption = (
-        f"{terms(group)}. {notes[:1].upper()}{notes[1:]}. Number of seeds: {seeds}; of folds: "
-        f"{folds}. In brackets: 95 % interval over test subjects.{_same_counts(group)}"
+        f"{literal(terms(group))}. {literal(notes[:1].upper() + notes[1:])}. Number of seeds: "
+        f"{seeds}; of folds: {folds}. In brackets: 95 % interval over test subjects."
+        f"{_same_counts(group)}"
     )
     techniques = dict.fromkeys(group["technique"])
     return Table(caption=caption, head=HEAD, rows=tuple(_row(group, name) for name in techniques))
@@ -159,7 +161,7 @@ def _row(group: pd.DataFrame, technique: str) -> tuple[str, ...]:
     }
     gap = flattery(group)
     return (
-        technique,
+        literal(technique),
         " / ".join(_text(each, "runs", "d") for each in runs.values()),
         _text(runs[LEAKY], "thesis_acc"),
         *(_text(each, "test_acc") for each in runs.values()),

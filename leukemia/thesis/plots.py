@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from leukemia.evaluation.plots import drawn
 from leukemia.evaluation.reported import METRICS, recompute, value_of
 from leukemia.thesis.numbers import Technique
 
@@ -39,7 +39,7 @@ def recomputed_figure(techniques: Sequence[Technique]) -> np.ndarray:
     for place in range(len(METRICS), len(rows), len(METRICS)):
         axes.axhline(place - 0.5, color="lightgrey", lw=0.8)
     axes.legend(loc="upper left", frameon=False, fontsize=9)
-    return _render(figure)
+    return drawn(figure)
 
 
 def order_figure(left: Sequence[tuple[str, str]], right: Sequence[tuple[str, str]]) -> np.ndarray:
@@ -56,7 +56,7 @@ def order_figure(left: Sequence[tuple[str, str]], right: Sequence[tuple[str, str
     axes.text(1.05, -0.75, "by its validation accuracy", size=8)
     axes.set(xlim=(-1.35, 2), ylim=(len(left) - 0.6, -0.95))
     axes.axis("off")
-    return _render(figure)
+    return drawn(figure)
 
 
 def own_figure(own: pd.DataFrame, terms: str) -> np.ndarray:
@@ -79,7 +79,7 @@ def own_figure(own: pd.DataFrame, terms: str) -> np.ndarray:
     axes.set_xlabel("balanced accuracy and its 95 % interval over subjects", size=9)
     figure.suptitle(textwrap.fill(terms, 90), size=7, color="dimgrey")
     figure.legend(loc="outside lower center", frameon=False, ncols=3, fontsize=7.5)
-    return _render(figure)
+    return drawn(figure)
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
@@ -88,9 +88,3 @@ def _rows(axes: Axes, names: Sequence[str]) -> None:
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False, labelsize=9)
-
-
-def _render(figure: Figure) -> np.ndarray:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -14,6 +14,8 @@ from leukemia.ranking.inflation import Inflation
 from leukemia.ranking.rank import CELLS, CHOICE, COSTS, LEVEL, SHOWN, Ranking
 from leukemia.ranking.text import as_text
 from leukemia.splits.protocol import over_folds
+from leukemia.text.escape import markdown
+from leukemia.text.spreadsheet import as_csv
 from leukemia.tracking import views
 from leukemia.tracking.views import Card, Section
 
@@ -73,9 +75,9 @@ def publish_inflation(experiment_id: str, measured: Inflation) -> None:
         if protocol == inflation.ORDER[-1]:
             values |= _added(measured.steps[measured.steps["arm"] == row["arm"]])
         colour = COLOURS[inflation.ORDER.index(protocol)]
-        note = f"{title}, {row['runs']} runs. {measured.about} Research use only."
+        note = f"{row['runs']} runs of {title}. {measured.about} Research use only."
         _log(client, run_id, values, {
-            "protocol": protocol, "mlflow.runColor": colour, "mlflow.note.content": note,
+            "protocol": protocol, "mlflow.runColor": colour, "mlflow.note.content": markdown(note),
         })  # fmt: skip
         client.log_text(run_id, text, "inflation.txt")
         if not number:  # a picture card would show it once for each run that has it
@@ -147,11 +149,11 @@ def _write_summary(
     line = last["protocol_line"]
     line = over_folds(line) if row["runs"] > row["seeds"] else line
     note = (
-        f"{row['runs']} runs of {row['seeds']} seed(s). {line} "
-        f"{shared['cells']}. Ordered by `val`, the validation metric; lo to hi: 95 % interval of "
-        f"`test` over {row['subjects']} test subjects; tie 1: not significantly different from "
-        f"the leader (corrected p not below {LEVEL:g}). Best run: {row['run_id']}. Research use "
-        f"only; not for diagnosis."
+        f"{row['runs']} runs of {row['seeds']} seed(s). {markdown(line)} "
+        f"{markdown(shared['cells'])}. Ordered by `val`, the validation metric; lo to hi: 95 % "
+        f"interval of `test` over {row['subjects']} test subjects; tie 1: not significantly "
+        f"different from the leader (corrected p not below {LEVEL:g}). Best run: {row['run_id']}. "
+        f"Research use only; not for diagnosis."
     )
     tags = {"rank": row["rank"], "best_run": row["run_id"], "mlflow.note.content": note,
             "mlflow.runColor": colour}  # fmt: skip
@@ -162,7 +164,7 @@ def _log_ranking(
     client: mlflow.MlflowClient, run_id: str, ranking: Ranking, text: str, waived: str
 ) -> None:
     client.log_text(run_id, text, "ranking.txt")
-    client.log_text(run_id, ranking.comparisons.to_csv(index=False), "comparisons.csv")
+    client.log_text(run_id, as_csv(ranking.comparisons), "comparisons.csv")
     client.log_batch(run_id, tags=[RunTag("metric", ranking.metric), RunTag("waived", waived)])
 
 

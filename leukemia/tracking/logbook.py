@@ -271,6 +271,7 @@ def _training_tags(experiment: Experiment) -> dict[str, str]:
         "simulated_data": index.simulated,
         "metrics": ",".join(METRICS),
         "workers": os.environ.get(WORKERS, "1"),
+        **({"outside": index.outside} if index.outside else {}),
         **{name: str(value) for name, value in terms.items()},
     }
 

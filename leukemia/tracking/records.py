@@ -21,6 +21,8 @@ from leukemia.evaluation.evaluate import SHORT
 from leukemia.evaluation.metrics import metrics
 from leukemia.evaluation.predictions import THRESHOLD, Predictions
 from leukemia.experiment import PREDICTIONS
+from leukemia.text import spreadsheet
+from leukemia.text.escape import visible
 from leukemia.tracking import MANIFEST, manifest
 
 DOWNLOADS = 8  # at once
@@ -31,6 +33,8 @@ RENAMED_COLUMNS = {"origin": "cell_id"}  # of the CSV files of predictions
 
 def training_runs(experiment_id: str) -> pd.DataFrame:
     """The finished training runs of an experiment, one row each, as `ranking` reads them.
+
+    Whoever may log to the server wrote their tags: each is one line that can be seen.
 
     Raises:
         UserError: there are none, or all are of a version that audited nothing.
@@ -43,6 +47,7 @@ def training_runs(experiment_id: str) -> pd.DataFrame:
         )
     runs = runs.rename(columns=lambda name: name.removeprefix("metrics.").removeprefix("tags."))
     runs = with_todays_names(runs.loc[:, ~runs.columns.duplicated()], RENAMED_TAGS)
+    runs = runs.map(lambda value: visible(value) if isinstance(value, str) else value)
     missing = {"fold", "folds", "leaks"} - set(runs.columns)
     if missing:
         raise UserError(
@@ -181,8 +186,7 @@ class Numbers:
 
 def _predictions(path: Path, subjects: Numbers, cells: Numbers) -> Predictions:
     """Predictions from their CSV file; without a column `threshold`, cells are called from 0.5."""
-    names = dict.fromkeys(("subjects", "cell_id", *RENAMED_COLUMNS), str)
-    rows = pd.read_csv(path, engine="pyarrow", dtype=names)
+    rows = spreadsheet.read(path, ("subjects", "cell_id", *RENAMED_COLUMNS), engine="pyarrow")
     rows = with_todays_names(rows, RENAMED_COLUMNS)
     threshold = rows["threshold"].iloc[0] if "threshold" in rows and len(rows) else THRESHOLD
     return Predictions(
