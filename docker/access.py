@@ -139,7 +139,7 @@ def _judged() -> "Authorization | Response":
 # What a request does: its handler, by MLflow's name of it, and what its deeds are
 
 _SAFE = {"GET", "HEAD", "OPTIONS"}
-_FETCHING = {"serve_gateway_proxy"}  # asks another server, with GET as well
+_FETCHING = {"serve_gateway_proxy", "_list_supported_models"}  # ask other servers, with GET too
 _LOOKING = {  # asked with POST, and change nothing; MLflow's GraphQL has queries only
     "_batch_get_trace_infos", "_calculate_trace_filter_correlation", "_get_latest_versions",
     "_graphql", "_query_trace_metrics", "_search_evaluation_datasets_handler",
