@@ -94,7 +94,7 @@ def told(
         method, server + path, auth=login(user), timeout=30, allow_redirects=False, stream=True,
         **given,
     ) as answer:  # fmt: skip
-        return answer.status_code, next(answer.iter_content(500), b"").decode(errors="replace")
+        return answer.status_code, next(answer.iter_content(1000), b"").decode(errors="replace")
 
 
 def raw(
