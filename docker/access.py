@@ -245,7 +245,7 @@ def _change_experiment(user: int) -> set[Deed]:
 
 def _change_all_in_it(user: int) -> set[Deed]:
     whose = _of_one(EXPERIMENTS, user)
-    if whose == OWN and owners.has_others(*_named(*EXPERIMENTS), user=user):
+    if any(owners.has_others(each, user) for each in _named(*EXPERIMENTS)):
         whose = ANOTHERS
     return {(EXPERIMENT, whose)}
 
@@ -263,10 +263,10 @@ def _change_files(user: int) -> set[Deed]:
     if "multipart" in str(request.endpoint):  # as the store takes it
         parts.append(os.path.basename(str(_body().get("path", ""))))
     end = 4 if parts[1:2] == ["models"] else 3
-    it, root = parts[end - 2 : end - 1], "/".join(parts[:end])
-    if not it or not f"{path}/".startswith(f"{root}/") or owners.place(*it) != STORE + root:
+    it, root = "".join(parts[end - 2 : end - 1]), "/".join(parts[:end])
+    if not f"{path}/".startswith(f"{root}/") or owners.place(it) != STORE + root:
         return {(PLACE, "")}
-    return _write(*it, parts[end:], user)
+    return _write(it, parts[end:], user)
 
 
 def _path() -> str:
@@ -282,10 +282,11 @@ def _path() -> str:
 def _upload(user: int) -> set[Deed]:
     from mlflow.utils.uri import validate_path_is_safe
 
-    runs = {each for name in ("run_id", "run_uuid") for each in request.args.getlist(name)}
-    if len(runs) != 1 or not owners.place(*runs).startswith(STORE):
+    runs = [each for name in ("run_id", "run_uuid") for each in request.args.getlist(name)]
+    if len(set(runs)) != 1 or not owners.place(runs[0]).startswith(STORE):
         return {(PLACE, "")}
-    return _write(*runs, validate_path_is_safe(request.args.get("path", "")).split("/"), user)
+    name = validate_path_is_safe(request.args.get("path", ""))
+    return _write(runs[0], name.split("/"), user)
 
 
 def _write(it: str, parts: list[str], user: int) -> set[Deed]:

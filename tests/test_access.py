@@ -162,10 +162,10 @@ def test_a_role_may_send_what_the_table_says_and_nothing_else(
         answers = dict(zip(asked, pool.map(send, asked), strict=True))
     wanted = {each: allowed(role, own, each) for each in asked}
     whose = "their own" if own else "another's"
-    for kind in ("GET", "other"):
-        of_kind = [each for each in asked if (each.method == "GET") == (kind == "GET")]
-        print(f"\n{role}, {whose} things, {kind}: {sum(map(wanted.get, of_kind))} allowed, "
-              f"{sum(not wanted[each] for each in of_kind)} refused", end="")  # fmt: skip
+    for looks in (True, False):
+        counted = Counter(wanted[each] for each in asked if (each.method == "GET") == looks)
+        print(f"\n{role}, {whose} things, {'GET' if looks else 'all else'}: "
+              f"{counted[True]} allowed, {counted[False]} refused", end="")  # fmt: skip
     refused = {each: code == 403 and "which does not allow" in said
                for each, (code, said) in answers.items()}  # fmt: skip
     assert {each: answers[each] for each in asked if refused[each] == wanted[each]} == {}
