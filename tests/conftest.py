@@ -85,6 +85,16 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
+def users(lab: Lab) -> dict[str, dict[str, str]]:
+    """A reader, two trainers and a registrar of that server: name and password, as MLflow takes
+    them."""
+    from tests.service import log_in
+
+    roles = {role: role for role in ("reader", "trainer", "registrar")} | {"other": "trainer"}
+    return {name: log_in(lab.folder, f"a-{name}", role) for name, role in roles.items()}
+
+
+@pytest.fixture(scope="session")
 def cells() -> Cells:
     """90 drawn cells of 32 px, 60 ALL and 30 HEM, of 12 subjects."""
     drawn = draw_cells(150, seed=3, size=210, subjects=12)

@@ -413,6 +413,16 @@ def test_the_champion_is_the_leader_of_the_ranking(server: str, study: str) -> N
     assert "model_card.md" in artifacts(mlflow.get_run(registered.run_id))
 
 
+def test_a_trainer_ranks_what_another_has_trained(
+    lab: Lab, server: str, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {run.info.run_id for run in find("tags.kind = 'summary'")}
+    for name, value in log_in(lab.folder, "ranks", "trainer").items():
+        monkeypatch.setenv(name, value)
+    assert "Side by side: " in ranked()
+    assert {run.info.run_id for run in find("tags.kind = 'summary'")} == before
+
+
 def test_a_trainer_is_told_to_ask_a_registrar_and_a_stranger_to_log_in(
     lab: Lab, server: str, study: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

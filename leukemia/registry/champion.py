@@ -58,7 +58,9 @@ def register(
     except UserError as error:
         reasons, gain = [str(error)], None
     passed = f"passed, gain={asked}" + (f": {gain} over {BASELINE}" if gain else "")
-    client.set_tag(run_id, GATE, f"refused: {'; '.join(reasons)}"[:5000] if reasons else passed)
+    verdict = f"refused: {'; '.join(reasons)}"[:5000] if reasons else passed
+    with _by_a_registrar():
+        client.set_tag(run_id, GATE, verdict)
     if reasons:
         raise Refused(f"{run.info.run_name} is not registered: {'; '.join(reasons)}")
     with _by_a_registrar():
