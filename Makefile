@@ -15,7 +15,7 @@ export UV_SYSTEM_CERTS := true
 export UV_COMPILE_BYTECODE := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup study test test-slow coverage screenshots bench lint format ui server lock clean
+.PHONY: setup study test test-slow coverage fuzz screenshots bench lint format ui server lock clean
 
 setup: .venv/ready
 
@@ -36,10 +36,10 @@ study: setup
 	$(BIN)/python -m entrypoints.study --data sample --seeds 0 --folds 3 --test-folds 0 --budget quick --image-size 48
 	@echo "Open it all in the MLflow UI: make ui"
 
-# Two files of tests at a time, in the order of tests/conftest.py: much of them is starting servers
-# and processes.
+# Three files of tests at a time, in the order of tests/conftest.py: much of their time is waiting for
+# servers and processes.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
@@ -47,14 +47,19 @@ test-slow: setup
 # From Python 3.12 on the interpreter itself counts lines, which costs little. Fails where README's
 # figure is more than a point too high.
 coverage: setup
-	COVERAGE_CORE=sysmon $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	COVERAGE_CORE=sysmon $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder \
 		--cov --cov-report=term:skip-covered \
 		--cov-fail-under=$$(( $$(sed -n "s/.*tests run \([0-9]*\) % of the lines.*/\1/p" README.md) - 1 ))
 
+# Damaged models, images and requests, for so many seconds; what goes wrong is kept in fuzz/.
+SECONDS ?= 300
+fuzz: setup
+	$(BIN)/python -m tests.fuzz $(SECONDS) fuzz
+
 # The documents' pictures, as the tests' browser sees them.
 screenshots: setup
-	LEUKEMIA_SCREENSHOTS=docs $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_service.py \
-		tests/test_serving.py -k "link_opens or side_by_side or model_page or page_shows"
+	LEUKEMIA_SCREENSHOTS=docs $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder \
+		tests/test_service.py tests/test_serving.py -k "link_opens or side_by_side or model_page or page_shows"
 
 # Peers that the service does not need have an environment of their own (5 GB with CUDA's libraries).
 .venv-bench/ready: requirements-bench.txt .venv/ready

@@ -40,12 +40,13 @@ store = boto3.client("s3", endpoint_url=os.environ["MLFLOW_S3_ENDPOINT_URL"])
 if os.environ["BUCKET"] not in [bucket["Name"] for bucket in store.list_buckets()["Buckets"]]:
     store.create_bucket(Bucket=os.environ["BUCKET"])
 PYTHON
-# Who may do what is in access.py; a password is looked up at most once a minute and process.
+# Who may do what is in access.py alone, which is asked first; a password is looked up at most once
+# a minute and process.
 MLFLOW_AUTH_CONFIG_PATH=$(mktemp)
 export MLFLOW_AUTH_CONFIG_PATH
 cat >"$MLFLOW_AUTH_CONFIG_PATH" <<INI
 [mlflow]
-default_permission = EDIT
+default_permission = MANAGE
 database_uri = $DATABASE_URI
 admin_username = admin
 authorization_function = access:authenticate

@@ -21,7 +21,7 @@ def set_role(name: str, role: str) -> str:
     """Give somebody this role and no other; a new user gets a password, told here once."""
     client = AuthServiceClient(os.environ["MLFLOW_TRACKING_URI"])
     known = {each.name: each.id for each in client.list_roles(WORKSPACE)}
-    for missing in ROLES.keys() - known.keys():
+    for missing in set(ROLES) - known.keys():
         known[missing] = client.create_role(WORKSPACE, missing).id
     password = secrets.token_urlsafe(12)
     try:

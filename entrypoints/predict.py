@@ -21,8 +21,8 @@ from .command import CHAMPION, Command, option, quietly
 def main(images: tuple[Path, ...], model: str, csv: Path | None) -> None:
     """Classify."""
     from leukemia import RESEARCH_ONLY
+    from leukemia.data.decoding import image_files
     from leukemia.data.files import write_atomically
-    from leukemia.data.store import image_files
     from leukemia.registry import served
     from leukemia.text.spreadsheet import as_csv
     from leukemia.tracking import runs

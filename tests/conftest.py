@@ -1,17 +1,21 @@
 """What tests share: drawn cells, tables on disk, genuine cells where they are at hand."""
 
+import gc
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -21,14 +25,25 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 from leukemia.cells import Cells
 from leukemia.data.sample import draw_cells
 
+# Networks are graphs of millions of objects: looking for garbage is a fifteenth of the time.
+gc.set_threshold(200_000, 50, 100)
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 # The files that take minutes each: begun first, so that none is left running alone at the end.
 LONG = ("test_service", "test_examples", "test_backbones", "test_gan_training", "test_serving")
+# One process runs them all, so that there is one server.
+ON_THE_LAB_S_SERVER = {"test_service", "test_access", "test_owners"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests stay together, in a process of `make test`, and the long ones come first."""
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    for item in items:
+        stem = item.path.stem
+        group = "lab" if stem in ON_THE_LAB_S_SERVER else stem
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +85,16 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
+def users(lab: Lab) -> dict[str, dict[str, str]]:
+    """A reader, two trainers and a registrar of that server: name and password, as MLflow takes
+    them."""
+    from tests.service import log_in
+
+    roles = {role: role for role in ("reader", "trainer", "registrar")} | {"other": "trainer"}
+    return {name: log_in(lab.folder, f"a-{name}", role) for name, role in roles.items()}
+
+
+@pytest.fixture(scope="session")
 def cells() -> Cells:
     """90 drawn cells of 32 px, 60 ALL and 30 HEM, of 12 subjects."""
     drawn = draw_cells(150, seed=3, size=210, subjects=12)
@@ -94,29 +119,56 @@ def table(tmp_path: Path, cells: Cells) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def two_trained(tmp_path_factory: pytest.TempPathFactory, cells: Cells) -> Path:
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory: pytest.TempPathFactory, cells: Cells) -> Path:
     """A folder with cells and an SQLite project in which a baseline was trained on each of two
-    seeds, in the experiments `seed 0` and `seed 1`."""
-    folder = tmp_path_factory.mktemp("two_trained")
-    (folder / "cells").mkdir()
-    write_table(folder / "cells", cells)
+    seeds, in the experiments `seed 0` and `seed 1`; made by the process that is first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "ready").exists():
+            (folder / "cells").mkdir(parents=True)
+            write_table(folder / "cells", cells)
+            for seed in ("0", "1"):
+                _train(folder, seed)
+            (folder / "ready").touch()
+    return folder
+
+
+def _train(folder: Path, seed: str) -> None:
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         "LEUKEMIA_CACHE": str(folder / "cache"),
         "PYTHONPATH": str(ROOT),
     }
-    for seed in ("0", "1"):
-        words = [
-            "baseline", "--data", "cells", "--positive", "blast", "--backbone", "miniature",
-            "--crop", "0", "--image-size", "32", "--budget", "quick", "--seed", seed,
-            "--experiment", f"seed {seed}",
-        ]  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-m", "entrypoints.train", *words],
-            cwd=folder, env=environment, capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+    words = [
+        "baseline", "--data", "cells", "--positive", "blast", "--backbone", "miniature",
+        "--crop", "0", "--image-size", "32", "--budget", "quick", "--seed", seed,
+        "--experiment", f"seed {seed}",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "entrypoints.train", *words],
+        cwd=folder, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def two_trained(trained_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of `trained_once` that a file's tests may change."""
+    return copied_project(trained_once, tmp_path_factory.mktemp("two_trained") / "project")
+
+
+def copied_project(project: Path, folder: Path) -> Path:
+    """A copy of an SQLite project with its cells, whose database names its own artifacts."""
+    shutil.copytree(project, folder)
+    with closing(sqlite3.connect(folder / "mlflow.db")) as base, base:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri"),
+                              ("logged_models", "artifact_location")):  # fmt: skip
+            base.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)",
+                (str(project), str(folder)),
+            )
     return folder
 
 

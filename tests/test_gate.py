@@ -18,7 +18,7 @@ from entrypoints import register as register_entry
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import METRICS
 from leukemia.experiment import GOLDEN
-from leukemia.registry import champion, gate, served
+from leukemia.registry import champion, gate, golden, served
 from leukemia.registry.gate import Candidate, Gain, refusals
 from leukemia.tracking import records
 from leukemia.tracking import runs as tracking
@@ -71,7 +71,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
         {"there": FILES | {"predictions/test.csv": 400}}, "possible",
         r"\(predictions/test.csv \(400 of 900 bytes\)\)",
     ),
-    "no inventory": ({"expected": {}}, "possible", "keeps no inventory"),
+    "no artifact": ({"expected": {}}, "possible", "its manifest names no artifact"),
     "other answers": ({"difference": 0.2}, "possible", "2.0e-01 apart on golden cells"),
     "no answers": ({"difference": "it does not load"}, "possible", "it does not load"),
 }  # fmt: skip
@@ -208,12 +208,54 @@ def test_an_artifact_that_is_gone_from_the_store_is_noticed(store: Path) -> None
     lost.write_bytes(kept)
 
 
-def test_a_model_that_answers_otherwise_than_it_was_measured_is_noticed(store: Path) -> None:
+def golden_of(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(file) as kept:
+        return kept["images"], kept["scores"]
+
+
+def test_golden_cells_other_than_the_run_s_are_noticed(store: Path) -> None:
     file = Path(run_of(0).info.artifact_uri.removeprefix("file://")) / GOLDEN
-    kept, there = file.read_bytes(), np.load(file)
-    np.savez_compressed(file, images=there["images"], scores=np.abs(there["scores"] - 0.5))
-    damaged("golden cells")
+    kept, (images, scores) = file.read_bytes(), golden_of(file)
+    np.savez_compressed(file, images=images, scores=np.abs(scores - 0.5))
+    damaged("its file golden.npz is not the one that it ended with")
     file.write_bytes(kept)
+
+
+def test_a_model_answers_as_it_was_measured_or_the_difference_is_told(
+    store: Path, tmp_path: Path
+) -> None:
+    uri = f"models:/{model_of(0)}"
+    images, scores = golden_of(Path(run_of(0).info.artifact_uri.removeprefix("file://")) / GOLDEN)
+    for name, others in (("same", scores), ("other", scores * 0.5)):
+        np.savez_compressed(tmp_path / f"{name}.npz", images=images, scores=others)
+    assert golden.difference(uri, tmp_path / "same.npz") < gate.SAME
+    assert golden.difference(uri, tmp_path / "other.npz") == pytest.approx(
+        scores.max() / 2, abs=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"images": np.zeros((2, 32, 32, 3), np.uint8)}, "cannot be read"),
+        ({"images": np.zeros((2, 32, 32, 3)), "scores": np.zeros(2)}, "no cells with a score"),
+        ({"images": np.zeros((2, 32, 32, 3), np.uint8), "scores": np.zeros(3)}, "no cells with"),
+        ({"images": np.array([{}]), "scores": np.zeros(1)}, "cannot be read"),  # a pickle
+        ({"images": np.zeros(2**27, np.uint8), "scores": np.zeros(1)}, "unpack to"),
+    ],
+)
+def test_golden_cells_that_are_none_are_a_line(
+    store: Path, tmp_path: Path, content: dict[str, np.ndarray], said: str
+) -> None:
+    np.savez_compressed(tmp_path / "golden.npz", **content)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=said):
+        golden.difference(f"models:/{model_of(0)}", tmp_path / "golden.npz")
+
+
+def model_of(seed: int) -> str:
+    """The ID of the model that a run left."""
+    (model,) = records.models_of(run_of(seed).info.run_id)
+    return str(model.model_id)
 
 
 def test_a_model_that_was_changed_after_it_was_registered_is_not_loaded(store: Path) -> None:
@@ -223,14 +265,61 @@ def test_a_model_that_was_changed_after_it_was_registered_is_not_loaded(store: P
         if each.run_id == run_of(0).info.run_id
     ]
     uri = f"models:/{champion.NAME}/{version.version}"
-    place = Path(mlflow.artifacts.download_artifacts(champion._model_of(run_of(0))))  # the original
+    place = Path(mlflow.artifacts.download_artifacts(f"models:/{model_of(0)}"))  # the original
     file = place / "data/model.keras"
     kept = file.read_bytes()
     file.write_bytes(kept + b" ")
     with pytest.raises(UserError, match="changed since; rollback"):
         served.load(uri)
+    damaged("its model is not the one that it ended with")
+    code, told = command("promote", "--version", str(version.version), "--why", "x")
+    assert (code, "changed since; rollback" in told) == (1, True)
     file.write_bytes(kept)
     assert served.load(uri).version == str(version.version)
+
+
+def test_a_version_that_register_did_not_make_is_not_loaded(store: Path) -> None:
+    by_hand = mlflow.register_model(f"models:/{model_of(0)}", "by-hand")
+    with pytest.raises(UserError, match="registered otherwise than by `register`"):
+        served.load(f"models:/by-hand/{by_hand.version}")
+
+
+def logged_by_another(store: Path, source: Path, run_id: str | None) -> str:
+    """The ID of a model that somebody logs, in the name of a run where one is given."""
+    experiment = mlflow.get_experiment_by_name("seed 0").experiment_id
+    client = mlflow.MlflowClient()
+    logged = client.create_logged_model(experiment, "model", source_run_id=run_id)
+    client.log_model_artifacts(logged.model_id, str(source))
+    client.finalize_logged_model(logged.model_id, "READY")
+    return str(logged.model_id)
+
+
+def test_a_model_that_would_run_code_is_refused_before_anything_of_it_runs(
+    store: Path, tmp_path: Path
+) -> None:
+    """TensorFlow's own format runs what it likes when it is loaded: here it would write a file."""
+    import tensorflow as tf
+
+    there = mlflow.artifacts.download_artifacts(f"models:/{model_of(0)}")
+    source = Path(shutil.copytree(there, tmp_path / "copy"))
+
+    class Writes(tf.Module):
+        @tf.function(input_signature=[])  # type: ignore[untyped-decorator]
+        def __call__(self) -> None:
+            tf.io.write_file(str(tmp_path / "ran"), "code ran")
+
+    tf.saved_model.save(Writes(), str(source / "data" / "model"))
+    description = (source / "MLmodel").read_text()
+    (source / "MLmodel").write_text(
+        description.replace("save_exported_model: false", "save_exported_model: true")
+    )
+    for keep in (True, False):
+        if not keep:
+            shutil.rmtree(source / "data" / "model")
+        model = logged_by_another(store, source, None)
+        with pytest.raises(UserError, match=r"never writes|save_exported_model"):
+            served.load(f"models:/{model}")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_model_of_foreign_code_is_not_loaded(store: Path, tmp_path: Path) -> None:
@@ -238,41 +327,124 @@ def test_a_model_of_foreign_code_is_not_loaded(store: Path, tmp_path: Path) -> N
     import keras
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x * 2)])
-    experiment = mlflow.get_experiment_by_name("seed 0").experiment_id
-    with mlflow.start_run(experiment_id=experiment):
-        logged = mlflow.MlflowClient().create_logged_model(experiment, "model")
-        model.save(tmp_path / "model.keras")
-    there = mlflow.artifacts.download_artifacts(champion._model_of(run_of(0)))
-    source = Path(shutil.copytree(there, tmp_path / "copy"))  # of a local store it is the original
-    (source / "data").mkdir(exist_ok=True)
-    target = next(source.rglob("*.keras"))
-    target.write_bytes((tmp_path / "model.keras").read_bytes())
-    mlflow.MlflowClient().log_model_artifacts(logged.model_id, str(source))
-    mlflow.MlflowClient().finalize_logged_model(logged.model_id, "READY")
+    there = mlflow.artifacts.download_artifacts(f"models:/{model_of(0)}")
+    source = Path(shutil.copytree(there, tmp_path / "copy"))
+    model.save(source / "data" / "model.keras")
     with pytest.raises(UserError, match="cannot be loaded"):
-        served.load(f"models:/{logged.model_id}")
+        served.load(f"models:/{logged_by_another(store, source, None)}")
 
 
-def test_the_inventory_names_every_file_of_the_run_and_its_model(store: Path) -> None:
-    run = run_of(1)
-    kept = json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/inventory.json"))
-    now = records.contents(run.info.run_id)
-    later = {"model_card.md", "models/model/registered_model_meta"}  # written by `register`
-    assert kept == {path: size for path, size in now.items() if path not in later}
-    assert {"golden.npz", "test_subjects.csv", "predictions/test.csv"} <= set(kept)
-    assert any(name.startswith("models/model/") and name.endswith(".keras") for name in kept)
-
-
-def test_a_version_calls_at_the_threshold_of_its_run(store: Path) -> None:
-    client, run = mlflow.MlflowClient(), run_of(0)
-    assert run.data.metrics["threshold"] == 0.5
-    client.log_metric(run.info.run_id, "threshold", 1 / 3, step=99)
+def test_a_stranger_s_model_under_another_s_run_is_not_registered(
+    store: Path, tmp_path: Path
+) -> None:
+    """It looked like the run's own: a fitting inventory, a forged figure, and the gate passed."""
+    mine = model_of(0)
+    there = mlflow.artifacts.download_artifacts(f"models:/{mine}")
+    source = Path(shutil.copytree(there, tmp_path / "copy"))
+    stranger = logged_by_another(store, source, run_of(0).info.run_id)
+    damaged("2 models claim to be its own")
+    mlflow.MlflowClient().delete_logged_model(stranger)
     code, told = register(0)
     assert code == 0, told
+    version = mlflow.MlflowClient().get_model_version_by_alias(champion.NAME, champion.CHAMPION)
+    assert version.source == f"models:/{mine}"
+
+
+CHANGED = {  # what is written -> its kind, name and value
+    "a figure": ("metric", "test_bal_acc", 0.999),
+    "the figure that ranks": ("metric", "val_bal_acc", 1.0),
+    "a tag": ("tag", "leaks", "none at all"),
+    "the manifest's tag": ("tag", "manifest", "0" * 64),
+    "the manifest": ("file", "manifest.json", "{}"),
+    "a made-up manifest": ("file", "manifest.json", '{"run": 1, "model": []}'),
+    "predictions": ("file", "predictions/test.csv", "labels,scores,subjects,cell_id\n1,0.9,a,b\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_a_run_that_was_changed_after_it_ended_is_not_ranked(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Not registered either: what is registered is what ranks first."""
+    monkeypatch.setenv("LEUKEMIA_CACHE", str(tmp_path))  # which keeps predictions of before
+    run = run_of(0)
+    kind, name, value = CHANGED[change]
+    before = written(run, kind, name, value)
+    try:
+        code, told = register(0)
+    finally:
+        written(run, kind, name, before)
+    assert code == 1
+    assert f"Run {run.info.run_id} is left out: its " in told
+    assert "Traceback" not in told
+    assert records.checked([run.info.run_id], tmp_path / "again").broken == {}
+
+
+def written(run: mlflow.entities.Run, kind: str, name: str, value: Any) -> Any:
+    """What was there before, in place of which something else is written."""
+    client, run_id = mlflow.MlflowClient(), run.info.run_id
+    if kind == "file":
+        file = Path(run.info.artifact_uri.removeprefix("file://")) / name
+        before = file.read_text()
+        file.write_text(value)
+    elif kind == "tag":
+        before = client.get_run(run_id).data.tags[name]
+        client.set_tag(run_id, name, value)
+    else:
+        before = client.get_run(run_id).data.metrics[name]
+        steps = client.get_metric_history(run_id, name)
+        client.log_metric(run_id, name, value, step=max(each.step for each in steps) + 1)
+    return before
+
+
+def test_figures_that_are_not_those_of_the_predictions_are_noticed_without_a_manifest_too(
+    store: Path, tmp_path: Path
+) -> None:
+    """Of earlier versions, which bound nothing."""
+    run, client = run_of(1).info.run_id, mlflow.MlflowClient()
+    kept = client.get_run(run).data.tags["manifest"]
+    client.delete_tag(run, "manifest")
+    checked = records.checked([run], tmp_path)
+    assert (set(checked.tested), checked.broken, set(checked.bound)) == ({run}, {}, set())
+    true = client.get_run(run).data.metrics["test_bal_acc"]
+    client.log_metric(run, "test_bal_acc", 0.999, step=98)
+    assert (
+        "its test_bal_acc is 0.9990, that of its predictions"
+        in (records.checked([run], tmp_path).broken[run])
+    )
+    client.log_metric(run, "test_bal_acc", true, step=99)
+    client.set_tag(run, "manifest", kept)
+    assert records.checked([run], tmp_path).broken == {}
+
+
+def test_the_manifest_names_every_file_of_the_run_and_its_model(store: Path) -> None:
+    run = run_of(1)
+    kept = json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/manifest.json"))
+    now = records.contents(run.info.run_id)
+    later = {"model_card.md", "models/model/registered_model_meta"}  # written by `register`
+    assert kept["sizes"] == {path: size for path, size in now.items() if path not in later}
+    assert {"golden.npz", "test_subjects.csv", "predictions/test.csv"} <= set(kept["files"])
+    by_step = {path for path in kept["sizes"] if path.startswith(("images/", "models/"))}
+    assert set(kept["sizes"]) - by_step == set(kept["files"])
+    assert any(
+        name.startswith("models/model/") and name.endswith(".keras") for name in kept["sizes"]
+    )
+    assert kept["metrics"]["test_bal_acc"] == run.data.metrics["test_bal_acc"]
+    assert {"code", "data_digest", "protocol", "leaks", "arm", "seed"} <= set(kept["tags"])
+    assert kept["params"] == run.data.params
+
+
+def test_a_version_calls_at_the_threshold_that_was_registered(store: Path) -> None:
+    code, told = register(0)
+    assert code == 0, told
+    client = mlflow.MlflowClient()
     version = client.get_model_version_by_alias(champion.NAME, champion.CHAMPION)
-    assert version.run_id == run.info.run_id
-    assert served.load(f"models:/{champion.NAME}/{version.version}").threshold == 1 / 3
-    assert "test subjects, threshold 0.3333. Interval" in version.description
+    uri = f"models:/{champion.NAME}/{version.version}"
+    assert version.tags["threshold"] == "0.5"
+    assert version.tags["manifest"] == run_of(0).data.tags["manifest"]
+    client.set_model_version_tag(champion.NAME, version.version, "threshold", str(1 / 3))
+    assert served.load(uri).threshold == 1 / 3
+    client.set_model_version_tag(champion.NAME, version.version, "threshold", "0.5")
 
 
 def test_a_run_says_how_many_cells_were_added_and_which_metrics_it_computes(store: Path) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from leukemia.data.decoding import Geometry
 from leukemia.data.index import open_index
 from leukemia.data.near_duplicates import alike, joined_subjects, remembered
 from leukemia.data.sample import draw_cells
-from leukemia.data.store import Geometry, load_cells
+from leukemia.data.store import load_cells
 
 
 def compressed(image: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from leukemia.errors import UserError
+from leukemia.evaluation.metrics import metrics as metrics_of
 from leukemia.evaluation.predictions import Predictions
 from leukemia.ranking import rank
 from leukemia.ranking.rank import TERMS
@@ -32,7 +33,9 @@ def predicted(seed: int, threshold: float = 0.5) -> Predictions:
 
 def log(arm: str, seed: int, tags: dict[str, str], table: pd.DataFrame, folder: Path) -> str:
     """A finished training run with its predictions."""
-    metrics = {"val_bal_acc": 0.7, "test_sens": 0.8, "balance_s": 1.0, "train_s": 2.0,
+    threshold = table["threshold"].iloc[0] if "threshold" in table else 0.5
+    of_test = metrics_of(table["labels"].to_numpy(), table["scores"].to_numpy(), threshold)
+    metrics = {"val_bal_acc": 0.7, "test_sens": of_test["sens"], "balance_s": 1.0, "train_s": 2.0,
                "peak_gib": 1.0}  # fmt: skip
     if tags is NEW:
         metrics |= dict.fromkeys(LATER, 0.5)
@@ -76,7 +79,7 @@ def test_runs_of_both_versions_stand_under_today_s_names(store: tuple) -> None:
 
 def test_predictions_are_read_with_their_threshold(store: tuple, tmp_path: Path) -> None:
     ids = store[1]
-    tested = records.test_predictions(ids.values(), tmp_path)
+    tested = records.checked(ids.values(), tmp_path).tested
     for name, expected in (("old", predicted(2)), ("new", predicted(1, 0.3))):
         found = tested[ids[name]]
         assert found.threshold == expected.threshold
@@ -90,7 +93,7 @@ def test_predictions_are_read_with_their_threshold(store: tuple, tmp_path: Path)
 def test_runs_of_both_versions_are_ranked_together(store: tuple, tmp_path: Path) -> None:
     kept, left_out = rank.comparable(records.training_runs(store[0]))
     assert (len(kept), len(left_out)) == (2, 0)
-    tested = records.test_predictions(kept["run_id"], tmp_path)
+    tested = records.checked(kept["run_id"], tmp_path).tested
     ranking = rank.rank(kept, tested)
     assert set(ranking.table["arm"]) == {"baseline", "moved"}
     row = ranking.table.set_index("arm").loc["moved"]

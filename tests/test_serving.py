@@ -6,19 +6,26 @@ import io
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import mlflow
 import numpy as np
+import psutil
 import pytest
 import requests
 from PIL import Image
 
 from leukemia.cells import Cells
+from leukemia.serving import guards
 from leukemia.serving.answers import MOST_CELLS
+from tests import hostile
 from tests.conftest import ROOT
 from tests.service import OFFLINE, chromium, free_port, running, shot, wait_for
 
@@ -132,7 +139,7 @@ BAD = {
     "grey": (lambda: encoded(np.zeros((32, 32), np.uint8)), "mode L: expected 8-bit RGB"),
     "16 bits": (lambda: encoded(np.zeros((32, 32), np.uint16)), "expected 8-bit RGB"),
     "two frames": (animated, "several frames"),
-    "bomb": (bomb, "10000x10000 px, mode 1: too large for one cell"),
+    "bomb": (bomb, "10000x10000 px: too large for one cell"),
 }
 
 
@@ -172,6 +179,260 @@ def test_when_the_alias_moves_the_next_request_is_answered_by_the_new_version(
     first = uploaded(address, image).json()[0]
     assert (second["version"], first["version"]) == ("2", "1")
     assert second["probability"] != first["probability"]
+
+
+def test_a_version_that_cannot_be_loaded_takes_nothing_away(
+    address: str, store: Path, cells: Cells
+) -> None:
+    """An extra file in its folder made every request wait a second and fail."""
+    image, registry = encoded(cells.images[0]), client(store)
+    place = urlsplit(registry.get_model_version(NAME, "2").source).path.rsplit("/", 1)[-1]
+    (folder,) = store.rglob(f"*{place}/artifacts")
+    (folder / "extra.txt").write_text("one file more")
+    registry.set_registered_model_alias(NAME, "champion", "2")
+    try:
+        assert uploaded(address, image).json()[0]["version"] == "1"
+        start = time.monotonic()
+        assert {uploaded(address, image).json()[0]["version"] for _ in range(5)} == {"1"}
+        assert time.monotonic() - start < 3  # it is not tried again each time
+        health = requests.get(f"{address}/health", timeout=10)
+        assert (health.status_code, health.json()["status"]) == (200, "degraded")
+        assert health.json()["refused"]["version"] == "2"
+        assert "extra.txt" in health.json()["refused"]["why"]
+    finally:
+        registry.set_registered_model_alias(NAME, "champion", "1")
+        (folder / "extra.txt").unlink()
+    assert uploaded(address, image).json()[0]["version"] == "1"
+    assert requests.get(f"{address}/health", timeout=10).json()["status"] == "ok"
+    assert (store / "serve.log").read_text().count("version 2 is refused") == 1
+
+
+def test_a_classifier_whose_process_is_killed_is_started_again(address: str, cells: Cells) -> None:
+    image = encoded(cells.images[0])
+    before = uploaded(address, image).json()
+    for child in children(address):
+        if "leukemia.registry.confined" in child.cmdline():
+            child.kill()
+    lost = uploaded(address, image)
+    assert (lost.status_code, lost.headers["Retry-After"]) == (503, "30")
+    assert uploaded(address, image).json() == before
+
+
+def children(address: str) -> list[psutil.Process]:
+    """The processes of the server."""
+    port = address.rsplit(":", 1)[-1]
+    (server,) = (
+        each
+        for each in psutil.process_iter(["cmdline"])
+        if {"entrypoints.serve", port} <= set(each.info["cmdline"] or [])
+    )
+    return list(server.children(recursive=True))
+
+
+# Requests that cost more than they carry, and those that a browser is made to send
+
+
+@pytest.mark.parametrize("case", hostile.IMAGES)
+def test_a_file_that_asks_for_too_much_is_a_400_at_once(
+    address: str, cells: Cells, case: str
+) -> None:
+    start = time.monotonic()
+    answer = uploaded(address, hostile.IMAGES[case]())
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("cell_0.png: ")
+    assert time.monotonic() - start < 10
+    assert uploaded(address, encoded(cells.images[0])).status_code == 200
+
+
+@pytest.mark.parametrize("case", hostile.BODIES)
+def test_a_body_that_is_no_list_of_images_is_refused(address: str, case: str) -> None:
+    kind, body = hostile.BODIES[case]
+    headers = {"Content-Type": kind} if kind else {}
+    answer = requests.post(f"{address}/invocations", data=body, headers=headers, timeout=30)
+    assert answer.status_code in (400, 413, 415)
+    inside(answer)
+
+
+def inside(answer: requests.Response) -> None:
+    """That an answer tells nothing of the server's inside."""
+    for secret in ("Traceback", "site-packages", "/work", "/home", str(ROOT), "Error("):
+        assert secret not in answer.text
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "no form": {"data": b"x", "headers": {"Content-Type": "text/plain"}},
+    "a broken form": {"data": b"x", "headers": {"Content-Type": "multipart/form-data"}},
+    "a cut form": {
+        "data": b"--b\r\nContent-Disposition: form-data",
+        "headers": {"Content-Type": "multipart/form-data; boundary=b"},
+    },
+    "no files": {"files": {"other": b"x"}},
+    "text in place of files": {"files": {"files": (None, "text")}},
+    "a name with a line": {"files": {"files": ("a\nb\x1b[31m", b"x")}},
+    "fields": {"files": [(f"f{n}", (None, "x")) for n in range(2000)]},
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_an_odd_form_is_a_line(address: str, case: str) -> None:
+    answer = requests.post(f"{address}/cells", timeout=30, **ODD[case])
+    assert answer.status_code in (400, 415)
+    assert "\x1b" not in answer.json()["error"]
+    inside(answer)
+
+
+def test_other_pictures_than_there_are_is_a_line(address: str) -> None:
+    answer = requests.post(f"{address}/cells?pictures=%00all", files={"files": b"x"}, timeout=30)
+    assert (answer.status_code, "give none, seen, heat" in answer.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect"])
+def test_there_is_no_page_that_loads_scripts_from_elsewhere(address: str, path: str) -> None:
+    assert requests.get(address + path, timeout=10).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/", 200), ("/about", 200), ("/health", 200), ("/none", 404)]
+)
+def test_every_answer_has_the_headers_that_bind_a_browser(
+    address: str, path: str, status: int
+) -> None:
+    answer = requests.get(address + path, timeout=10)
+    assert answer.status_code == status
+    for name, value in guards.HEADERS.items():
+        assert answer.headers[name] == value
+    assert not [name for name in answer.headers if name.startswith("Access-Control-")]
+    assert "server" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/", "/about", "/health"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "127[[.0.0.1"]
+)
+def test_by_another_name_it_says_nothing(address: str, path: str, host: str) -> None:
+    """As where a page's own name was given this machine's address."""
+    answer = requests.get(address + path, headers={"Host": host}, timeout=10)
+    assert answer.status_code in (400, 403)  # without any name the HTTP library refuses by itself
+    assert "blast" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://[[["},
+     {"Origin": "http://127.0.0.1:1"}, {"Sec-Fetch-Site": "cross-site"},
+     {"Sec-Fetch-Site": "same-site"}],
+)  # fmt: skip
+def test_a_page_of_another_site_may_not_ask(
+    address: str, cells: Cells, headers: dict[str, str]
+) -> None:
+    files = {"files": encoded(cells.images[0])}
+    answer = requests.post(f"{address}/cells", files=files, headers=headers, timeout=30)
+    assert (answer.status_code, "another site" in answer.text) == (403, True)
+    own = {"Origin": address, "Sec-Fetch-Site": "same-origin"}
+    files = {"files": encoded(cells.images[0])}
+    assert requests.post(f"{address}/cells", files=files, headers=own, timeout=30).ok
+
+
+def test_a_real_page_of_another_site_is_refused(address: str, tmp_path: Path, cells: Cells) -> None:
+    """Its requests reach a server that does not look where they come from, and not this one's
+    answers."""
+    from playwright.sync_api import sync_playwright
+
+    if chromium() is None:
+        pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
+    (tmp_path / "index.html").write_text("<p>another site</p>")
+    port = free_port()
+    words = [sys.executable, "-m", "http.server", str(port), "--directory", str(tmp_path)]
+    attack = """async (address) => {
+      const form = new FormData(); form.append("files", new Blob(["x"]), "x.png");
+      const sent = (path, options) =>
+        fetch(address + path, options).then((answer) => answer.type, () => "refused");
+      return [await sent("/", {mode: "no-cors"}), await sent("/about", {}),
+              await sent("/cells", {method: "POST", body: form, mode: "no-cors"})];
+    }"""
+    with running(words, tmp_path / "log") as process, sync_playwright() as playwright:
+        wait_for(f"http://localhost:{port}", process, tmp_path / "log")
+        browser = playwright.chromium.launch(
+            executable_path=chromium(), args=[*OFFLINE[:-1], "--host-resolver-rules="]
+        )
+        tab = browser.new_page()
+        tab.goto(f"http://localhost:{port}")
+        assert tab.evaluate(attack, f"http://127.0.0.1:{port}") == ["opaque", "refused", "opaque"]
+        assert tab.evaluate(attack, address) == ["refused"] * 3
+        browser.close()
+
+
+def test_beyond_this_machine_it_needs_a_token(store: Path) -> None:
+    words = [sys.executable, "-m", "entrypoints.serve", "--host", "0.0.0.0"]
+    for token, said in ((None, "set LEUKEMIA_SERVE_TOKEN"), ("short", "has 5 characters")):
+        settings = environment(store) | ({"LEUKEMIA_SERVE_TOKEN": token} if token else {})
+        done = subprocess.run(words, cwd=ROOT, env=settings, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert said in done.stderr.strip().splitlines()[-1]
+
+
+def test_with_a_token_it_answers_those_who_have_it(store: Path, tmp_path: Path) -> None:
+    token, port, log = "a-secret-of-this-test", free_port(), tmp_path / "log"
+    words = [sys.executable, "-m", "entrypoints.serve", "--host", "0.0.0.0", "--port", str(port)]
+    settings = {k: environment(store)[k] for k in ("MLFLOW_TRACKING_URI", "LEUKEMIA_CACHE")}
+    about = f"http://127.0.0.1:{port}/about"
+    with running(words, log, LEUKEMIA_SERVE_TOKEN=token, **settings) as process:
+        wait_for(f"http://127.0.0.1:{port}/health", process, log)
+        for headers in ({}, {"Authorization": "Bearer other"}, {"Authorization": f"Token {token}"},
+                        {"Authorization": "Basic !"}):  # fmt: skip
+            answer = requests.get(about, headers=headers, timeout=10)
+            assert answer.status_code == 401
+            assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert requests.get(about, headers=bearer, timeout=10).status_code == 200
+        assert requests.get(about, auth=("anybody", token), timeout=10).status_code == 200
+
+
+def test_a_storm_of_all_that_costs_much_leaves_it_small_and_answering(
+    address: str, cells: Cells
+) -> None:
+    """Its memory, that of its processes included, within 300 MiB of its idle."""
+    good = encoded(cells.images[0])
+    for _ in range(3):
+        assert uploaded(address, *[good] * 8).status_code == 200
+    images = [make() for make in hostile.IMAGES.values()]
+    images.append(encoded(np.zeros((3000, 3000, 3), np.uint8)))  # dear, and honest
+    idle, most, ended = memory(address), 0.0, threading.Event()
+    statuses: set[int] = set()
+
+    def send(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        while not ended.is_set():
+            if rng.random() < 0.5:
+                chosen = [images[int(n)] for n in rng.integers(len(images), size=4)]
+                statuses.add(uploaded(address, *chosen).status_code)
+            else:
+                kind, body = list(hostile.BODIES.values())[int(rng.integers(len(hostile.BODIES)))]
+                answer = requests.post(f"{address}/invocations", data=body, timeout=60,
+                                       headers={"Content-Type": kind} if kind else {})  # fmt: skip
+                statuses.add(answer.status_code)
+
+    with ThreadPoolExecutor(8) as pool:
+        senders = [pool.submit(send, seed) for seed in range(8)]
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            most = max(most, memory(address))
+            time.sleep(0.1)
+        ended.set()
+        for sender in senders:
+            sender.result()
+    assert statuses <= {200, 400, 413, 415, 503}
+    assert most - idle < 300
+    assert uploaded(address, good).status_code == 200
+
+
+def memory(address: str) -> float:
+    """MiB that the server and its processes hold, what they share counted once."""
+    found = 0
+    for each in (children(address)[0].parent(), *children(address)):
+        with suppress(psutil.NoSuchProcess):
+            found += each.memory_full_info().pss
+    return found / 2**20
 
 
 def test_a_model_that_is_not_there_is_one_line(store: Path) -> None:

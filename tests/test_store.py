@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from leukemia.cells import Cells
+from leukemia.data.decoding import Geometry, read_image
 from leukemia.data.index import open_index
-from leukemia.data.store import Geometry, load_cells, read_image
+from leukemia.data.store import load_cells
 from leukemia.errors import UserError
 from tests.conftest import ROOT
 
@@ -50,7 +51,8 @@ def test_the_resize_weighs_areas_and_does_not_alias() -> None:
 def test_two_runs_at_once_build_the_pixels_once(table: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from leukemia.data.index import open_index;"
-        "from leukemia.data.store import Geometry, load_cells\n"
+        "from leukemia.data.decoding import Geometry\n"
+        "from leukemia.data.store import load_cells\n"
         "news = []; index = open_index(Path(sys.argv[1]), 'blast')\n"
         "tell = lambda done, total: news.append(done)\n"
         "cells = load_cells(index, Geometry(crop=0, size=48), Path(sys.argv[2]), tell)\n"

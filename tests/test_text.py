@@ -32,8 +32,8 @@ from PIL import Image
 from entrypoints import console
 from leukemia.cells import Cells
 from leukemia.data import names
+from leukemia.data.decoding import image_files
 from leukemia.data.index import open_index
-from leukemia.data.store import image_files
 from leukemia.errors import UserError
 from leukemia.evaluation import plots
 from leukemia.evaluation.by_subject import by_subject, worst
@@ -658,11 +658,11 @@ def test_what_the_ranking_reads_pairs_cells_and_subjects_as_they_are(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", environment(project)["MLFLOW_TRACKING_URI"])
     mlflow.set_tracking_uri(None)
     table = records.training_runs(runs_of(project, "train")[0].info.experiment_id)
-    tested = records.test_predictions(table["run_id"], tmp_path)
+    tested = records.checked(table["run_id"], tmp_path).tested
     of_subject = table[table["protocol"] == "subject"]["run_id"]
     first, second = (tested[run_id] for run_id in of_subject)
     np.testing.assert_array_equal(first.cell_id, second.cell_id)
-    (path,) = (tmp_path / "predictions" / of_subject.iloc[0]).glob("*.csv")
+    (path,) = (tmp_path / "predictions" / of_subject.iloc[0]).glob("test.csv")
     rows = spreadsheet.read(path, ("subjects",))
     assert len(set(first.subjects)) == rows["subjects"].nunique()
     assert set(by_protocol(table, tested)["cells"]) == {table["cells"].iloc[0]}

@@ -73,8 +73,9 @@ def later(folder: Path) -> Run:
 
 
 def _load(folder: Path) -> Any:
+    from leukemia.data.decoding import Geometry
     from leukemia.data.index import open_index
-    from leukemia.data.store import Geometry, load_cells
+    from leukemia.data.store import load_cells
 
     index = open_index(folder / "files", "all", folder / "cache", lambda done, total: None)
     cells = load_cells(index, Geometry(crop=CROP), folder / "cache")

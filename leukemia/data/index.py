@@ -146,7 +146,9 @@ def _source(data: Path, strict_paths: bool) -> _Source:
 
 
 def _refuse_absent(source: _Source, data: Path) -> None:
-    absent = [path for path in source.frame["path"] if not os.path.isfile(source.root / path)]
+    root = str(source.root)
+    # On Python 3.13 a Path for each of 10,000 files costs a tenth of a second.
+    absent = [path for path in source.frame["path"] if not os.path.isfile(os.path.join(root, path))]
     if absent:
         raise UserError(
             f"{data}: {absent[0]} is not a file ({len(absent)} of {len(source.frame)} missing); "

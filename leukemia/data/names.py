@@ -5,16 +5,19 @@ direction of writing, and names of a page's length hide or forge what stands bes
 """
 
 import unicodedata
-
-import pandas as pd
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from leukemia.errors import UserError
+
+if TYPE_CHECKING:  # the processes that decode for a server have no need of it
+    import pandas as pd
 
 LONGEST = {"path": 1000, "label": 100, "subject": 100}  # characters
 SHOWN = 120  # characters of a name that a message repeats
 
 
-def check(frame: pd.DataFrame, source: object) -> None:
+def check(frame: "pd.DataFrame", source: object) -> None:
     """Refuse the names in the columns of LONGEST that the frame has.
 
     source: what the cells were read from, for the message.
@@ -23,12 +26,18 @@ def check(frame: pd.DataFrame, source: object) -> None:
         UserError: a name has a character that cannot be seen, or is too long.
     """
     for column in LONGEST:
-        for name in frame[column].unique() if column in frame else ():
-            if fault := _fault(str(name), LONGEST[column]):
-                raise UserError(
-                    f"{source}: {column} '{shortened(name)}' has {fault}; expected up to "
-                    f"{LONGEST[column]} printable characters: rename it"
-                )
+        if column in frame:
+            check_names(map(str, frame[column].unique()), column, source)
+
+
+def check_names(names: Iterable[str], column: str, source: object) -> None:
+    """Refuse names that stand for what a column of LONGEST holds. Raises as `check`."""
+    for name in names:
+        if fault := _fault(name, LONGEST[column]):
+            raise UserError(
+                f"{source}: {column} '{shortened(name)}' has {fault}; expected up to "
+                f"{LONGEST[column]} printable characters: rename it"
+            )
 
 
 def shortened(text: str) -> str:

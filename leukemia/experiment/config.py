@@ -7,9 +7,9 @@ from typing import Any
 
 from leukemia.cells import Names
 from leukemia.contract import Schedule
+from leukemia.data.decoding import Geometry
 from leukemia.data.index import Index
 from leukemia.data.near_duplicates import Pair
-from leukemia.data.store import Geometry
 from leukemia.experiment import provenance
 from leukemia.model.classifier import ModelConfig
 from leukemia.splits.protocol import Split

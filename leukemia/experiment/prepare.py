@@ -15,9 +15,10 @@ from leukemia import techniques
 from leukemia.cells import Cells
 from leukemia.data import near_duplicates
 from leukemia.data.cache import cache_folder
+from leukemia.data.decoding import Geometry
 from leukemia.data.index import Index, open_index
 from leukemia.data.near_duplicates import Pair
-from leukemia.data.store import Geometry, decode, load_cells
+from leukemia.data.store import decode, load_cells
 from leukemia.errors import UserError
 from leukemia.experiment.config import Experiment, ExperimentConfig
 from leukemia.experiment.options import ExperimentOptions

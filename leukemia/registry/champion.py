@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
 from mlflow.entities import Run
@@ -21,16 +20,15 @@ from leukemia.experiment import GOLDEN, SUBJECTS
 from leukemia.ranking.rank import BASELINE, Ranking
 from leukemia.registry import GAINS, gate, golden
 from leukemia.registry.card import Logged, as_description, card
-from leukemia.registry.served import DIGEST, digest_of
+from leukemia.registry.served import DIGEST, load
 from leukemia.text import spreadsheet
-from leukemia.tracking import INVENTORY, MODEL, records
+from leukemia.tracking import manifest, records
+from leukemia.tracking.logged_model import fetched
+from leukemia.tracking.manifest import Manifest
 
 NAME = "leukemia-classifier"
 CHAMPION = "champion"
 GATE = "gate"  # tag of a run and of a version: the gate's verdict
-
-if TYPE_CHECKING:  # Keras takes seconds to import, and only `load` needs it
-    pass
 
 
 class Refused(UserError):
@@ -52,26 +50,29 @@ def register(
     client = mlflow.MlflowClient()
     run = client.get_run(ranking.leader)
     run_id = run.info.run_id
-    uri = _model_of(run)
-    digest = digest_of(uri)
-    candidate = _candidate(run, ranking)
-    reasons, gain = gate.refusals(candidate, asked), candidate.gain
-    if not (reasons or digest):  # else nobody could tell later whether its files were changed
-        reasons = ["its model's files could not be read from the store; register it again"]
+    try:
+        left = _left_by(run)
+        candidate = _candidate(run, left, ranking)
+        reasons, gain = gate.refusals(candidate, asked), candidate.gain
+        text = _card_of(run, left, waived)
+    except UserError as error:
+        reasons, gain = [str(error)], None
     passed = f"passed, gain={asked}" + (f": {gain} over {BASELINE}" if gain else "")
-    client.set_tag(run_id, GATE, f"refused: {'; '.join(reasons)}"[:5000] if reasons else passed)
+    verdict = f"refused: {'; '.join(reasons)}"[:5000] if reasons else passed
+    with _by_a_registrar():
+        client.set_tag(run_id, GATE, verdict)
     if reasons:
         raise Refused(f"{run.info.run_name} is not registered: {'; '.join(reasons)}")
     with _by_a_registrar():
-        version = _version_of(client, name, run_id) or _new_version(client, name, run_id)
-        text = _card_of(run, waived)
+        version = _version_of(name, left)
         client.log_text(run_id, text, "model_card.md")
         client.update_model_version(
             name, version.version, as_description(text, f"model_card.md of run {run_id}")
         )
         threshold = run.data.metrics.get("threshold", THRESHOLD)
         tags = _repeated(run) | {
-            "waived": waived, "threshold": str(threshold), DIGEST: digest, GATE: passed,
+            "waived": waived, "threshold": str(threshold), GATE: passed,
+            DIGEST: left.model_sha256, manifest.TAG: left.sha256,
         }  # fmt: skip
         for key, value in tags.items():
             client.set_model_version_tag(name, version.version, key, value)
@@ -79,25 +80,40 @@ def register(
     return client.get_model_version(name, version.version)
 
 
-def _candidate(run: Run, ranking: Ranking) -> gate.Candidate:
+def _left_by(run: Run) -> Manifest:
+    """What a run left, where all of it is still what it was, and one model alone claims the run.
+
+    Raises:
+        UserError: the run was changed, its model is another, or several models claim it.
+    """
+    left = manifest.of_run(run)
+    claiming = sorted(str(each.model_id) for each in records.models_of(run.info.run_id))
+    if claiming != [left.model]:
+        raise UserError(
+            f"{len(claiming)} models claim to be its own ({', '.join(claiming) or 'none'}), where "
+            f"it left {left.model} alone; delete those that it did not make"
+        )
+    with fetched(f"models:/{left.model}") as files:
+        if files.digest != left.model_sha256:
+            raise UserError("its model is not the one that it ended with")
+    return left
+
+
+def _candidate(run: Run, left: Manifest, ranking: Ranking) -> gate.Candidate:
     """What the gate looks at, fetched from the store."""
     run_id = run.info.run_id
     with tempfile.TemporaryDirectory() as folder:
         try:
-            inventory = records.download(run_id, INVENTORY, Path(folder))
-            expected = json.loads(inventory.read_text())
-        except UserError:
-            expected = {}
-        try:
             file = records.download(run_id, GOLDEN, Path(folder))
-            apart: float | str = golden.difference(_model_of(run), file)
+            manifest.check(left, GOLDEN, file.read_bytes())
+            apart: float | str = golden.difference(f"models:/{left.model}", file)
         except UserError as error:
             apart = str(error)
     return gate.Candidate(
         arm=run.data.tags["arm"],
         names=gate.names_of(run.data.tags),
         metrics=run.data.metrics,
-        expected=expected,
+        expected=left.sizes,
         there=records.contents(run_id),
         difference=apart,
         gain=gate.gain_of(ranking),
@@ -168,7 +184,8 @@ def promote(name: str, version: str, why: str) -> Move | None:
     """Make a version that passed the gate the champion; None if it is already.
 
     Raises:
-        UserError: there is no such version, or it was registered past the gate.
+        UserError: there is no such version, it was registered past the gate, or it cannot be
+            loaded as it was registered.
     """
     client = mlflow.MlflowClient()
     _registered_model(name)
@@ -183,6 +200,7 @@ def promote(name: str, version: str, why: str) -> Move | None:
             f"{name} version {version} did not pass the gate: it was registered otherwise than by "
             f"`register`; register its run"
         )
+    load(f"models:/{name}/{version}").model.close()
     return move(name, version, why)
 
 
@@ -218,9 +236,10 @@ def _repeated(run: Run) -> dict[str, str]:
     return {name: tags.get(name, "") for name in names}
 
 
-def _card_of(run: Run, waived: str) -> str:
+def _card_of(run: Run, left: Manifest, waived: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = records.download(run.info.run_id, SUBJECTS, Path(folder))
+        manifest.check(left, SUBJECTS, file.read_bytes())
         subjects = spreadsheet.read(file, ("subject", "group"))
     return card(
         Logged(
@@ -233,28 +252,14 @@ def _card_of(run: Run, waived: str) -> str:
     )
 
 
-def _version_of(client: mlflow.MlflowClient, name: str, run_id: str) -> ModelVersion | None:
+def _version_of(name: str, left: Manifest) -> ModelVersion:
+    """The version of a run's model: the one that is there, or a new one."""
+    source = f"models:/{left.model}"
     try:
-        versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-    except mlflow.MlflowException:
-        return None
-    return versions[0] if versions else None
-
-
-def _new_version(client: mlflow.MlflowClient, name: str, run_id: str) -> ModelVersion:
-    return mlflow.register_model(_model_of(client.get_run(run_id)), name)
-
-
-def _model_of(run: Run) -> str:
-    """The URI of the model that a run logged.
-
-    Raises:
-        UserError: it logged none.
-    """
-    models = mlflow.MlflowClient().search_logged_models(
-        [run.info.experiment_id],
-        filter_string=f"source_run_id = '{run.info.run_id}' and name = '{MODEL}'",
-    )
-    if not models:
-        raise UserError(f"run {run.info.run_id} logged no model; train it anew, then register")
-    return f"models:/{models[0].model_id}"
+        versions = mlflow.MlflowClient().search_model_versions(
+            f"name = '{name}' and run_id = '{left.run}'"
+        )
+    except mlflow.MlflowException:  # no model of that name
+        versions = []
+    mine = [each for each in versions if each.source == source]
+    return mine[0] if mine else mlflow.register_model(source, name)

@@ -106,7 +106,7 @@ def _gain(candidate: Candidate, asked: str) -> str:
 
 def _store(candidate: Candidate) -> str:
     if not candidate.expected:
-        return "it keeps no inventory of its artifacts; train it anew with this version"
+        return "its manifest names no artifact; train it anew with this version"
     lost = [
         path if path not in candidate.there else f"{path} ({candidate.there[path]} of {size} bytes)"
         for path, size in candidate.expected.items()

@@ -1,12 +1,9 @@
 """A registered classifier, loaded and ready to be asked."""
 
-import hashlib
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
@@ -14,13 +11,12 @@ import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
 from leukemia.cells import Scores
-from leukemia.data.store import Geometry, read_image
+from leukemia.data.decoding import Geometry, read_image
 from leukemia.errors import UserError
 from leukemia.evaluation.predictions import THRESHOLD
 from leukemia.images import Images
-
-if TYPE_CHECKING:  # Keras takes seconds to import, and only `load` needs it
-    import keras
+from leukemia.registry.confined import ConfinedModel
+from leukemia.tracking.logged_model import fetched
 
 DIGEST = "sha256"  # tag of a version: of the model's files as the gate saw them
 
@@ -29,12 +25,12 @@ DIGEST = "sha256"  # tag of a version: of the model's files as the gate saw them
 class Served:
     """A registered classifier and what is needed to use it.
 
-    model: (n, side, side, 3) uint8 -> (n, 1) probability of `positive`, which is called from
-    `threshold` on. about: one line. name, version: in the registry; of an unregistered model its
-    URI and "". protocol: how its figures were measured. card: Markdown.
+    model: answers with the probability of `positive`, which is called from `threshold` on. about:
+    one line. name, version: in the registry; of an unregistered model its URI and "". protocol: how
+    its figures were measured. card: Markdown.
     """
 
-    model: "keras.Model"
+    model: ConfinedModel
     geometry: Geometry
     positive: str
     negative: str
@@ -47,70 +43,50 @@ class Served:
 
 
 def load(uri: str) -> Served:
-    """A classifier and its geometry from a model URI; Keras' safe mode, no foreign code.
+    """A classifier and its geometry from a model URI, its network in a process of its own.
 
     Raises:
         UserError: there is no such model, it is no classifier of this project, or its files are
             not those that were registered.
     """
-    import mlflow.keras
-
     try:
         registered = _registered(uri)
-        with tempfile.TemporaryDirectory() as folder:
-            place = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
-            digest = _digest(Path(place))
-            metadata = mlflow.models.Model.load(place).metadata or {}
-            if registered and registered.tags.get(DIGEST, digest) != digest:
+        with fetched(uri) as logged:
+            if registered and DIGEST not in registered.tags:
+                raise UserError("it was registered otherwise than by `register`; register its run")
+            if registered and registered.tags[DIGEST] != logged.digest:
                 raise UserError(
-                    f"model '{uri}' is not what was registered: its files in the store were "
-                    f"changed since; rollback to another version, and restore the store from a "
-                    f"backup"
+                    "it is not what was registered: its files in the store were changed since; "
+                    "rollback to another version, and restore the store from a backup"
                 )
-            model = mlflow.keras.load_model(place)
-    except UserError:
-        raise
+            model = ConfinedModel(logged.network)
+    except UserError as error:
+        raise UserError(f"model '{uri}' cannot be loaded: {error}") from error.__cause__
     except Exception as error:
         raise UserError(
-            f"model '{uri}' cannot be loaded ({str(error).splitlines()[0]}); register one with "
+            f"model '{uri}' cannot be loaded ({_first_line(error)}); register one with "
             f"mlflow run . -e register, or give the URI of a logged model"
         ) from error
-    if not {"crop", "image_size", "positive", "negative"} <= set(metadata):
-        raise UserError(f"model '{uri}' was not logged by this project: its crop is not known")
-    threshold = metadata.get("threshold", THRESHOLD)  # of the run; models of old have none
+    about = logged.about
+    threshold = about.get("threshold", THRESHOLD)  # of the run; models of old have none
     if registered:
         threshold = registered.tags.get("threshold", threshold)
     return Served(
         model=model,
-        geometry=Geometry(crop=metadata["crop"], size=metadata["image_size"]),
-        positive=metadata["positive"],
-        negative=metadata["negative"],
-        about=f"{uri}: {metadata['technique']}; {metadata['cells']}. {metadata['protocol']}",
+        geometry=Geometry(crop=about["crop"], size=about["image_size"]),
+        positive=about["positive"],
+        negative=about["negative"],
+        about=f"{uri}: {about['technique']}; {about['cells']}. {about['protocol']}",
         name=registered.name if registered else uri,
         version=str(registered.version) if registered else "",
         threshold=float(threshold),
-        protocol=metadata["protocol"],
-        card=(registered and registered.description) or metadata["protocol"],
+        protocol=about["protocol"],
+        card=(registered and registered.description) or about["protocol"],
     )
 
 
-def digest_of(uri: str) -> str:
-    """SHA-256 of a model's files in the store, "" where they cannot be read."""
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            return _digest(Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder)))
-    except Exception:  # the gate says what is missing
-        return ""
-
-
-def _digest(folder: Path) -> str:
-    """SHA-256 of a model's files and their names, without MLflow's note of its registration."""
-    sha = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and file.name != "registered_model_meta":
-            content = hashlib.sha256(file.read_bytes()).hexdigest()
-            sha.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
-    return sha.hexdigest()
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def version_of(uri: str) -> str:
@@ -124,7 +100,7 @@ def version_of(uri: str) -> str:
         registered = _registered(uri)
     except Exception as error:
         raise UserError(
-            f"model '{uri}' is not there ({str(error).splitlines()[0]}); register one with "
+            f"model '{uri}' is not there ({_first_line(error)}); register one with "
             f"mlflow run . -e register"
         ) from error
     return str(registered.version) if registered else ""
@@ -152,6 +128,4 @@ def called(served: Served, paths: Sequence[Path]) -> pd.DataFrame:
 
 def probabilities(served: Served, images: Images) -> Scores:
     """(n,) float32: the probability of the positive class for (n, side, side, 3) uint8."""
-    from leukemia.model.inference import serving
-
-    return serving(served.model, served.threshold)(images)
+    return served.model.served(images, served.threshold)

@@ -1,70 +1,45 @@
-"""MLflow's own scoring server around a registered classifier that takes encoded images.
+"""A registered classifier answers over HTTP about encoded images.
 
-`POST /invocations` is MLflow's: JSON with a column `image` of base64. `POST /cells` takes files as
-a browser or curl sends them. Both answer probability, label, threshold, version and protocol. `/`
-is a page to drop cells on.
+`POST /cells` takes files as a browser or curl sends them, `POST /invocations` what MLflow's
+clients send: JSON with a column `image` of base64. Both answer probability, label, threshold,
+version and protocol. `/` is a page to drop cells on, `/health` for what watches the server.
 """
 
-from base64 import b64encode
+import asyncio
+import io
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
+from json import loads
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO
 
-import pandas as pd
-from fastapi import FastAPI, Request, UploadFile
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from markdown_it import MarkdownIt
-from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
-from mlflow.pyfunc import PyFuncModel, scoring_server
-from mlflow.types import ColSpec, DataType, Schema
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
 
 from leukemia import RESEARCH_ONLY
 from leukemia.errors import UserError
-from leukemia.serving.answers import MOST_BYTES, Following, png
+from leukemia.registry.process import Ended
+from leukemia.serving.answers import MOST_BYTES, MOST_CELLS, Following, png
+from leukemia.serving.guards import LOCAL, READING_S, Terms, busy, guarded, refused
 
 IMAGE = "image"  # the column of encoded images
 PAGE = Path(__file__).parent / "page"
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
-
-
-class Refused(MlflowException):
-    """A bad image: a 400 with one line. MLflow would put the images themselves before it."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name != "message" or "message" not in self.__dict__:
-            super().__setattr__(name, value)
-
-
-class Images:
-    """The pyfunc: a table with a column of encoded images to a table of answers."""
-
-    def __init__(self, following: Following):
-        self._following = following
-
-    def predict(self, table: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """One row for each image.
-
-        Raises:
-            Refused: one is no image of a cell.
-        """
-        try:
-            return pd.DataFrame(answers(self._following, list(table[IMAGE])))
-        except UserError as error:
-            raise Refused(str(error), INVALID_PARAMETER_VALUE) from None
+PICTURES = ("none", "seen", "heat")
+MOST_JSON = 16 * 2**20  # bytes: base64 is held three times while it is read
+MOST_MARKS = 4 * MOST_CELLS + 64  # of JSON's own, which no base64 has
+LONGEST_NAME = 200  # characters of a file's name that an answer repeats
 
 
 def answers(
-    following: Following, files: list[bytes], names: list[str] | None = None, pictures: str = "none"
+    following: Following,
+    files: Sequence[BinaryIO],
+    names: Sequence[str],
+    pictures: str = "none",
 ) -> list[dict[str, Any]]:
     """As plain values, each with what it may be used for.
 
@@ -72,14 +47,18 @@ def answers(
     data URLs of PNG files.
     """
     now = following.current()
-    cells = now.cells(files, names or ())
-    values = [{**asdict(answer), "use": RESEARCH_ONLY} for answer in now.answer(cells)]
+    cells = now.cells(files, names)
+    try:
+        values = [{**asdict(answer), "use": RESEARCH_ONLY} for answer in now.answer(cells)]
+        heat = now.grad_cam(cells) if pictures == "heat" else []
+    except Ended:
+        following.gone(now)
+        raise
     if pictures != "none":
         for answer, cell in zip(values, cells, strict=True):
             answer["seen"] = _data_url(png(cell))
-    if pictures == "heat":
-        for answer, overlay in zip(values, now.grad_cam(cells), strict=True):
-            answer["heat"] = _data_url(overlay)
+    for answer, overlay in zip(values, heat, strict=False):
+        answer["heat"] = _data_url(overlay)
     return values
 
 
@@ -87,34 +66,62 @@ def _data_url(content: bytes) -> str:
     return f"data:image/png;base64,{b64encode(content).decode()}"
 
 
-def app(following: Following) -> FastAPI:
-    """The server's routes; the classifier is loaded when it begins."""
-    following.current()
-    signature = ModelSignature(Schema([ColSpec(DataType.binary, IMAGE)]))
-    model = PyFuncModel(Model(signature=signature), Images(following))
-    served: FastAPI = scoring_server.init(model)
+def app(following: Following, hosts: Sequence[str] = LOCAL, token: str = "") -> FastAPI:
+    """The server's routes; the classifier is loaded when it begins.
 
-    @served.middleware("http")
-    async def small(request: Request, go_on: Any) -> Any:
-        """A body that is too large is refused before it is read."""
-        length = request.headers.get("content-length", "")
-        if request.method == "POST" and not length.isdigit():
-            return _refused(411, "the request does not say how long it is: send Content-Length")
-        if length.isdigit() and int(length) > MOST_BYTES:
-            return _refused(413, f"{length} bytes came: send at most {MOST_BYTES} at once")
-        return await go_on(request)
+    hosts: names that the server may be called by. token: that a request must have, "" for none.
+    """
+    following.current()
+    served = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @served.post("/cells")
-    async def cells(
-        files: list[UploadFile], pictures: Literal["none", "seen", "heat"] = "none"
-    ) -> Any:
+    async def cells(request: Request, pictures: str = "none") -> Response:
         """Answers about uploaded image files, in their order."""
-        contents = [await file.read() for file in files]
-        names = [file.filename or f"image {n}" for n, file in enumerate(files, 1)]
+        if pictures not in PICTURES:
+            return refused(400, f"pictures is {pictures[:50]!r}: give {', '.join(PICTURES)}")
+        if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+            return refused(415, "send the files as multipart/form-data, in fields `files`")
+        async with asyncio.timeout(READING_S):
+            form = await request.form(max_fields=8)
         try:
-            return await run_in_threadpool(answers, following, contents, names, pictures)
+            uploads = [each for each in form.getlist("files") if isinstance(each, UploadFile)]
+            names = [_name(each.filename, n) for n, each in enumerate(uploads, 1)]
+            return await _told(following, [each.file for each in uploads], names, pictures)
+        finally:
+            await form.close()
+
+    @served.post("/invocations")
+    async def invocations(request: Request) -> Response:
+        """As MLflow's own scoring server answers."""
+        if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+            return refused(415, "send JSON, or files to /cells")
+        if int(request.headers["content-length"]) > MOST_JSON:
+            return refused(413, f"send at most {MOST_JSON} bytes of JSON, or the files to /cells")
+        async with asyncio.timeout(READING_S):
+            body = await request.body()
+        try:
+            files = _images_of(body)
         except UserError as error:
-            return _refused(400, str(error))
+            return refused(400, str(error))
+        del body
+        names = [f"image {number}" for number in range(1, len(files) + 1)]
+        answer = await _told(following, files, names, "none")
+        if answer.status_code != 200:
+            return answer
+        return Response(b'{"predictions": ' + bytes(answer.body) + b"}",
+                        media_type="application/json")  # fmt: skip
+
+    @served.get("/health")
+    @served.get("/ping")
+    def health() -> JSONResponse:
+        """Which version answers; 503 where none does."""
+        told = following.health()
+        return JSONResponse(told, 503 if told["status"] == "down" else 200)
+
+    @served.get("/version")
+    def mlflow_version() -> Response:
+        """Of MLflow, as its own scoring server says it."""
+        return Response(version("mlflow"), media_type="text/plain")
 
     @served.get("/about")
     def about() -> dict[str, Any]:
@@ -128,7 +135,7 @@ def app(following: Following) -> FastAPI:
             "threshold": now.threshold,
             "protocol": now.protocol,
             "use": RESEARCH_ONLY,
-            "card": MarkdownIt("js-default").render(now.card),
+            "card": MarkdownIt("js-default").disable("image").render(now.card),
         }
 
     @served.get("/")
@@ -136,11 +143,59 @@ def app(following: Following) -> FastAPI:
     @served.get("/page.js")
     def page(request: Request) -> FileResponse:
         """The page for people, which asks no other server for anything."""
-        name = request.url.path.removeprefix("/") or "index.html"
-        return FileResponse(PAGE / name, headers=HEADERS)
+        return FileResponse(PAGE / (request.url.path.removeprefix("/") or "index.html"))
 
-    return served
+    return guarded(served, Terms(hosts=hosts, token=token, most_bytes=MOST_BYTES))
 
 
-def _refused(status: int, text: str) -> JSONResponse:
-    return JSONResponse({"error": text}, status)
+async def _told(
+    following: Following, files: Sequence[BinaryIO], names: Sequence[str], pictures: str
+) -> JSONResponse:
+    try:
+        return JSONResponse(await run_in_threadpool(answers, following, files, names, pictures))
+    except UserError as error:
+        return refused(400, str(error))
+    except Ended:
+        return busy("the classifier is being started again: ask again in a minute", 30)
+
+
+def _name(given: str | None, number: int) -> str:
+    """What an upload calls itself, as one line of plain characters."""
+    plain = "".join(each for each in given or "" if each.isprintable())[:LONGEST_NAME]
+    return plain or f"image {number}"
+
+
+def _images_of(body: bytes) -> list[BinaryIO]:
+    """The images of MLflow's JSON: `dataframe_split`, `dataframe_records`, `instances`, `inputs`.
+
+    Raises:
+        UserError: it is no such JSON, or holds more than images.
+    """
+    if sum(map(body.count, (b"[", b"{", b",", b":"))) > MOST_MARKS:
+        raise UserError(
+            f"this JSON holds more than {MOST_CELLS} images in a column {IMAGE!r}: send that alone"
+        )
+    try:
+        given = loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"no JSON came ({type(error).__name__}): see the README's example"
+        ) from None
+    match given:
+        case {"dataframe_split": {"columns": [str(column)], "data": list(rows)}} if column == IMAGE:
+            values = [row[0] if isinstance(row, list) and len(row) == 1 else None for row in rows]
+        case {"dataframe_records": list(rows)} | {"instances": list(rows)}:
+            values = [row.get(IMAGE) if isinstance(row, dict) else None for row in rows]
+        case {"inputs": {"image": list(rows)}}:
+            values = rows
+        case _:
+            raise UserError(f"the JSON has no column {IMAGE!r} alone: see the README's example")
+    return [_decoded(value, number) for number, value in enumerate(values, 1)]
+
+
+def _decoded(value: object, number: int) -> BinaryIO:
+    try:
+        # What is no text becomes an empty text, which is no image either.
+        return io.BytesIO(b64decode(value if isinstance(value, str) else "", validate=True))
+    except ValueError:
+        raise UserError(f"image {number}: no base64 of an image file") from None

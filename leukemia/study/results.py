@@ -1,6 +1,6 @@
 """What came of the runs of an experiment: ranking, inflation, registration, as values and text."""
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ import pandas as pd
 
 from leukemia import RESEARCH_ONLY
 from leukemia.data.cache import cache_folder
+from leukemia.errors import UserError
+from leukemia.evaluation.predictions import Predictions
 from leukemia.ranking import inflation as inflations
 from leukemia.ranking import rank as rankings
 from leukemia.ranking import text
@@ -51,12 +53,12 @@ def rank(
         UserError: there are no such runs, or their audit found what is not waived.
     """
     kept, left_out = rankings.comparable(records.training_runs(experiment_id), protocol, metric)
-    waived = rankings.refuse_leaks(kept, set(waive))
-    tested = records.test_predictions(kept["run_id"], cache or cache_folder())
+    believed, tested, doubts = _believed(kept, cache)
+    waived = rankings.refuse_leaks(believed, set(waive))
     return Ranked(
-        ranking=rankings.rank(kept, tested, metric),
-        records=kept,
-        left_out=rankings.left_out_text(left_out, metric),
+        ranking=rankings.rank(believed, tested, metric),
+        records=believed,
+        left_out=" ".join(filter(None, [rankings.left_out_text(left_out, metric), *doubts])),
         waived=waived,
     )
 
@@ -128,7 +130,31 @@ def by_protocol(experiment_id: str, cache: Path | None = None) -> pd.DataFrame:
 def _of_all_protocols(experiment_id: str, cache: Path | None) -> tuple[pd.DataFrame, Any]:
     """Comparable records of all protocols, and their test cells."""
     kept = inflations.comparable(records.training_runs(experiment_id))
-    return kept, records.test_predictions(kept["run_id"], cache or cache_folder())
+    believed, tested, _ = _believed(kept, cache)
+    return believed, tested
+
+
+def _believed(
+    kept: pd.DataFrame, cache: Path | None
+) -> tuple[pd.DataFrame, Mapping[str, Predictions], list[str]]:
+    """The records whose figures are those of what the runs left, their test predictions, and what
+    a reader must know of the others.
+
+    Raises:
+        UserError: there is no such record.
+    """
+    checked = records.checked(kept["run_id"], cache or cache_folder())
+    believed = kept[~kept["run_id"].isin(checked.broken.keys())]
+    doubts = [f"Run {run_id} is left out: {why}." for run_id, why in checked.broken.items()]
+    if believed.empty:
+        raise UserError(f"no run is to be believed. {' '.join(doubts)}")
+    unbound = int((~believed["run_id"].isin(checked.bound)).sum())
+    if unbound:
+        doubts.append(
+            f"{unbound} runs are of an earlier version, which bound figures and files by no "
+            f"manifest."
+        )
+    return believed, checked.tested, doubts
 
 
 def _terms(ranked: Ranked) -> list[str]:

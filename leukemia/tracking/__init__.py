@@ -4,6 +4,6 @@ Here are names that several modules share; importing them costs nothing.
 """
 
 MODEL = "model"  # name of the logged classifier within its run
-INVENTORY = "inventory.json"  # path -> bytes of each artifact when all were there
+MANIFEST = "manifest.json"  # what a run left, bound together; its SHA-256 is a tag of that name
 # Environment of a run that a study started: how many runs shared the machine.
 WORKERS = "LEUKEMIA_WORKERS"

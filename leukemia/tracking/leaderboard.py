@@ -35,23 +35,26 @@ ROW = 300  # pixels that a row of three pictures takes on an image card
 def publish(experiment_id: str, ranking: Ranking, kept: pd.DataFrame, waived: str) -> None:
     """Write the ranking: summary runs (made or renewed), rank tags on the runs, saved views.
 
-    The summary of an arm that is no longer ranked becomes a `former summary`, which no view shows.
+    What is no arm's, or a second one of an arm, becomes a `former summary`, which no view shows.
 
     Args:
         kept: the records that the ranking was made from.
         waived: the audit's findings that were overlooked, in a line, or "".
     """
     client = mlflow.MlflowClient()
-    old = {run.data.tags["arm"]: run for run in _runs_of_kind(client, experiment_id, "summary")}
+    summaries, renewed = _runs_of_kind(client, experiment_id, "summary"), set()
+    by_arm = {run.data.tags.get("arm", ""): run for run in summaries}
     for number, (_, row) in enumerate(ranking.table.sort_values("arm").iterrows()):
-        run = old.pop(row["arm"], None) or _new(client, experiment_id, "summary", row["arm"])
+        run = by_arm.get(row["arm"]) or _new(client, experiment_id, "summary", row["arm"])
+        renewed.add(run.info.run_id)
         colour = COLOURS[number % len(COLOURS)]
         _write_summary(client, run.info.run_id, row, kept.iloc[-1], colour)
         text = "\n".join([as_text(ranking), *ranking.notes, waived])
         _log_ranking(client, run.info.run_id, ranking, text, waived)
         client.set_tag(row["run_id"], "mlflow.runColor", colour)
-    for run in old.values():
-        client.set_tag(run.info.run_id, "kind", "former summary")
+    for run in summaries:
+        if run.info.run_id not in renewed:
+            client.set_tag(run.info.run_id, "kind", "former summary")
     _tag_best(client, experiment_id, ranking.table)
     _save_views(client, experiment_id)
 

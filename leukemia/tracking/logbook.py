@@ -4,7 +4,7 @@ The run carries the tags kind=train, technique, arm and the TERMS that `ranking`
 its metrics are named as in `evaluation.metrics.METRICS`, behind train_, val_ or test_.
 """
 
-import json
+import hashlib
 import math
 import os
 import random
@@ -39,7 +39,7 @@ from leukemia.experiment.config import Experiment
 from leukemia.experiment.options import ExperimentOptions
 from leukemia.experiment.run import Outcome
 from leukemia.splits import audit
-from leukemia.tracking import INVENTORY, MODEL, WORKERS, records
+from leukemia.tracking import MANIFEST, MODEL, WORKERS, logged_model, manifest, records
 
 SECONDS_BETWEEN = 2.0  # two requests with numbers: one of 25 epochs costs as much as one of 1
 MOST_AT_ONCE = 1000  # metrics that MLflow takes in a request
@@ -59,6 +59,9 @@ class Logbook:
         self._waiting: list[Metric] = []
         self._sent = time.monotonic()
         self._pictures: set[str] = set()
+        # What the manifest binds: path -> SHA-256 of each file, and names of tags.
+        self._files: dict[str, str] = {}
+        self._bound: set[str] = set()
         self._there = _logged(self._client, run)
 
     def __enter__(self) -> "Logbook":
@@ -76,9 +79,25 @@ class Logbook:
         with self._counted():
             self._params(options.shared() | _params(experiment))
             self._tags(_training_tags(experiment))
-            _log_code()
+            self._code()
             for name, rows in experiment.split.rows.items():
                 _log_dataset(experiment.index, rows, name, experiment.split.name)
+
+    def _code(self) -> None:
+        state = provenance.code()
+        self._tags(
+            {
+                "code": provenance.code_digest(),
+                "git_commit": state.commit,
+                "git_dirty": str(state.dirty).lower(),
+            }
+        )
+        texts = {"code/environment.txt": provenance.environment()}
+        if state.dirty:
+            texts["code/uncommitted.diff"] = state.diff
+        for path, text in texts.items():
+            self._client.log_text(self._run_id, text, path)
+            self._files[path] = hashlib.sha256(text.encode()).hexdigest()
 
     def __call__(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
         """Numbers as one request (`*_done` is for the screen only), pictures by step."""
@@ -96,7 +115,8 @@ class Logbook:
         """
         with self._counted():
             last = len(outcome.history)
-            self._metrics(_outcome_metrics(outcome), last)
+            measured = _outcome_metrics(outcome)
+            self._metrics(measured, last)
             self._tags(_outcome_tags(outcome))
             drawn = plots.draw(experiment, outcome, cells)
             self._images(drawn, last)
@@ -104,10 +124,34 @@ class Logbook:
             with tempfile.TemporaryDirectory() as folder:
                 artifacts.write(Path(folder), experiment, outcome, cells, drawn)
                 self._client.log_artifacts(self._run_id, folder)
-            _log_model(experiment, outcome)
-            inventory = json.dumps(records.contents(self._run_id), indent=1)
-            self._client.log_text(self._run_id, inventory, INVENTORY)
+                self._files |= manifest.digests(Path(folder))
+            self._send()
+            self._bind(self._model(experiment, outcome), measured)
         self._metrics({"log_s": self.seconds}, last)
+
+    def _model(self, experiment: Experiment, outcome: Outcome) -> str:
+        """Log the classifier as the one model of the run; its ID."""
+        for former in records.models_of(self._run_id):  # of a run that was killed after this
+            self._client.delete_logged_model(former.model_id)
+        return _log_model(experiment, outcome)
+
+    def _bind(self, model: str, measured: Mapping[str, float]) -> None:
+        """Write the manifest of all that the run leaves."""
+        run = self._client.get_run(self._run_id)
+        with logged_model.fetched(f"models:/{model}") as logged:
+            model_sha256 = logged.digest
+        whole = manifest.Manifest(
+            run=self._run_id,
+            model=model,
+            model_sha256=model_sha256,
+            sizes=records.contents(self._run_id),
+            files=self._files,
+            metrics={name: run.data.metrics[name] for name in measured if name in run.data.metrics},
+            tags={name: run.data.tags[name] for name in self._bound},
+            params=run.data.params,
+        )
+        self._client.log_text(self._run_id, whole.text, MANIFEST)
+        self._client.set_tag(self._run_id, manifest.TAG, whole.sha256)
 
     def finish_made(self, made: TrainingSet) -> None:
         """What a technique made and measured, where no classifier was trained."""
@@ -130,6 +174,7 @@ class Logbook:
         self._client.log_batch(self._run_id, params=new)
 
     def _tags(self, tags: Mapping[str, str]) -> None:
+        self._bound |= set(tags)
         self._client.log_batch(self._run_id, tags=[RunTag(k, v) for k, v in tags.items()])
 
     def _metrics(self, values: Mapping[str, float | np.ndarray], step: int) -> None:
@@ -259,20 +304,6 @@ def _outcome_tags(outcome: Outcome) -> dict[str, str]:
     }
 
 
-def _log_code() -> None:
-    state = provenance.code()
-    mlflow.set_tags(
-        {
-            "code": provenance.code_digest(),
-            "git_commit": state.commit,
-            "git_dirty": str(state.dirty).lower(),
-        }
-    )
-    if state.dirty:
-        mlflow.log_text(state.diff, "code/uncommitted.diff")
-    mlflow.log_text(provenance.environment(), "code/environment.txt")
-
-
 def _log_dataset(index: Index, rows: np.ndarray, split: str, protocol: str) -> None:
     frame = index.frame.iloc[rows].reset_index(drop=True)
     with warnings.catch_warnings():
@@ -301,12 +332,13 @@ def _save_keras(path: str, validate_serving_input: bool, **settings: Any) -> Non
 _KERAS = SimpleNamespace(__name__="mlflow.keras", save_model=_save_keras)
 
 
-def _log_model(experiment: Experiment, outcome: Outcome) -> None:
+def _log_model(experiment: Experiment, outcome: Outcome) -> str:
+    """The ID of the logged model."""
     trained, config, index = outcome.classifier.model, experiment.config, experiment.index
     bare = keras.Model(trained.inputs, trained.outputs, name=trained.name)  # no optimizer state
     example = outcome.training_set.cells.images[:1]
     signature = infer_signature(example, trained.predict_on_batch(example))
-    Model.log(
+    info = Model.log(
         artifact_path=None,
         flavor=_KERAS,
         model=bare,
@@ -327,3 +359,4 @@ def _log_model(experiment: Experiment, outcome: Outcome) -> None:
             "use": RESEARCH_ONLY,
         },
     )
+    return str(info.model_id)

@@ -4,25 +4,29 @@ Runs of earlier versions are read as if today's had logged them (RENAMED_TAGS, R
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.entities import FileInfo, ViewType
+from mlflow.entities import FileInfo, LoggedModel, ViewType
 
 from leukemia.data.files import write_atomically
 from leukemia.errors import UserError
+from leukemia.evaluation.evaluate import SHORT
+from leukemia.evaluation.metrics import metrics
 from leukemia.evaluation.predictions import THRESHOLD, Predictions
 from leukemia.experiment import PREDICTIONS
 from leukemia.text import spreadsheet
 from leukemia.text.escape import visible
-from leukemia.tracking import INVENTORY
+from leukemia.tracking import MANIFEST, manifest
 
 DOWNLOADS = 8  # at once
+SAME = 1e-5  # the most that a figure may differ where it is computed again
 RENAMED_TAGS = {"synthetic_data": "simulated_data"}  # as earlier versions called them -> now
 RENAMED_COLUMNS = {"origin": "cell_id"}  # of the CSV files of predictions
 
@@ -87,20 +91,85 @@ def finished(experiment_id: str) -> dict[str, str]:
     return dict(zip(runs["tags.key"], runs["run_id"], strict=True))
 
 
-def test_predictions(run_ids: Iterable[str], cache: Path) -> dict[str, Predictions]:
-    """The test predictions of each run; kept in `cache`, since a finished run does not change.
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """tested: run ID -> its test predictions. broken: run ID -> why its figures are not to be
+    believed. bound: IDs of the runs that have a manifest, as all have since there is one."""
 
+    tested: Mapping[str, Predictions]
+    broken: Mapping[str, str]
+    bound: Set[str]
+
+
+def checked(run_ids: Iterable[str], cache: Path) -> Checked:
+    """The test predictions of runs whose validation and test figures are those of their
+    predictions and, where they have a manifest, are what they ended with.
+
+    Predictions are kept in `cache`, since a finished run does not change.
     Subjects and cell_id are whole numbers that stand for names, the same number for the same
     name in all of these runs: 1,000 runs of 2,000 cells fit in 60 MB.
     """
     run_ids = list(run_ids)
     with ThreadPoolExecutor(DOWNLOADS) as pool:
-        paths = list(pool.map(lambda run_id: _test_file(run_id, cache), run_ids))
+        left = dict(
+            zip(run_ids, pool.map(lambda each: _left_by(each, cache), run_ids), strict=True)
+        )
     subjects, cells = Numbers(), Numbers()
-    return {
-        run_id: _predictions(path, subjects, cells)
-        for run_id, path in zip(run_ids, paths, strict=True)
-    }
+    tested, broken = {}, {}
+    for run_id, files in left.items():
+        if isinstance(files, str):
+            broken[run_id] = files
+            continue
+        read = {split: _predictions(path, subjects, cells) for split, path in files.paths.items()}
+        wrong = _otherwise(files.metrics, read)
+        if wrong:
+            broken[run_id] = wrong
+        else:
+            tested[run_id] = read["test"]
+    bound = {run_id for run_id, files in left.items() if isinstance(files, str) or files.bound}
+    return Checked(tested=tested, broken=broken, bound=bound)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Left:
+    """paths: split -> local copy of its predictions. bound: the run has a manifest."""
+
+    paths: Mapping[str, Path]
+    metrics: Mapping[str, float]
+    bound: bool
+
+
+def _left_by(run_id: str, cache: Path) -> _Left | str:
+    """What a run left of its predictions, or why that is not to be believed."""
+    run = mlflow.MlflowClient().get_run(run_id)
+    bound = manifest.TAG in run.data.tags
+    try:
+        whole = manifest.of_run(run) if bound else None
+        paths = {}
+        for split in ("validation", "test"):
+            path = f"{PREDICTIONS}/{split}.csv"
+            if whole is None and split != "test":  # what has no manifest is read as it always was
+                continue
+            paths[split] = _kept(run_id, path, cache)
+            if whole:
+                manifest.check(whole, path, paths[split].read_bytes())
+    except UserError as error:
+        return str(error)
+    return _Left(paths=paths, metrics=run.data.metrics, bound=bound)
+
+
+def _otherwise(logged: Mapping[str, float], read: Mapping[str, Predictions]) -> str:
+    """Which figure is not that of the predictions, in a line; "" where all are."""
+    for split, cells in read.items():
+        if not len(cells):
+            return f"it has no {split} predictions"
+        for name, value in metrics(cells.labels, cells.scores, cells.threshold).items():
+            told = logged.get(f"{SHORT[split]}_{name}")
+            if told is not None and not abs(told - value) <= SAME:
+                return (
+                    f"its {SHORT[split]}_{name} is {told:.4f}, that of its predictions {value:.4f}"
+                )
+    return ""
 
 
 class Numbers:
@@ -129,12 +198,12 @@ def _predictions(path: Path, subjects: Numbers, cells: Numbers) -> Predictions:
     )
 
 
-def _test_file(run_id: str, cache: Path) -> Path:
-    """A local copy of a run's test predictions."""
-    kept = cache / PREDICTIONS / run_id / "test.csv"
+def _kept(run_id: str, artifact: str, cache: Path) -> Path:
+    """A local copy of a run's file."""
+    kept = cache / PREDICTIONS / run_id / Path(artifact).name
     if not kept.exists():
         with tempfile.TemporaryDirectory() as folder:
-            file = download(run_id, f"{PREDICTIONS}/test.csv", Path(folder))
+            file = download(run_id, artifact, Path(folder))
             write_atomically(kept, file.read_bytes())
     return kept
 
@@ -159,16 +228,22 @@ def download(run_id: str, artifact: str, folder: Path) -> Path:
 
 def contents(run_id: str) -> dict[str, int]:
     """Path -> bytes of each artifact that the store has of a run, its models' files among them;
-    without the inventory, which is made of this."""
+    without the manifest, which is made of this."""
     client = mlflow.MlflowClient()
-    run = client.get_run(run_id)
     sizes = _files(lambda folder: client.list_artifacts(run_id, folder or None))
-    for model in client.search_logged_models(
-        [run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'"
-    ):
+    for model in models_of(run_id):
         inside = _files(partial(client.list_logged_model_artifacts, model.model_id))
         sizes |= {f"models/{model.name}/{path}": size for path, size in inside.items()}
-    return {path: size for path, size in sorted(sizes.items()) if path != INVENTORY}
+    return {path: size for path, size in sorted(sizes.items()) if path != MANIFEST}
+
+
+def models_of(run_id: str) -> list[LoggedModel]:
+    """Every model that claims to be of a run."""
+    client = mlflow.MlflowClient()
+    experiment_id = client.get_run(run_id).info.experiment_id
+    return list(
+        client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
+    )
 
 
 def _files(listing: Callable[[str], list[FileInfo]], folder: str = "") -> dict[str, int]:

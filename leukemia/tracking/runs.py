@@ -208,15 +208,25 @@ def _continued(name: str, unfinished: Path | None, nested: bool) -> Run | None:
 
 
 def reap(experiment_id: str) -> int:
-    """Mark as KILLED this machine's runs that say RUNNING but whose process is gone."""
+    """Mark as KILLED this machine's runs that say RUNNING but whose process is gone.
+
+    A lab's server lets nobody but who began a run do so: another user's is left as it is.
+    """
     client = mlflow.MlflowClient()
     running = client.search_runs(
         [experiment_id], f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
     )
-    dead = [run for run in running if not _alive(run.data.tags)]
-    for run in dead:
+    return sum(_killed(client, run) for run in running if not _alive(run.data.tags))
+
+
+def _killed(client: mlflow.MlflowClient, run: Run) -> bool:
+    try:
         client.set_terminated(run.info.run_id, "KILLED")
-    return len(dead)
+    except mlflow.MlflowException as error:
+        if error.error_code != "PERMISSION_DENIED":
+            raise
+        return False
+    return True
 
 
 def log_texts(texts: Mapping[str, str]) -> None:
