@@ -15,7 +15,8 @@ export UV_SYSTEM_CERTS := true
 export UV_COMPILE_BYTECODE := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup study test test-slow coverage fuzz screenshots bench lint format ui server lock clean
+.PHONY: setup study test test-slow coverage fuzz screenshots bench lint format ui server lock audit-deps \
+	sbom pin-images clean
 
 setup: .venv/ready
 
@@ -27,8 +28,9 @@ endif
 # Made anew each time: over another Python's it would be half of each.
 .venv/ready: requirements-dev.lock
 	python=$$(.ci/python "$(PYTHON)") && "$$python" -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements-dev.lock)
-	$(BIN)/uv pip sync --python $(BIN)/python requirements-dev.lock
+	sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.lock | $(BIN)/python -m pip install --quiet \
+		--disable-pip-version-check --require-hashes --requirement /dev/stdin
+	$(BIN)/uv pip sync --require-hashes --python $(BIN)/python requirements-dev.lock
 	touch $@
 
 study: setup
@@ -96,12 +98,27 @@ ui: setup
 server: setup
 	$(BIN)/python docker/native.py up --port $(PORT)
 
-# pyproject.toml is where versions are chosen; the locks and conda.yaml follow it.
+# pyproject.toml is where versions are chosen; the locks and conda.yaml follow it. The images of the
+# server and of backups install a few of them.
+LOCK := $(BIN)/uv pip compile --quiet --universal --no-annotate --no-header --generate-hashes \
+	--python-version 3.11
 lock: setup
-	$(BIN)/uv pip compile --quiet --universal --no-annotate --no-header --python-version 3.11 \
-		pyproject.toml --extra dev --extra server --output-file requirements-dev.lock
-	$(BIN)/uv pip compile --quiet --universal --no-annotate --no-header --python-version 3.11 \
-		pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
+	$(LOCK) pyproject.toml --extra dev --extra server --output-file requirements-dev.lock
+	$(LOCK) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
+	printf '%s\n' mlflow 'psycopg[binary]' boto3 Flask-WTF | \
+		$(LOCK) - --constraint requirements-dev.lock --output-file docker/server.lock
+	printf '%s\n' 'psycopg[binary]' boto3 | \
+		$(LOCK) - --constraint requirements-dev.lock --output-file docker/backup.lock
+
+# These two need the network: a database of vulnerabilities, a registry of images.
+audit-deps: setup
+	$(BIN)/python docker/materials.py audit
+
+pin-images: setup
+	$(BIN)/python docker/pin_images.py
+
+sbom: setup
+	$(BIN)/python docker/materials.py sbom sbom
 
 clean:
 	rm -rf .venv .cache sample

@@ -8,12 +8,15 @@ pg_restore from PG_BIN or PATH. A backup may be made while the server runs: the 
 it stood at one moment, and the store after it, where nothing that the database names is missing
 (MLflow writes a run's files before it says that the run has ended; a run that is under way may lack
 its last ones). FOLDER holds database.dump, objects/ and manifest.json with a count of each table's
-rows and a SHA-256 of each object, which restore checks.
+rows and a SHA-256 of each object, which restore checks. It is for its owner alone, since it holds
+every user's password hash. restore reads nothing outside FOLDER; whose backup it is, though, his
+users come with it.
 """
 
 import hashlib
 import json
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -28,6 +31,7 @@ from psycopg import sql
 
 DUMP, OBJECTS, MANIFEST = "database.dump", "objects", "manifest.json"
 AT_ONCE = 8  # objects under way
+ADMINS = "select username from users where is_admin order by 1"
 TABLES = "select table_name from information_schema.tables where table_schema = 'public' order by 1"
 
 
@@ -35,6 +39,7 @@ def save(folder: Path) -> str:
     """Write a backup; the folder is there only once it is whole."""
     if folder.exists():
         raise SystemExit(f"Error: {folder} is there already; name a new folder")
+    os.umask(0o077)
     place = folder.with_name(f"{folder.name}.partial")
     (place / OBJECTS).mkdir(parents=True, exist_ok=True)
     with closing(psycopg.connect(_plain_uri())) as connection:
@@ -50,7 +55,7 @@ def save(folder: Path) -> str:
     manifest = {"rows": rows, "dump": sha256_of(place / DUMP), "objects": objects}
     (place / MANIFEST).write_text(json.dumps(manifest, indent=1))
     place.rename(folder)
-    return f"{folder}: {_said(manifest)}"
+    return f"{folder}: {_said(manifest)}; for you alone, since password hashes are in it"
 
 
 def restore(folder: Path) -> str:
@@ -74,9 +79,12 @@ def restore(folder: Path) -> str:
         found = dict(pool.map(lambda key: hashed(store, bucket, key), manifest["objects"]))
     with closing(psycopg.connect(_plain_uri())) as connection:
         rows = counted(connection)
+        admins = [name for (name,) in connection.execute(ADMINS)] if "users" in rows else []
     if rows != manifest["rows"] or found != manifest["objects"]:
         raise SystemExit("Error: what was restored is not what was saved; nothing was lost there")
-    return f"restored and checked: {_said(manifest)}"
+    return (
+        f"restored and checked: {_said(manifest)}; administrators: {', '.join(map(repr, admins))}"
+    )
 
 
 def counted(connection: psycopg.Connection) -> dict[str, int]:
@@ -90,18 +98,20 @@ def counted(connection: psycopg.Connection) -> dict[str, int]:
 
 
 def checked(folder: Path) -> dict[str, Any]:
-    """A backup's manifest, where nothing has been damaged since."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"Error: {folder} is no whole backup ({error})") from None
+    """A backup's manifest, where nothing has been damaged since and all lies in its folder."""
+    manifest = _manifest(folder)
     wanted = {DUMP: manifest["dump"]} | {
         f"{OBJECTS}/{key}": sha for key, sha in manifest["objects"].items()
     }
+    for name in wanted:
+        if wrong := outside(folder, name):
+            raise SystemExit(
+                f"Error: {folder}: {name!r} {wrong}; nothing outside a backup is read: use another"
+            )
     bad = [
         name
         for name, sha in wanted.items()
-        if not (folder / name).is_file() or sha256_of(folder / name) != sha
+        if not (folder / name).exists() or sha256_of(folder / name) != sha
     ]
     if bad:
         raise SystemExit(
@@ -109,6 +119,48 @@ def checked(folder: Path) -> dict[str, Any]:
             f"another backup"
         )
     return manifest
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        if wrong := outside(folder, MANIFEST):
+            raise ValueError(f"{MANIFEST} {wrong}")
+        manifest = json.loads((folder / MANIFEST).read_text())
+        if not (
+            isinstance(manifest["dump"], str)
+            and all(isinstance(each, str) for each in manifest["objects"].values())
+            and all(isinstance(each, int) for each in manifest["rows"].values())
+        ):
+            raise ValueError(f"{MANIFEST} is none of ours")
+        return manifest
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise SystemExit(f"Error: {folder} is no whole backup ({error})") from None
+
+
+def outside(folder: Path, name: str) -> str | None:
+    """Why a file of somebody else's folder may not be read: it leads, or may lead, out of there.
+
+    Args:
+        folder: Which is trusted as a place, whatever is in it.
+        name: A path below it, with slashes; a file that is not there leads nowhere.
+    """
+    parts = name.split("/")
+    if {"", ".", ".."} & set(parts) or "\\" in name:
+        return "is no plain path below it"
+    try:
+        for place in (folder.joinpath(*parts[: depth + 1]) for depth in range(len(parts))):
+            there = place.lstat()
+            if stat.S_ISLNK(there.st_mode):
+                return "is, or lies behind, a symbolic link"
+        if not stat.S_ISREG(there.st_mode):
+            return "is no file"
+        if there.st_nlink > 1:
+            return "is a hard link, the same file as one elsewhere"
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return f"can be no file ({error})"
+    return None
 
 
 def open_store() -> tuple[Any, str]:
@@ -138,8 +190,8 @@ def empty(store: Any, bucket: str) -> None:
 
 def _fetch(store: Any, bucket: str, key: str, folder: Path) -> tuple[str, str]:
     file = folder / key
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise SystemExit(f"Error: an object is called '{key}', which no file may be")
+    if wrong := outside(folder, key):
+        raise SystemExit(f"Error: an object is called {key!r}, which {wrong}")
     file.parent.mkdir(parents=True, exist_ok=True)
     store.download_file(bucket, key, str(file))
     return key, sha256_of(file)

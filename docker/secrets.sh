@@ -8,6 +8,7 @@ chmod 700 "$here/secrets"
 for name in database_password store_key store_secret admin_password flask_key; do
     file="$here/secrets/$name"
     [ -s "$file" ] || head -c 24 /dev/urandom | base64 | tr '+/' '-_' | tr -d '\n' >"$file"
-    chmod 444 "$file"
 done
+"$here/certificate.sh" "$here/secrets"
+chmod 444 "$here/secrets"/*
 echo "The secrets are in $here/secrets; log in as admin with the password in admin_password."

@@ -4,6 +4,7 @@
 #   DATABASE_URI            postgresql+psycopg://USER@HOST:PORT/NAME
 #   BUCKET                  bucket of the S3 store for artifacts, made if it is not there
 #   MLFLOW_S3_ENDPOINT_URL  address of the S3 store
+#   AWS_CA_BUNDLE           its certificate, where no authority that the machine trusts has signed it
 #   HOST, PORT, WORKERS     where to listen (127.0.0.1, 5000) and with how many processes (2)
 #   ALLOWED_HOSTS           names by which browsers may call the server, with commas
 # Secrets, each from the environment or from the file that NAME_FILE names:
@@ -55,6 +56,6 @@ INI
 exec mlflow server \
     --app-name basic-auth \
     --backend-store-uri "$DATABASE_URI" \
-    --artifacts-destination "s3://$BUCKET/artifacts" \
+    --artifacts-destination "proxied-s3://$BUCKET/artifacts" \
     --host "${HOST:-127.0.0.1}" --port "${PORT:-5000}" --workers "${WORKERS:-2}" \
     --allowed-hosts "${ALLOWED_HOSTS:-localhost:*,127.0.0.1:*}"

