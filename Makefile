@@ -41,7 +41,7 @@ study: setup
 # Three files of tests at a time, in the order of tests/conftest.py: much of their time is waiting for
 # servers and processes.
 test: setup
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
@@ -49,7 +49,7 @@ test-slow: setup
 # From Python 3.12 on the interpreter itself counts lines, which costs little. Fails where README's
 # figure is more than a point too high.
 coverage: setup
-	COVERAGE_CORE=sysmon $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder \
+	COVERAGE_CORE=sysmon $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
 		--cov --cov-report=term:skip-covered \
 		--cov-fail-under=$$(( $$(sed -n "s/.*tests run \([0-9]*\) % of the lines.*/\1/p" README.md) - 1 ))
 
@@ -60,7 +60,7 @@ fuzz: setup
 
 # The documents' pictures, as the tests' browser sees them.
 screenshots: setup
-	LEUKEMIA_SCREENSHOTS=docs $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder \
+	LEUKEMIA_SCREENSHOTS=docs $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
 		tests/test_service.py tests/test_serving.py -k "link_opens or side_by_side or model_page or page_shows"
 
 # Peers that the service does not need have an environment of their own (5 GB with CUDA's libraries).

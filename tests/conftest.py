@@ -32,18 +32,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 # The files that take minutes each: begun first, so that none is left running alone at the end.
 LONG = ("test_service", "test_examples", "test_backbones", "test_gan_training", "test_serving")
-# One process runs them all, so that there is one server.
-ON_THE_LAB_S_SERVER = {"test_service", "test_access", "test_owners"}
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay together, in a process of `make test`, and the long ones come first."""
+    """The long files come first."""
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
-    for item in items:
-        stem = item.path.stem
-        group = "lab" if stem in ON_THE_LAB_S_SERVER else stem
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
