@@ -35,7 +35,7 @@ FIGURES_SHOWN = """() => [...document.querySelectorAll('.ag-cell[col-id*="metric
   .sort((a, b) => a[0] - b[0] || a[1] - b[1]).map(x => x[2])"""
 HOSTILE = """
 create function called() returns boolean language plpgsql as $$ begin
-    execute $run$copy (select 1) to program 'touch {marker}'$run$;
+    execute $run$copy (select 1) to program 'cat >{marker}'$run$;
     return true;
 end $$;
 create table bait (line text check (called()));
