@@ -8,7 +8,10 @@ at s3://BUCKET/PATH, without these addresses. MLflow finds this by proxied-0.dis
 
 from typing import Any
 
+from botocore.exceptions import ClientError
 from mlflow.entities import FileInfo
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
@@ -33,7 +36,15 @@ class ProxiedS3(ArtifactRepository):
         return list(self._store.list_artifacts(path))
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
-        self._store._download_file(remote_file_path, local_path)
+        try:
+            self._store._download_file(remote_file_path, local_path)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+                raise
+            # Else a 500, which MLflow's clients ask for again for four minutes.
+            raise MlflowException(
+                f"there is no file {remote_file_path}", RESOURCE_DOES_NOT_EXIST
+            ) from error
 
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
         """Remove what lies at a path and below."""

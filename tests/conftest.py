@@ -31,7 +31,8 @@ gc.set_threshold(200_000, 50, 100)
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 # The files that take minutes each: begun first, so that none is left running alone at the end.
-LONG = ("test_service", "test_examples", "test_backbones", "test_gan_training", "test_serving")
+LONG = ("test_service", "test_examples", "test_text", "test_backbones", "test_gan_training",
+        "test_serving", "test_owners", "test_store_closed", "test_gate")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

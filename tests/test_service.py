@@ -680,3 +680,10 @@ def test_the_model_page_shows_the_champion_and_its_limits(server: str, page) -> 
 def test_the_server_answers_only_to_its_own_name(server: str) -> None:
     answer = requests.get(f"{server}/", headers={"Host": "elsewhere.example"}, timeout=10)
     assert answer.status_code == 403
+
+
+def test_a_file_that_is_not_there_is_a_404_at_once(server: str) -> None:
+    """A 500 is asked for again for minutes by MLflow's clients, which look where a model may lie."""
+    path = f"api/2.0/mlflow-artifacts/artifacts/{experiment_id()}/{'0' * 32}/artifacts/model"
+    who = os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]
+    assert requests.get(f"{server}/{path}", auth=who, timeout=30).status_code == 404

@@ -421,6 +421,7 @@ def test_a_storm_of_all_that_costs_much_leaves_it_small_and_answering(
         ended.set()
         for sender in senders:
             sender.result()
+    print(f"{idle:.0f} MiB idle, {most:.0f} MiB at most, answers {sorted(statuses)}")
     assert statuses <= {200, 400, 413, 415, 503}
     assert most - idle < 300
     assert uploaded(address, good).status_code == 200
