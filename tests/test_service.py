@@ -683,7 +683,7 @@ def test_the_server_answers_only_to_its_own_name(server: str) -> None:
 
 
 def test_a_file_that_is_not_there_is_a_404_at_once(server: str) -> None:
-    """A 500 is asked for again for minutes by MLflow's clients, which look where a model may lie."""
+    """MLflow's clients ask for minutes again where they are told 500."""
     path = f"api/2.0/mlflow-artifacts/artifacts/{experiment_id()}/{'0' * 32}/artifacts/model"
     who = os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]
     assert requests.get(f"{server}/{path}", auth=who, timeout=30).status_code == 404
