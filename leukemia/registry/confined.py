@@ -85,7 +85,7 @@ class ConfinedModel:
         return values.reshape(shape).clip(0, 1)
 
 
-def _load(folder: Path) -> Work:
+def _load(folder: Path) -> Work:  # pragma: no cover
     """How each kind of question is answered; what takes seconds to make ready is made once."""
     import keras
 

@@ -3,6 +3,9 @@
 It is asked by its standard input and answers on its standard output: a line of JSON and raw bytes,
 each way. It has none of the user's passwords, is confined by `sandbox`, and is killed where an
 answer takes too long. What it answers is read with bounds, since it may be in other hands.
+
+What runs in such a process is left out of the count of tested lines, since nothing there could
+write the count down; tests/test_confined.py and tests/test_serving.py run it.
 """
 
 import json
@@ -158,7 +161,7 @@ def _receive(pipe: IO[bytes] | None, most: int) -> tuple[Header, bytes]:
     return header, content
 
 
-def answer(prepare: Callable[[Path], Work]) -> None:
+def answer(prepare: Callable[[Path], Work]) -> None:  # pragma: no cover
     """In the process itself: give up all that is not needed, make ready, answer until no question
     comes any more.
 
@@ -187,6 +190,6 @@ def answer(prepare: Callable[[Path], Work]) -> None:
         _send(answers, told, found)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:  # pragma: no cover
     first = (str(error).splitlines() or [""])[0]
     return first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"

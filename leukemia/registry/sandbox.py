@@ -93,7 +93,7 @@ class Confinement:
         return "; ".join([*closed, "memory and files bounded"])
 
 
-def confine(scratch: Path, memory: int) -> Confinement:
+def confine(scratch: Path, memory: int) -> Confinement:  # pragma: no cover
     """Close what this process does not need, for good, for itself and all that it starts.
 
     To be called before any thread is started: what runs already stays as it is.
@@ -116,7 +116,7 @@ def confine(scratch: Path, memory: int) -> Confinement:
     return Confinement(calls=calls, files=files)
 
 
-def _limit(what: int, most: int) -> None:
+def _limit(what: int, most: int) -> None:  # pragma: no cover
     _, hard = resource.getrlimit(what)
     bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
     try:
@@ -125,7 +125,7 @@ def _limit(what: int, most: int) -> None:
         return
 
 
-def _close_files(libc: ctypes.CDLL, scratch: Path) -> bool:
+def _close_files(libc: ctypes.CDLL, scratch: Path) -> bool:  # pragma: no cover
     """Landlock: whether the kernel has it and took the rules."""
     version = libc.syscall(CREATE_RULESET, None, 0, VERSION_ASKED)
     if version < 1:
@@ -155,7 +155,7 @@ def _close_files(libc: ctypes.CDLL, scratch: Path) -> bool:
         os.close(rules)
 
 
-def _libraries() -> list[Path]:
+def _libraries() -> list[Path]:  # pragma: no cover
     """The places that are read while Python and its packages work."""
     found = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
     checkout = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").exists() else None
@@ -165,7 +165,7 @@ def _libraries() -> list[Path]:
     return [PACKAGE, *(Path(place) for place in dict.fromkeys(places) if Path(place).exists())]
 
 
-def _allow(libc: ctypes.CDLL, rules: int, place: Path, rights: int) -> None:
+def _allow(libc: ctypes.CDLL, rules: int, place: Path, rights: int) -> None:  # pragma: no cover
     try:
         opened = os.open(place, os.O_PATH | os.O_CLOEXEC)
     except OSError:  # not there, so nothing is allowed there
@@ -176,7 +176,7 @@ def _allow(libc: ctypes.CDLL, rules: int, place: Path, rights: int) -> None:
         os.close(opened)
 
 
-def _close_calls(libc: ctypes.CDLL) -> bool:
+def _close_calls(libc: ctypes.CDLL) -> bool:  # pragma: no cover
     """Seccomp: whether the kernel has it and took the filter."""
     processor = PROCESSORS.get(platform.machine())
     if processor is None:
@@ -189,7 +189,7 @@ def _close_calls(libc: ctypes.CDLL) -> bool:
     return bool(libc.prctl(SET_SECCOMP, FILTER, ctypes.c_char_p(described), 0, 0) == 0)
 
 
-def _filter(processor: Processor) -> bytes:
+def _filter(processor: Processor) -> bytes:  # pragma: no cover
     """Berkeley Packet Filter: each instruction is code, steps if true, steps if false, value."""
     numbers = sorted(processor.refused.values())
     steps = [

@@ -75,7 +75,7 @@ def _started() -> Confined:
     return Confined(__name__, folder, MEMORY, STARTING_S)
 
 
-def _ready(folder: Path) -> Work:
+def _ready(folder: Path) -> Work:  # pragma: no cover
     def work(header: Header, content: bytes) -> tuple[Header, bytes]:
         geometry = Geometry(crop=header["crop"], size=header["size"])
         try:
