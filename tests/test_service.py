@@ -545,7 +545,7 @@ def test_a_killed_run_does_not_stay_running_and_the_same_command_goes_on_with_it
     ranked()
     assert mlflow.get_run(killed).info.status == "KILLED"
 
-    trained("dcgan", server, data=sample, **given)
+    run_project("dcgan", server, data=sample, **given)
     client = mlflow.MlflowClient()
     assert client.get_run(killed).info.status == "FINISHED"
     assert "test_bal_acc" in client.get_run(killed).data.metrics
