@@ -11,3 +11,8 @@ class UserError(Exception):
 
     def __init__(self, text: str):
         super().__init__(visible(text))
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, as much of it as a message of ours repeats."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

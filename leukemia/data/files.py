@@ -27,12 +27,20 @@ def digests(
     memory = _memory(paths, cache)
     known = _recall(memory)
     unread = [key for key in dict.fromkeys(keys) if key not in known]
-    for done, (key, sha) in enumerate(zip(unread, in_threads(_sha256, unread), strict=True), 1):
+    for done, (key, sha) in enumerate(
+        zip(unread, in_threads(lambda key: sha256(key[0]), unread), strict=True), 1
+    ):
         known[key] = sha
         progress(done, len(unread))
     if unread and memory is not None:
         _remember(memory, {key: known[key] for key in keys})
     return [known[key] for key in keys]
+
+
+def sha256(path: str | Path) -> str:
+    """Of a file's content, which is never held as a whole."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
@@ -69,11 +77,6 @@ def _absolute(path: Path) -> str:
     """As `path.absolute()`, which on Python 3.13 costs 10,000 files a tenth of a second."""
     name = os.fspath(path)
     return name if os.path.isabs(name) else os.path.join(os.getcwd(), name)
-
-
-def _sha256(key: tuple[str, int, int]) -> str:
-    with open(key[0], "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _memory(paths: list[Path], cache: Path | None) -> Path | None:

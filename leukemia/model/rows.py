@@ -74,6 +74,7 @@ def batches(
     """
 
     def drawn() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Batch by batch, changed where the technique changes batches."""
         for step, start in enumerate(range(0, len(order), batch_size)):
             chosen = order[start : start + batch_size]
             batch = Batch(

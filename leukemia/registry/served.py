@@ -12,7 +12,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from leukemia.cells import Scores
 from leukemia.data.decoding import Geometry, read_image
-from leukemia.errors import UserError
+from leukemia.errors import UserError, first_line
 from leukemia.evaluation.predictions import THRESHOLD
 from leukemia.images import Images
 from leukemia.registry.confined import ConfinedModel
@@ -64,7 +64,7 @@ def load(uri: str) -> Served:
         raise UserError(f"model '{uri}' cannot be loaded: {error}") from error.__cause__
     except Exception as error:
         raise UserError(
-            f"model '{uri}' cannot be loaded ({_first_line(error)}); register one with "
+            f"model '{uri}' cannot be loaded ({first_line(error)}); register one with "
             f"mlflow run . -e register, or give the URI of a logged model"
         ) from error
     about = logged.about
@@ -85,10 +85,6 @@ def load(uri: str) -> Served:
     )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def version_of(uri: str) -> str:
     """The version that `models:/NAME@ALIAS` or `models:/NAME/VERSION` stands for now, "" for a
     model that is not registered.
@@ -100,7 +96,7 @@ def version_of(uri: str) -> str:
         registered = _registered(uri)
     except Exception as error:
         raise UserError(
-            f"model '{uri}' is not there ({_first_line(error)}); register one with "
+            f"model '{uri}' is not there ({first_line(error)}); register one with "
             f"mlflow run . -e register"
         ) from error
     return str(registered.version) if registered else ""

@@ -104,12 +104,12 @@ def app(following: Following, hosts: Sequence[str] = LOCAL, token: str = "") -> 
         except UserError as error:
             return refused(400, str(error))
         del body
-        names = [f"image {number}" for number in range(1, len(files) + 1)]
+        names = [_name("", number) for number in range(1, len(files) + 1)]
         answer = await _told(following, files, names, "none")
         if answer.status_code != 200:
             return answer
-        return Response(b'{"predictions": ' + bytes(answer.body) + b"}",
-                        media_type="application/json")  # fmt: skip
+        whole = b'{"predictions": ' + bytes(answer.body) + b"}"
+        return Response(whole, media_type="application/json")
 
     @served.get("/health")
     @served.get("/ping")
@@ -127,16 +127,9 @@ def app(following: Following, hosts: Sequence[str] = LOCAL, token: str = "") -> 
     def about() -> dict[str, Any]:
         """The version that answers now, with its card as HTML."""
         now = following.current().served
-        return {
-            "name": now.name,
-            "version": now.version,
-            "positive": now.positive,
-            "negative": now.negative,
-            "threshold": now.threshold,
-            "protocol": now.protocol,
-            "use": RESEARCH_ONLY,
-            "card": MarkdownIt("js-default").disable("image").render(now.card),
-        }
+        told = ("name", "version", "positive", "negative", "threshold", "protocol")
+        card = MarkdownIt("js-default").disable("image").render(now.card)
+        return {**{name: getattr(now, name) for name in told}, "use": RESEARCH_ONLY, "card": card}
 
     @served.get("/")
     @served.get("/page.css")

@@ -4,7 +4,6 @@ The run carries the tags kind=train, technique, arm and the TERMS that `ranking`
 its metrics are named as in `evaluation.metrics.METRICS`, behind train_, val_ or test_.
 """
 
-import hashlib
 import math
 import os
 import random
@@ -97,7 +96,7 @@ class Logbook:
             texts["code/uncommitted.diff"] = state.diff
         for path, text in texts.items():
             self._client.log_text(self._run_id, text, path)
-            self._files[path] = hashlib.sha256(text.encode()).hexdigest()
+            self._files[path] = manifest.digest(text.encode())
 
     def __call__(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
         """Numbers as one request (`*_done` is for the screen only), pictures by step."""

@@ -22,7 +22,8 @@ from typing import Any
 import mlflow
 import yaml
 
-from leukemia.errors import UserError
+from leukemia.data.files import sha256
+from leukemia.errors import UserError, first_line
 
 DESCRIPTION, NETWORK = "MLmodel", "data/model.keras"
 # What `tracking.logbook` and MLflow write beside the two that are read.
@@ -178,9 +179,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 def _digest(files: Mapping[str, Path]) -> str:
     whole = hashlib.sha256()
     for name in sorted(files, key=Path):
-        with files[name].open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        whole.update(f"{name} {content}\n".encode())
+        whole.update(f"{name} {sha256(files[name])}\n".encode())
     return whole.hexdigest()
 
 
@@ -189,8 +188,7 @@ def _described(file: Path) -> Mapping[str, Any]:
     try:
         said = yaml.load(file.read_text(), _PlainLoader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise UserError(f"its MLmodel is damaged ({first})") from None
+        raise UserError(f"its MLmodel is damaged ({first_line(error)})") from None
     _only("MLmodel", said, KEYS)
     _only("flavors", said.get("flavors"), frozenset(FLAVORS))
     for flavor, keys in FLAVORS.items():
@@ -248,8 +246,7 @@ def _check_network(file: Path) -> None:
             config = json.loads(parts.read("config.json"))
     except (zipfile.BadZipFile, ValueError, RecursionError, NotImplementedError, EOFError,
             RuntimeError, OSError, zlib.error) as error:  # fmt: skip
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"its network is damaged ({first})") from None
+        raise UserError(f"its network is damaged ({first_line(error)})") from None
     _check_classes(config)
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import mlflow
 from mlflow.entities import Run
 
-from leukemia.errors import UserError
+from leukemia.data.files import sha256
+from leukemia.errors import UserError, first_line
 from leukemia.tracking import MANIFEST
 
 TAG = "manifest"  # of a run and of a version: the SHA-256 of its manifest
@@ -48,17 +49,13 @@ class Manifest:
     @property
     def sha256(self) -> str:
         """Of the text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        return digest(self.text.encode())
 
 
 def digests(folder: Path) -> dict[str, str]:
     """Path -> SHA-256 of every file below a folder."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                found[path.relative_to(folder).as_posix()] = _sha256(file.read())
-    return found
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
 
 
 def holds(run: Run, text: str) -> Manifest:
@@ -70,7 +67,7 @@ def holds(run: Run, text: str) -> Manifest:
         UserError: the run's tag, metrics, tags or settings are others, or it is of another run.
     """
     manifest = _parsed(text)
-    if run.data.tags.get(TAG) != _sha256(text.encode()):
+    if run.data.tags.get(TAG) != digest(text.encode()):
         raise UserError(f"its {MANIFEST} is not the one that it ended with")
     if manifest.run != run.info.run_id:
         raise UserError(f"its {MANIFEST} is of run {manifest.run[:40]}")
@@ -96,7 +93,7 @@ def of_run(run: Run) -> Manifest:
     try:
         text = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/{MANIFEST}")
     except Exception as error:
-        raise UserError(f"its {MANIFEST} is not in the store ({_first_line(error)})") from error
+        raise UserError(f"its {MANIFEST} is not in the store ({first_line(error)})") from error
     return holds(run, text)
 
 
@@ -106,7 +103,7 @@ def check(manifest: Manifest, path: str, content: bytes) -> None:
     Raises:
         UserError: it is another.
     """
-    if manifest.files.get(path) != _sha256(content):
+    if manifest.files.get(path) != digest(content):
         raise UserError(f"its file {path} is not the one that it ended with")
 
 
@@ -123,7 +120,7 @@ def _parsed(text: str) -> Manifest:
         if not all(isinstance(each, dict) for each in maps):
             raise ValueError("a list is no list")
     except (ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"its {MANIFEST} is damaged ({_first_line(error)})") from None
+        raise UserError(f"its {MANIFEST} is damaged ({first_line(error)})") from None
     return manifest
 
 
@@ -133,9 +130,9 @@ def _same(then: object, now: object) -> bool:
     return then == now
 
 
-def _sha256(content: bytes) -> str:
+def digest(content: bytes) -> str:
+    """SHA-256, as a manifest has it of each file.
+
+    content: the whole file.
+    """
     return hashlib.sha256(content).hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
