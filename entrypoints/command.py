@@ -175,9 +175,9 @@ EXPERIMENT = option(
 SHARED = [*DATA, PROTOCOL, SEED, FOLD, NUMBER_OF_FOLDS, *TERMS, *RARER, EXPERIMENT]
 METRIC = option(
     "metric",
-    "what the order goes by on validation cells: balanced accuracy, wf1 (weighted F1, the C-NMC "
-    "challenge's), ...",
-    default="bal_acc",
+    "what the order goes by on validation cells: auroc, which no threshold moves, bal_acc "
+    "(balanced accuracy), wf1 (weighted F1, the C-NMC challenge's), ...",
+    default="auroc",
     type=click.Choice(PRIMARY),
 )
 
