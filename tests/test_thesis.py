@@ -149,8 +149,8 @@ def test_one_row_of_figures_1_to_3_breaks_the_accuracy_rule() -> None:
     assert (row.reported.name, row.year, row.figure) == ("Ahmad", 2022, 2)
     assert cited.what_follows(row) == (
         "accuracy 96 % is above both sensitivity 0.76 and specificity 0.83, whose weighted mean "
-        "it is; nor does the 72 % that it improved on lie between the two; with precision 0.83 "
-        "they imply 0.79"
+        "it is; nor does the 72 % that it improved on lie between the two; its "
+        "sensitivity, specificity and precision imply 0.79"
     )
     assert {each.figure for each in cited.CITED} == {1, 2, 3}
 

@@ -131,7 +131,7 @@ def what_follows(cited: Cited) -> str:
     if texts and cited.before and not _lies_between(cited.before, cited.reported):
         texts.append(f"nor does the {cited.before} that it improved on lie between the two")
     if texts and implied is not None:
-        texts.append(f"with precision {cited.reported.precision} they imply {implied:.2f}")
+        texts.append(f"its sensitivity, specificity and precision imply {implied:.2f}")
     return "; ".join(texts)
 
 
@@ -153,8 +153,8 @@ def section(figure_35: Rows) -> Section:
     named = [f"{each.reported.name} {each.year} in Figure {each.figure}" for each in broken()]
     text = (
         f"Of {len(CITED)} results {len(held)} come with sensitivity, specificity and accuracy, "
-        f"which lies between the two (as in Figure 35), and {len(averaged)} with precision, "
-        f"sensitivity and F1, which is their harmonic mean; the others give too little to be "
+        f"which must lie between the two (as in Figure 35), and {len(averaged)} with precision, "
+        f"sensitivity and F1, which must be their harmonic mean; the others give too little to be "
         f"checked. Results that break a rule: {len(named)} ({', '.join(named) or 'none'})."
     )
     table = Table(
