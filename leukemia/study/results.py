@@ -17,6 +17,7 @@ from leukemia.ranking.inflation import Inflation
 from leukemia.ranking.networks import Network
 from leukemia.ranking.rank import CHOICE, Ranking
 from leukemia.registry import GAINS, champion
+from leukemia.splits import THESIS_PRELIMINARY
 from leukemia.splits.protocol import over_folds
 from leukemia.tracking import leaderboard, records, runs, views
 
@@ -129,7 +130,12 @@ def by_protocol(experiment_id: str, cache: Path | None = None) -> pd.DataFrame:
 
 def _of_all_protocols(experiment_id: str, cache: Path | None) -> tuple[pd.DataFrame, Any]:
     """Comparable records of all protocols, and their test cells."""
-    kept = inflations.comparable(records.training_runs(experiment_id))
+    trained = records.training_runs(experiment_id)
+    # It has a fold of its own: as the latest run it would put the others out of the comparison.
+    trained = trained[trained["protocol"] != THESIS_PRELIMINARY]
+    if trained.empty:
+        raise UserError(f"all runs are of protocol {THESIS_PRELIMINARY}: run one of the others")
+    kept = inflations.comparable(trained)
     believed, tested, _ = _believed(kept, cache)
     return believed, tested
 
