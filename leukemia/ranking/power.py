@@ -4,9 +4,12 @@ A design's variance is net / (seeds x folds) + single / (seeds x subjects) + las
 what networks add, what a subject adds in one seed alone, and what it adds in every seed alike.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
+import pandas as pd
 from scipy.special import stdtrit
 
 from leukemia.evaluation.jackknife import Jackknife, Repeats, leave_out, subject_counts
@@ -19,7 +22,7 @@ from leukemia.evaluation.variance_components import (
 )
 
 ASKED = 0.8  # share of studies that are to find the difference
-LEVEL = 0.05
+LEVEL = 0.05  # two techniques differ significantly where the corrected p is below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,52 @@ def components_of(gap: Jackknife) -> Components:
     )
 
 
+def of_one_technique(repeats: Repeats, metric: str) -> Components:
+    """What equal techniques would differ by, from 2 seeds or more of one technique.
+
+    Two techniques are two networks a seed and fold, so networks count twice. What a technique does
+    to a subject in every network alike is not to be seen in one technique: `lasting` is 0.
+    """
+    own = leave_out(subject_counts(repeats), metric)
+    seeds, subjects = len(own.whole), int(np.count_nonzero(own.kinds))
+    of_net = max(of_networks(own)[0] - within_seeds(own), 0.0) * np.count_nonzero(own.shares)
+    apart = replace(own, whole=np.diff(own.whole), without=np.diff(own.without, axis=0))
+    single = within_seeds(apart) * (seeds - 1) * subjects
+    return Components(net=2 * of_net, single=single, lasting=0.0)
+
+
+def mean(several: Sequence[Components]) -> Components:
+    """The mean of each variance."""
+    net, single, lasting = (
+        float(np.mean([getattr(each, name) for each in several]))
+        for name in ("net", "single", "lasting")
+    )
+    return Components(net=net, single=single, lasting=lasting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Designs that are asked for: every combination of these."""
+
+    subjects: Sequence[int]
+    seeds: Sequence[int]
+    folds: Sequence[int]
+    contrasts: int
+
+    def table(self, parts: Components) -> pd.DataFrame:
+        """One row a design: subjects, seeds, folds, networks (an arm's), detectable."""
+        rows = [
+            {
+                "subjects": subjects, "seeds": seeds, "folds": folds, "networks": seeds * folds,
+                "detectable": detectable(
+                    parts, subjects=subjects, seeds=seeds, folds=folds, contrasts=self.contrasts
+                ),
+            }
+            for subjects, seeds, folds in product(self.subjects, self.seeds, self.folds)
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
+
+
 def detectable(
     parts: Components, *, subjects: int, seeds: int, folds: int, contrasts: int = 1
 ) -> float:
@@ -80,5 +129,5 @@ def detectable_with(gap: Jackknife, contrasts: int) -> float:
 def _reach(whole: VarianceComponents, contrasts: int) -> float:
     """The critical difference of the corrected level, and what makes ASKED of draws exceed it."""
     error = float(np.sqrt(whole.variance))
-    freedom = min(freedom for variance, freedom in whole.parts if variance >= 0)
+    _, freedom = max(whole.parts)  # of the part that decides
     return whole.reach(LEVEL / 2 / contrasts) + float(stdtrit(freedom, ASKED)) * error

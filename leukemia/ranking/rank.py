@@ -20,11 +20,11 @@ from leukemia.evaluation.metrics import METRICS, metric_of
 from leukemia.ranking import networks as study
 from leukemia.ranking import power, verdicts
 from leukemia.ranking.networks import Block, Network
+from leukemia.ranking.power import LEVEL
 from leukemia.ranking.verdicts import Contrast, Worth
 from leukemia.splits import APART, leaks_in
 
 CHOICE = "auroc"  # the metric that the order goes by if no other is asked for
-LEVEL = 0.05  # two techniques differ significantly where the corrected p is below
 BASELINE = "baseline"
 CONTROL = "control"  # the baseline in epochs as long as those of a technique that adds cells
 SHOWN = [f"test_{name}" for name, metric in METRICS.items() if metric.shown]
