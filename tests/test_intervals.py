@@ -74,7 +74,9 @@ def test_metrics_of_scores_are_averaged_over_the_folds_that_have_both_classes(na
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-@pytest.mark.parametrize("name", ["auroc", "auprc", "sens90s", "spec95s", "sens", "spec", "bal_acc", "gmean"])
+@pytest.mark.parametrize(
+    "name", ["auroc", "auprc", "sens90s", "spec95s", "sens", "spec", "bal_acc", "gmean"]
+)
 def test_leaving_a_subject_out_is_to_look_at_the_others(name: str, mixed: bool) -> None:
     cells = predictions(12, mixed=mixed)
     left = leave_out(subject_counts([[cells]]), name)

@@ -159,9 +159,9 @@ def test_equal_networks_do_not_differ_and_differences_mirror() -> None:
     for name in STATISTICS:
         same = difference_of([[a]], [[a]], name)
         assert (same.value, same.p) == (0, 1)
-        measured = [measure([[cells]], name) for cells in (a, b)]
-        assert difference_of(*measured, name) == difference_of([[a]], [[b]], name)
-        assert vars(interval_of(measured[0], name)) == pytest.approx(
+        first, second = (measure([[cells]], name) for cells in (a, b))
+        assert difference_of(first, second, name) == difference_of([[a]], [[b]], name)
+        assert vars(interval_of(first, name)) == pytest.approx(
             vars(interval_of([[a]], name)), nan_ok=True
         )
         forth, back = difference_of([[a]], [[b]], name), difference_of([[b]], [[a]], name)
@@ -232,4 +232,6 @@ def test_the_intervals_hold_the_truth_about_as_often_as_they_promise(law: Law) -
         pairs = zip(found, true.values(), strict=True)
         held.append([each.low <= value <= each.high for each, value in pairs])
     shares = np.mean(held, axis=0)
-    assert ((shares >= 0.9) & (shares <= 0.99)).all(), shares  # 0.95, Monte-Carlo error 0.015; the error of calibration holds .92 here
+    assert ((shares >= 0.9) & (shares <= 0.99)).all(), (
+        shares
+    )  # 0.95, Monte-Carlo error 0.015; the error of calibration holds .92 here

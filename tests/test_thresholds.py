@@ -78,7 +78,8 @@ def test_test_cells_are_called_from_what_validation_chose_and_nothing_else_chang
 
 def test_a_shift_of_all_scores_is_no_difference_at_the_threshold_that_validation_chooses() -> None:
     validation, test = predictions(24, seed=1), predictions(24, seed=2)
-    lower = [replace(cells, scores=cells.scores / 2) for cells in (validation, test)]
+    two = np.float32(2)
+    lower = [replace(cells, scores=cells.scores / two) for cells in (validation, test)]
     at_a_half = difference([[test]], [[lower[1]]])
     moved = difference([[at_best(validation, test)]], [[at_best(*lower)]])
     assert at_a_half.low > 0

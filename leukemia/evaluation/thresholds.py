@@ -25,9 +25,7 @@ def at_best(validation: Predictions, test: Predictions) -> Predictions:
     return replace(test, threshold=best_threshold(validation.labels, validation.scores))
 
 
-def at_sensitivity(
-    validation: Predictions, test: Predictions, asked: float = ASKED
-) -> Predictions:
+def at_sensitivity(validation: Predictions, test: Predictions, asked: float = ASKED) -> Predictions:
     """The test cells as called from the highest threshold with the asked validation sensitivity.
 
     Raises:
