@@ -7,7 +7,8 @@ A cell's evidence is normal about its class's mean, part of it its subject's (`l
 intraclass correlation); the log-odds that would come true are then linear in it, so a network that
 says (log-odds - intercept) / slope has the calibration slope and intercept of that name. Numbers of
 cells a subject are as unequal as in C-NMC 2019 (`coverage.draw_cases`). 1,000 replications take
-.. minutes on one core; the Monte-Carlo error of a share of .95 is .007, of .05 as well.
+half an hour on one core, most of it for the intervals; the Monte-Carlo error of a share of .95 or
+of .05 is then .007.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from scipy.special import expit, logit, ndtr, ndtri
 from benchmarks.coverage import SHARED, Cases, Design, draw_arms, draw_cases
 from leukemia.evaluation.calibration import BINS
 from leukemia.evaluation.comparison import delong, difference, mcnemar
+from leukemia.evaluation.intervals import interval
 from leukemia.evaluation.jackknife import Repeats
 from leukemia.evaluation.predictions import Predictions
 from leukemia.evaluation.recalibration import (
@@ -200,7 +202,7 @@ def thresholds(replications: int, seed: int) -> None:
     for number, (group, area, likeness, shift) in enumerate(
         itertools.product(GROUPS, (0.9, 0.98), (0.1, 0.3), (0.0, 0.7))
     ):
-        law = Law(*group, area, likeness, slope=0.5, intercept=shift)
+        law = Law(*group, area, likeness, 1, 0.5, shift)
         rng, reached = np.random.default_rng([seed, number]), []
         for _ in range(replications):
             (((cells,),),) = draw((law,), draw_cases(law.design, rng), rng)
@@ -215,6 +217,26 @@ def _accuracy(law: Law, threshold: float) -> float:
     evidence = (odds - logit(law.share)) / law.distance
     sens, spec = ndtr(law.distance / 2 - evidence), ndtr(law.distance / 2 + evidence)
     return float(sens + spec) / 2
+
+
+def specificity(replications: int, seed: int) -> None:
+    """Coverage of `spec95s` and `sens90s`, and of the difference of two equal networks' spec95s."""
+    print("subjects  area likeness seeds slope intercept  spec95s  sens90s spec95s=")
+    for number, (group, area, likeness) in enumerate(
+        itertools.product(GROUPS[1:], (0.9, 0.98), (0.1, 0.3))
+    ):
+        positive, negative = group
+        law = Law(positive, negative, area, likeness)
+        spec, sens = (float(ndtr(law.distance - ndtri(share))) for share in (0.95, 0.9))
+        rng, held = np.random.default_rng([seed, number]), []
+        for _ in range(replications):
+            a, b = draw((law, law), draw_cases(law.design, rng), rng)
+            at_spec, at_sens = interval(a, "spec95s"), interval(a, "sens90s")
+            gap = difference(a, b, "spec95s")
+            pairs = (at_spec.low, at_spec.high), (at_sens.low, at_sens.high), (gap.low, gap.high)
+            ends = zip(pairs, (spec, sens, 0.0), strict=True)
+            held.append([low <= true <= high for (low, high), true in ends])
+        print(law, " ".join(f"{share:8.3f}" for share in np.mean(held, axis=0)), flush=True)
 
 
 def tests(replications: int, seed: int) -> None:
@@ -238,7 +260,8 @@ def tests(replications: int, seed: int) -> None:
 
 
 PARTS: dict[str, Callable[[int, int], None]] = {
-    "intervals": intervals, "thresholds": thresholds, "tests": tests,
+    "intervals": intervals, "thresholds": thresholds, "specificity": specificity,
+    "tests": tests,
 }  # fmt: skip
 
 

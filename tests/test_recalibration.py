@@ -182,6 +182,30 @@ def test_pairing_takes_off_what_both_networks_share() -> None:
     assert gap.p < 1e-6
 
 
+def test_what_chance_adds_lies_within_the_interval() -> None:
+    law, rng = Law(14, 14, 0.9, 0.2), np.random.default_rng(4)
+    for _ in range(5):
+        (runs,) = draw((law,), draw_cases(law.design, rng), rng)
+        error, slope = interval_of(runs, "ece"), interval_of(runs, "slope")
+        assert error.low == 0 < error.value < error.high
+        too_high = measure(runs, "slope").too_high
+        assert (slope.value - slope.low) - (slope.high - slope.value) == pytest.approx(too_high)
+
+
+def test_where_one_subject_decides_the_interval_counts_few_degrees_of_freedom() -> None:
+    cells = predictions(40, mixed=True)
+    odds = logit(cells.scores.astype(np.float64).clip(0.01, 0.99))
+    odd = np.where(cells.subjects == "s007", odds - 9 * (2.0 * cells.labels - 1), odds)
+    even, dominated = (
+        measure([[of(cells.labels, expit(each), cells.subjects)]], "slope").jackknife
+        for each in (odds, odd)
+    )
+    assert recalibration._of_subjects(even)[1] > 20
+    variance, freedom = recalibration._of_subjects(dominated)
+    assert freedom < 5
+    assert variance > recalibration._of_subjects(even)[0]
+
+
 def test_a_statistic_that_there_is_not_is_refused() -> None:
     with pytest.raises(UserError, match="no statistic 'brier': expected one of ece, slope"):
         interval_of([[predictions(4)]], "brier")

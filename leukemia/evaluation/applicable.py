@@ -9,7 +9,7 @@ import numpy as np
 
 from leukemia.evaluation.jackknife import Repeats
 
-FOR_DELONG = 60  # subjects of each class: with 30 it is .07 to .08 where subjects are unequal
+FOR_DELONG = 60  # subjects of each class: with 30 it is .07, with 15 up to .09
 FOR_MCNEMAR = 6
 
 
