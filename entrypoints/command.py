@@ -111,7 +111,8 @@ FOLD = of_experiment("fold", "which of the folds is the test", type=click.IntRan
 PROTOCOL = of_experiment(
     "protocol",
     "subject: no subject in two splits; official: the split that the data come with; image: "
-    "cells at random, whoever they are of; thesis: balanced first, then split at random",
+    "cells at random, whoever they are of; thesis: balanced first, then split at random; "
+    "thesis_preliminary: the same, but tested on C-NMC's preliminary set",
     type=click.Choice(PROTOCOLS),
 )
 NUMBER_OF_FOLDS = of_experiment(
@@ -123,7 +124,8 @@ TERMS = [
     of_experiment(
         "budget",
         "learning rates and epochs: thesis (each technique its own), equal (the thesis' "
-        "baseline for all), quick (a short look); auto: equal, and thesis under protocol thesis",
+        "baseline for all), quick (a short look); auto: equal, and thesis under the thesis' "
+        "protocols",
         type=click.Choice(["auto", *BUDGETS]),
     ),
     of_experiment(
@@ -148,7 +150,7 @@ RARER = [
     of_experiment(
         "scaling",
         "input scaling in the model: imagenet (Keras' preprocess_input) or unit (thesis 4.2); "
-        "auto: imagenet, and unit under protocol thesis",
+        "auto: imagenet, and unit under the thesis' protocols",
         type=click.Choice(["auto", "imagenet", "unit"]),
     ),
     of_experiment(
@@ -175,9 +177,9 @@ EXPERIMENT = option(
 SHARED = [*DATA, PROTOCOL, SEED, FOLD, NUMBER_OF_FOLDS, *TERMS, *RARER, EXPERIMENT]
 METRIC = option(
     "metric",
-    "what the order goes by on validation cells: balanced accuracy, wf1 (weighted F1, the C-NMC "
-    "challenge's), ...",
-    default="bal_acc",
+    "what the order goes by on validation cells: auroc, which no threshold moves, bal_acc "
+    "(balanced accuracy), wf1 (weighted F1, the C-NMC challenge's), ...",
+    default="auroc",
     type=click.Choice(PRIMARY),
 )
 

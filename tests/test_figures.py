@@ -3,14 +3,17 @@
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from leukemia.cells import Cells
+from leukemia.data.decoding import Geometry
 from leukemia.evaluation import plots as figures
 from leukemia.evaluation.by_subject import by_subject, worst
 from leukemia.evaluation.calibration import reliability, rescale
 from leukemia.evaluation.metrics import confusion
 from leukemia.evaluation.predictions import Predictions
+from leukemia.experiment import class_plots
 
 POSITIVE, NEGATIVE = "lymphoblast (ALL)", "normal precursor (HEM)"  # longer than C-NMC's
 TITLE = "dcgan-g1000-r: the most confidently wrong and right test cells"
@@ -66,7 +69,29 @@ def synth_picture(cells: Cells) -> np.ndarray:
     return figures.real_and_made_figure(images, images, "dcgan", POSITIVE, FOOTNOTE)
 
 
+def counts_picture(cells: Cells) -> np.ndarray:
+    rows = [
+        (split, name, 7000 + 99 * number, 0, made, 7000 + 99 * number + made, 0.5)
+        for split, made in (("train", 5000), ("validation", 0), ("test", 0))
+        for number, name in enumerate((NEGATIVE, POSITIVE))
+    ]
+    table = pd.DataFrame(rows, columns=class_plots.COLUMNS)
+    return class_plots.counts_figure(table, TITLE[:40], FOOTNOTE)
+
+
+def examples_picture(cells: Cells) -> np.ndarray:
+    image = cells.images[0]
+    wide = np.zeros((40, 90, 3), np.uint8)
+    shown = [
+        [class_plots.Example(name=name, raw=raw, cropped=image) for raw in (wide, None, image)]
+        for name in (NEGATIVE, POSITIVE)
+    ]
+    return class_plots.examples_figure(shown, Geometry(crop=32), TITLE, FOOTNOTE)
+
+
 PICTURES = [
+    counts_picture,
+    examples_picture,
     reliability_picture,
     subjects_picture,
     gradcam_picture,

@@ -152,7 +152,7 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     lucky = [with_scores(cells, np.clip(cells.scores + up, 0, 1)) for up in (-0.15, 0, 0.15)]
     found, same = interval([[each] for each in lucky], "sens"), interval([[cells]] * 3, "sens")
     assert found.high - found.low > 2 * (same.high - same.low)
-    assert found.method.endswith("seeds")
+    assert found.method.endswith("networks")
 
 
 def test_a_shade_that_helps_one_class_and_harms_the_other_is_no_error_of_their_mean() -> None:
@@ -230,4 +230,4 @@ def test_the_intervals_hold_the_truth_about_as_often_as_they_promise() -> None:
         cells = draw_arms(design, draw_cases(design, rng), (design.accuracy,), rng)[0]
         held.append([holds(interval(cells, name), true[name]) for name in COVERED])
     shares = np.mean(held, axis=0)
-    assert ((shares >= 0.93) & (shares <= 0.98)).all(), shares  # 0.95, Monte-Carlo error 0.011
+    assert ((shares >= 0.93) & (shares <= 0.99)).all(), shares  # 0.95, Monte-Carlo error 0.011

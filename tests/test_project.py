@@ -21,6 +21,7 @@ from entrypoints.main import main
 from leukemia import techniques
 from leukemia.experiment.options import ExperimentOptions
 from leukemia.ranking.text import as_text
+from leukemia.splits import PROTOCOLS
 from tests.conftest import ROOT
 
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
@@ -271,6 +272,11 @@ def test_what_the_readme_commands_name_exists() -> None:
 def test_the_readme_tells_of_every_entry_point_and_technique_setting() -> None:
     for name in PROJECT["entry_points"]:
         assert f"`{name}`" in README, name
+
+
+def test_the_readme_tells_of_every_protocol() -> None:
+    table = README.split("| protocol | |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(PROTOCOLS)
 
 
 def test_the_readme_shows_the_tables_real_columns() -> None:

@@ -10,7 +10,7 @@ from leukemia.cells import Classes
 from leukemia.data.index import Index
 from leukemia.data.near_duplicates import joined_subjects
 from leukemia.errors import UserError
-from leukemia.splits import PROTOCOLS
+from leukemia.splits import OF_THESIS, PROTOCOLS, THESIS_PRELIMINARY
 from leukemia.splits.protocol import SPLITS, Split, over_folds, splits_of_synthetic
 from leukemia.splits.protocol import split as split_subjects
 
@@ -142,7 +142,7 @@ def test_the_thesis_trains_on_56_percent_and_puts_synthetic_cells_in_every_split
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name != "thesis"])
+@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name not in OF_THESIS])
 def test_synthetic_cells_train_where_the_split_comes_first(protocol: str) -> None:
     found = Split(rows={}, name=protocol, fold=0, folds=5, text="", shared=0)
     assert set(splits_of_synthetic(50, found, 0)) == {"train"}
@@ -196,6 +196,51 @@ def test_a_tables_own_split_is_the_official_one_and_its_leak_is_printed() -> Non
     assert split(index_of(rows), protocol="official").rows["test"].tolist() == [2, 5]
     rows.append(("all", "alltrain", "test", "x"))
     assert "1 TEST SUBJECTS ALSO TRAIN" in split(index_of(rows), protocol="official").line
+
+
+def test_the_thesis_own_test_set_is_the_preliminary_set_and_the_rest_is_cut_at_random() -> None:
+    index = official()
+    found = split(index, protocol=THESIS_PRELIMINARY)
+    fold = index.frame["split"].to_numpy()
+    assert (found.name, found.fold, found.folds) == (THESIS_PRELIMINARY, 0, 1)
+    assert found.balances_first
+    assert found.shown == ("train", "validation")
+    assert set(fold[found.rows["test"]]) == {"preliminary"}
+    assert sorted(np.concatenate(list(found.rows.values()))) == list(range(len(index.frame)))
+    for label in (0, 1):  # 30 % of 6 cells that are not tested
+        assert [(index.labels[found.rows[name]] == label).sum() for name in SPLITS] == [4, 2, 2]
+    other = split(index, 1, THESIS_PRELIMINARY)
+    assert other.rows["test"].tolist() == found.rows["test"].tolist()
+    assert other.rows["train"].tolist() != found.rows["train"].tolist()
+
+
+def test_under_the_thesis_own_test_set_no_synthetic_cell_is_tested() -> None:
+    found = split(official(), protocol=THESIS_PRELIMINARY)
+    splits, counts = np.unique(splits_of_synthetic(1000, found, 0), return_counts=True)
+    assert dict(zip(splits.tolist(), counts.tolist(), strict=True)) == {
+        "train": 700, "validation": 300,
+    }  # fmt: skip
+
+
+def test_the_line_of_the_thesis_own_test_set_says_which_figures_flatter() -> None:
+    line = split(official(), protocol=THESIS_PRELIMINARY).line
+    assert "no test subject trains, but VALIDATION SUBJECTS DO, whose figures flatter" in line
+    assert "balanced first, then split; test: preliminary set; 30% of the rest" in line
+    linked = official(
+        [("hem", "hemfold_10", "fold_1", "same"), ("hem", "hempreliminary0", "preliminary", "same")]
+    )
+    shared = split(linked, protocol=THESIS_PRELIMINARY).line
+    assert "1 TEST SUBJECTS ALSO TRAIN, the figures flatter" in shared
+
+
+def test_data_without_a_preliminary_set_are_refused_in_a_line() -> None:
+    for index in (many(6), index_of([*official().frame[["label", "subject", "split", "sha256"]]
+                                     .query("split != 'preliminary'")
+                                     .itertuples(index=False, name=None)], "cnmc")):  # fmt: skip
+        with pytest.raises(UserError, match=r"no preliminary set here .*; use protocol=thesis$"):
+            split(index, protocol=THESIS_PRELIMINARY)
+    with pytest.raises(UserError, match="there is no fold 1: protocol thesis_preliminary has 1"):
+        split(official(), protocol=THESIS_PRELIMINARY, fold=1)
 
 
 def test_data_without_a_split_of_their_own_have_no_official_protocol() -> None:

@@ -1,5 +1,6 @@
 """The ranking is a pure function of records: chosen on validation, reported on test."""
 
+import re
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from entrypoints.command import kinds_of_leak
 from leukemia.errors import UserError
 from leukemia.evaluation.predictions import Predictions
 from leukemia.ranking import rank as ranking
+from leukemia.ranking.networks import Network
 from leukemia.ranking.rank import CELLS, COSTS, SHOWN, TERMS
 from leukemia.ranking.text import as_text
 
@@ -28,6 +30,7 @@ def record(arm: str, seed: int, val: float, fold: int = 0, **others: Any) -> dic
         "protocol": "subject",
         "leaks": "",
         "val_bal_acc": val,
+        "val_auroc": val,
         "val_wf1": 1 - val,
         **dict.fromkeys(SHOWN, 0.8),
         **dict.fromkeys(COSTS, 1.0),
@@ -36,25 +39,35 @@ def record(arm: str, seed: int, val: float, fold: int = 0, **others: Any) -> dic
     }
 
 
-def cells(wrong: float, seed: int = 0) -> Predictions:
-    """Test cells, ten a subject, of which about `wrong` are called wrongly."""
-    rng = np.random.default_rng(seed)
+def everywhere(arm: str, val: float, **others: Any) -> list[dict]:
+    """The fewest runs that allow a verdict: two seeds of two folds."""
+    return [record(arm, seed, val, fold, **others) for seed in (0, 1) for fold in (0, 1)]
+
+
+def cells(wrong: float, seed: int = 0, fold: int = 0) -> Network:
+    """Half of the subjects, ten cells each, about `wrong` called wrongly; the rest validate."""
+    rng = np.random.default_rng([seed, fold])
     numbers = np.repeat(np.arange(SUBJECTS), 10)
     labels = (numbers % 2).astype(np.int8)
     missed = rng.random(len(labels)) < wrong
     scores = np.where(labels ^ missed, 0.9, 0.1).astype(np.float32)
-    return Predictions(
-        labels=labels,
-        scores=scores,
-        subjects=numbers.astype(str),
-        cell_id=np.arange(len(labels)).astype(str),
-    )
+    cell_id, tested = np.arange(len(labels)).astype(str), numbers // 2 % 2 == fold % 2
+    validation, test = (
+        Predictions(
+            labels=labels[kept], scores=scores[kept], subjects=numbers[kept].astype(str),
+            cell_id=cell_id[kept],
+        )
+        for kept in (~tested, tested)
+    )  # fmt: skip
+    return Network(validation=validation, test=test)
 
 
 def ranked(*rows: dict, metric: str = "bal_acc", **wrong: float) -> ranking.Ranking:
     """A ranking of records; wrong: by arm, the share of test cells called wrongly."""
-    tested = {row["run_id"]: cells(wrong.get(row["arm"], 0.2), row["seed"]) for row in rows}
-    return ranking.rank(pd.DataFrame(rows), tested, metric)
+    of_runs = {
+        row["run_id"]: cells(wrong.get(row["arm"], 0.2), row["seed"], row["fold"]) for row in rows
+    }
+    return ranking.rank(pd.DataFrame(rows), of_runs, metric)
 
 
 def test_the_order_goes_by_mean_validation_and_never_by_test() -> None:
@@ -78,15 +91,18 @@ def test_the_metric_can_be_chosen() -> None:
 
 
 def test_where_lower_is_better_the_lowest_leads_and_a_decrease_is_a_gain() -> None:
-    rows = [
-        record("a", 0, 0.5, val_brier=0.2), record("a", 1, 0.5, val_brier=0.1),
-        record("baseline", 0, 0.5, val_brier=0.3, train_s=0.5),
-    ]  # fmt: skip
+    rows = [*everywhere("a", 0.5, val_brier=0.2),
+            *everywhere("baseline", 0.5, val_brier=0.3, train_s=0.5)]  # fmt: skip
+    rows[2]["val_brier"] = 0.1
     found = ranked(*rows, metric="brier", a=0.1, baseline=0.3)
     assert found.table["arm"].tolist() == ["a", "baseline"]
     assert found.leader == "a-1-0"
     best = found.table.iloc[0]
-    assert best["base"] < 0 < best["s_per_point"]
+    assert best["gain"] < 0 < best["s_per_point"]
+    assert found.worth
+    assert found.worth.chosen == {"a": 1.0}
+    assert found.gain
+    assert found.gain.high < 0
 
 
 def test_runs_without_the_metric_are_left_out_and_counted() -> None:
@@ -117,7 +133,7 @@ def test_the_cells_that_a_technique_added_and_left_out_stand_with_its_cost() -> 
     ]
     found = ranked(*rows)
     assert found.table.set_index("arm").loc[["adasyn"], CELLS].to_numpy().tolist() == [[105, 0]]
-    cost = as_text(found).split("\n\n")[2].splitlines()
+    cost = as_text(found).split("\n\n")[-1].splitlines()
     assert cost[0].split()[:4] == ["cost", "added", "left", "out"]
     assert [line.split()[:3] for line in cost[1:]] == [["adasyn", "105", "0"], ["old", "-", "-"]]
 
@@ -135,18 +151,40 @@ def test_the_best_run_is_the_best_on_validation() -> None:
 def test_the_interval_holds_the_figure_and_says_over_how_many_subjects() -> None:
     row = ranked(record("a", 0, 0.7)).table.iloc[0]
     assert row["lo"] < row["test"] < row["hi"]
-    assert row["subjects"] == SUBJECTS
+    assert row["subjects"] == SUBJECTS / 2
 
 
 def test_one_seed_has_no_spread() -> None:
-    assert ranked(record("a", 0, 0.7)).table["val_sd"].tolist() == [0.0]
+    found = ranked(record("a", 0, 0.7))
+    assert found.table["val_sd"].isna().all()
+    assert "±" not in as_text(found)
 
 
 def test_techniques_that_the_test_cells_cannot_tell_apart_are_tied() -> None:
-    found = ranked(record("a", 0, 0.9), record("b", 0, 0.8), a=0.20, b=0.21)
+    found = ranked(*everywhere("a", 0.9), *everywhere("baseline", 0.8), a=0.20, baseline=0.21)
     assert found.table["tie"].tolist() == [False, True]
-    assert "TIE: on these test cells a does not differ significantly from b" in found.notes[0]
-    assert "2=" in as_text(found)
+    assert "TIE: on these test cells a does not differ significantly from base" in found.notes[0]
+    assert re.match(
+        "MINIMUM DETECTABLE DIFFERENCE: .* of 0.[0-9]{3} to 0.[0-9]{3} ", found.notes[1]
+    )
+    assert re.search(r"^1= +a .*\n2= +baseline", as_text(found), re.MULTILINE)
+    assert "not shown" in as_text(found)
+
+
+@pytest.mark.parametrize(("seeds", "folds"), [((0,), (0,)), ((0, 1), (0,)), ((0,), (0, 1))])
+def test_one_seed_or_one_fold_alone_gives_no_verdict(
+    seeds: tuple[int, ...], folds: tuple[int, ...]
+) -> None:
+    arms = ("a", 0.9), ("baseline", 0.8)
+    rows = [record(arm, s, val, f) for arm, val in arms for s in seeds for f in folds]
+    found = ranked(*rows, a=0.02, baseline=0.45)
+    assert found.comparisons["adjusted"].isna().all()
+    assert found.worth is None
+    assert found.table["tie"].tolist() == [False, True]
+    assert found.notes[0].startswith("NO VERDICT: ")
+    assert not any("TIE" in note for note in found.notes)
+    verdict = as_text(found).split("\n\n")[1].splitlines()[1]
+    assert verdict.endswith(("none     -", "none     -      <0.001     <0.001"))
 
 
 def test_costs_of_runs_that_shared_the_machine_are_said_to_be() -> None:
@@ -157,38 +195,61 @@ def test_costs_of_runs_that_shared_the_machine_are_said_to_be() -> None:
 
 
 def test_techniques_that_differ_on_the_same_cells_are_not_tied() -> None:
-    found = ranked(record("a", 0, 0.9), record("b", 0, 0.8), a=0.05, b=0.40)
+    found = ranked(*everywhere("a", 0.9), *everywhere("baseline", 0.8), a=0.05, baseline=0.40)
     assert found.table["tie"].tolist() == [False, False]
-    assert found.notes == ()
+    assert [note.split(":")[0] for note in found.notes] == ["MINIMUM DETECTABLE DIFFERENCE"]
     row = found.comparisons.iloc[0]
-    assert row["difference"] == pytest.approx(-0.35, abs=0.05)
-    assert row["lo"] < row["difference"] < row["hi"] < 0
-    assert max(row["holm"], row["mcnemar"], row["delong"]) < 0.001
+    assert row["difference"] == pytest.approx(0.35, abs=0.05)
+    assert 0 < row["lo"] < row["difference"] < row["hi"]
+    assert row["adjusted"] < 0.001
+    assert " different " in as_text(found)
+
+
+def test_mcnemar_and_delong_test_the_networks_of_one_seed() -> None:
+    found = ranked(record("a", 0, 0.9), record("baseline", 0, 0.8), a=0.05, baseline=0.40)
+    assert (found.comparisons[["mcnemar", "delong"]].to_numpy() < 0.001).all()
 
 
 def test_tests_of_networks_as_trained_are_left_out_where_there_are_several_seeds() -> None:
-    rows = [record(arm, seed, 0.8) for arm in ("a", "b") for seed in (0, 1)]
-    found = ranked(*rows, a=0.2, b=0.3)
+    found = ranked(*everywhere("a", 0.8), *everywhere("baseline", 0.8), a=0.2, baseline=0.3)
     assert found.comparisons[["mcnemar", "delong"]].isna().all(axis=None)
-    assert found.comparisons[["p", "holm"]].notna().all(axis=None)
+    assert found.comparisons[["p", "adjusted"]].notna().all(axis=None)
+    assert "McNemar" not in as_text(found)
 
 
-def test_every_technique_is_compared_with_the_baseline_and_with_the_leader() -> None:
-    found = ranked(record("a", 0, 0.9), record("b", 0, 0.8), record("baseline", 0, 0.7))
-    pairs = list(zip(found.comparisons["arm"], found.comparisons["against"], strict=True))
-    assert sorted(pairs) == [("b", "a"), ("b", "baseline"), ("baseline", "a")]
-    table = found.table.set_index("arm")
-    assert table["base"]["a"] == -table["lead"]["baseline"]
-    assert table["base_p"]["a"] == table["lead_p"]["baseline"]
+def test_a_technique_is_compared_with_what_it_differs_from_in_one_thing_and_with_the_leader() -> (
+    None
+):
+    rows = [
+        *everywhere("adds", 0.9, synthetic=100.0), *everywhere("weighs", 0.8, synthetic=0.0),
+        *everywhere("control", 0.75, synthetic=0.0), *everywhere("baseline", 0.7, synthetic=0.0),
+    ]  # fmt: skip
+    compared = ranked(*rows, adds=0.1, weighs=0.3, control=0.25).comparisons
+    found = {(row.arm, row.against): row.why for row in compared.itertuples()}
+    assert found == {
+        ("adds", "control"): "its epochs are longer, and the control's as long",
+        ("weighs", "baseline"): "nothing else differs",
+        ("control", "baseline"): "nothing else differs",
+        ("baseline", "adds"): "it leads",
+        ("weighs", "adds"): "it leads",
+    }
+    without = ranked(*(row for row in rows if row["arm"] != "control"), adds=0.1)
+    against = without.table.set_index("arm")["against"]
+    assert against["adds"] == "baseline"
+    assert "run control to tell that from the technique" in as_text(without)
 
 
-def test_a_technique_that_gains_nothing_has_no_price_a_point() -> None:
+def test_a_technique_without_a_sure_gain_has_no_price_a_point() -> None:
     slow: dict[str, Any] = {"train_s": 101.0}
-    rows = record("baseline", 0, 0.7), record("good", 0, 0.9, **slow), record("bad", 0, 0.8, **slow)
-    table = ranked(*rows, baseline=0.3, good=0.1, bad=0.4).table.set_index("arm")
-    gained = 100 * table["base"]["good"]
+    rows = [*everywhere("baseline", 0.7), *everywhere("good", 0.9, **slow),
+            *everywhere("same", 0.8, **slow), *everywhere("bad", 0.8, **slow)]  # fmt: skip
+    found = ranked(*rows, baseline=0.3, good=0.1, same=0.295, bad=0.4)
+    table = found.table.set_index("arm")
+    gained = 100 * table["gain"]["good"]
     assert table["s_per_point"]["good"] == pytest.approx(100 / gained)
-    assert np.isnan(table["s_per_point"]["bad"])
+    assert table["gain"]["same"] > 0
+    assert table["s_per_point"][["same", "bad"]].isna().all()
+    assert as_text(found).count("no sure gain") == 2
 
 
 @pytest.mark.parametrize("term", TERMS)
@@ -256,7 +317,7 @@ def test_techniques_without_a_common_seed_are_not_compared() -> None:
 def test_the_table_is_readable_and_says_the_interval() -> None:
     text = as_text(ranked(record("weighted", 0, 0.9), record("baseline", 0, 0.8)))
     assert text.splitlines()[0].split()[:3] == ["rank", "technique", "runs"]
-    assert "0.900 ± 0.000" in text
+    assert "0.900" in text
     assert " to 0." in text
     assert "McNemar p" in text
     assert "s a point" in text

@@ -232,7 +232,7 @@ class TestEveryRun:
         pictures = set(runs[name].data.tags["pictures"].split(","))
         expected = {"confusion_train", "confusion_val", "confusion_test", "curve_loss",
                     "curve_accuracy", "curve_all_metrics", "roc_pr", "reliability", "subjects",
-                    "gradcam"}  # fmt: skip
+                    "gradcam", "class_distribution", "raw_and_cropped"}  # fmt: skip
         assert expected <= pictures
         assert {f"{picture}.png" for picture in expected} <= artifacts(runs[name], "plots")
         made = name in ("adasyn", "augmentation", "dcgan")

@@ -32,7 +32,7 @@ from PIL import Image
 from entrypoints import console
 from leukemia.cells import Cells
 from leukemia.data import names
-from leukemia.data.decoding import image_files
+from leukemia.data.decoding import Geometry, image_files
 from leukemia.data.index import open_index
 from leukemia.errors import UserError
 from leukemia.evaluation import plots
@@ -40,8 +40,10 @@ from leukemia.evaluation.by_subject import by_subject, worst
 from leukemia.evaluation.calibration import reliability
 from leukemia.evaluation.metrics import confusion
 from leukemia.evaluation.predictions import Predictions
+from leukemia.experiment import class_plots
 from leukemia.ranking.inflation import by_protocol
 from leukemia.registry.card import card
+from leukemia.splits.protocol import SPLITS
 from leukemia.text import spreadsheet
 from leukemia.text.escape import code_block, html, markdown, visible
 from leukemia.thesis.report import build
@@ -399,7 +401,11 @@ def pictures(name: str, cells: Cells) -> list[np.ndarray]:
     test, images = small(name), np.asarray(cells.images)[:8]
     shown = Cells(images=images, labels=test.labels, subjects=test.subjects, cell_id=test.cell_id)
     filled = reliability(test.labels, test.scores)
+    counts = [(split, each, 2, 0, 0, 2, 0.5) for split in SPLITS for each in (name, "n")]
+    example = class_plots.Example(name=name, raw=images[0], cropped=images[0])
     return [
+        class_plots.counts_figure(pd.DataFrame(counts, columns=class_plots.COLUMNS), "t", name),
+        class_plots.examples_figure([[example], []], Geometry(crop=32), "t", name),
         plots.confusion_figure(confusion(test.labels, test.scores), name, "n", name, name),
         plots.roc_pr_figure(test.labels, test.scores, name, "t", name),
         plots.reliability_figure(filled, filled, 1.0, name, "t", name),

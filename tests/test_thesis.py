@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,10 +21,11 @@ from leukemia.data import cnmc
 from leukemia.errors import UserError
 from leukemia.evaluation.reported import Reported, recompute
 from leukemia.techniques import weighted
-from leukemia.thesis import claims, matrices, numbers, own
+from leukemia.thesis import cited, claims, disputed, matrices, numbers, own, turns
 from leukemia.thesis.document import Document, Paragraph, Section, Table, to_html, to_markdown
 from leukemia.thesis.numbers import FIGURE_35, TECHNIQUES
 from leukemia.thesis.report import Report, build
+from tests.conftest import ROOT
 from tests.service import chromium
 
 BY_NAME = {each.name: each for each in TECHNIQUES}
@@ -138,6 +140,105 @@ def test_the_report_gives_the_arguments_in_numbers(report: Report) -> None:
         "an F1 of 0.886 to 0.926",
         "Not to be believed as reported: dcgan (specificity 0.995, accuracy 0.995)",
         RESEARCH_ONLY,
+    ):
+        assert told in report.markdown, told
+
+
+def test_one_row_of_figures_1_to_3_breaks_the_accuracy_rule() -> None:
+    (row,) = cited.broken()
+    assert (row.reported.name, row.year, row.figure) == ("Ahmad", 2022, 2)
+    assert cited.what_follows(row) == (
+        "accuracy 96 % is above both sensitivity 0.76 and specificity 0.83, whose weighted mean "
+        "it is; nor does the 72 % that it improved on lie between the two; its "
+        "sensitivity, specificity and precision imply 0.79"
+    )
+    assert {each.figure for each in cited.CITED} == {1, 2, 3}
+
+
+def test_the_readme_names_that_row_and_every_kind_of_claim() -> None:
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    (row,) = cited.broken()
+    assert "(one result cannot be: " in readme
+    assert cited.problems(row)[0].split(", whose")[0] in readme
+    for named in ("test set", "healthy cells", "overfitting", "hours"):
+        assert named in readme.split("denies in another")[1].split(")")[0], named
+
+
+def test_precision_implies_the_accuracy_of_a_matrix_to_the_digit() -> None:
+    matrix = Reported(name="", tp=60, fn=20, fp=10, tn=30)
+    assert matrix.counts is not None
+    values = recompute(matrix.counts)
+    three: dict[str, Any] = {
+        name: repr(values[name]) for name in ("sensitivity", "specificity", "precision")
+    }
+    implied = cited.implied_accuracy(Reported(name="", **three))
+    assert implied == pytest.approx(values["accuracy"])
+    assert cited.implied_accuracy(Reported(name="", sensitivity="0.9", precision="0.9")) is None
+
+
+def test_an_f1_that_precision_and_sensitivity_do_not_give_is_found() -> None:
+    def row(f1: str) -> cited.Cited:
+        of = Reported(name="a", sensitivity="0.50", precision="0.90")
+        return cited.Cited(figure=1, year=2020, reported=of, f1=f1)
+
+    assert not cited.problems(row("0.64"))
+    (text,) = cited.problems(row("0.70"))
+    assert text == "precision and sensitivity give an F1 of 0.637 to 0.654, not 0.70"
+
+
+def test_each_claim_has_its_place_and_what_follows_in_numbers() -> None:
+    made = {each.about: each for each in disputed.all_of(TECHNIQUES)}
+    assert list(made) == ["Ahmad 2022", "The test set", "The healthy cells",
+                          "dcgan did not overfit", "Fast, and with less memory"]  # fmt: skip
+    assert all(each.place and each.says for each in made.values())
+    for about, told in (
+        ("The test set", "1,219 ALL and 648 HEM in both"),
+        ("The test set", "no 20 % of the 10,661 training cells, which would be 2,132"),
+        ("The test set", "`protocol=thesis_preliminary`"),
+        ("The healthy cells", "1,089 HEM cells (32 %) are neither trained on nor tested"),
+        ("The healthy cells", "about 743 would be ALL"),
+        ("The healthy cells", "3.16 ALL to a HEM instead of 2.15"),
+        ("dcgan did not overfit", "trained 10 of 30 epochs past the turn"),
+        ("dcgan did not overfit", "baseline 11 of 15, adasyn 8 of 12, weighted 11 of 15"),
+        ("Fast, and with less memory", "2.8 times the hours, 3 experiments 25.5 hours"),
+    ):
+        assert told in made[about].follows, told
+    assert '"after the 20th epoch the model started to overfit"' in made[
+        "dcgan did not overfit"
+    ].says  # fmt: skip
+
+
+def test_what_is_told_of_test_cells_names_the_preliminary_set_they_are(report: Report) -> None:
+    lines = [line for line in report.markdown.splitlines() if f"{numbers.SPLIT_TEST:,}" in line]
+    assert len(lines) > 2
+    for line in lines:
+        assert "preliminary set" in line, line
+
+
+def test_epochs_of_overfitting_by_the_rule_as_far_as_the_text_goes() -> None:
+    verdicts = {each.name: turns.by_the_rule(each) for each in TECHNIQUES}
+    assert {name: each.epoch for name, each in verdicts.items() if each} == {
+        "baseline": 6, "dcgan": 20, "adasyn": 4, "weighted": 6,
+    }  # fmt: skip
+    assert all(each.overfits for each in verdicts.values() if each)
+    assert verdicts["augmentation"] is None
+
+
+def test_a_turn_before_fine_tuning_is_told_apart_from_the_rules_epoch(report: Report) -> None:
+    rows = {line.split(" | ")[0]: line for line in report.markdown.splitlines() if " + " in line}
+    assert rows["| adasyn"].endswith(" | 4 | 4 | 8 of 12 |")
+    assert rows["| weighted"].endswith(" | 4 | 6 | 9 of 15 |")
+    assert rows["| augmentation"].endswith(" | not told | cannot be told | - |")
+    assert "weighted: epoch 4 is of the transfer stage" in report.markdown
+    assert "adasyn: epoch 4 is of the transfer stage" not in report.markdown
+
+
+def test_the_thesis_own_text_and_figures_disagree_on_what_it_cites(report: Report) -> None:
+    for told in (
+        "Shafique 2018: accuracy 99.5 % in Figure 3, 96.1 % in Figure 35.",
+        "DenseNet-121 the most effective network of Mondal et al. 2021, with a weighted precision "
+        "of 82 % and an F1 of 83 %; in Figure 1 it has the lowest of 6.",
+        "an accuracy of 96 % than their hybrid models; Figure 1 gives these 97 %.",
     ):
         assert told in report.markdown, told
 

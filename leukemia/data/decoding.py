@@ -88,8 +88,8 @@ def image_files(named: Sequence[Path]) -> list[Path]:
     return paths
 
 
-def read_image(path: Path, geometry: Geometry, size: int | None = None) -> np.ndarray:
-    """One image file as (side, side, 3) uint8.
+def read_image(path: Path, geometry: Geometry | None, size: int | None = None) -> np.ndarray:
+    """One image file as (side, side, 3) uint8, or as it is, (H, W, 3), where geometry is None.
 
     size: width and height that the file must have, or None for any that the crop fits.
 
@@ -106,7 +106,7 @@ def read_image(path: Path, geometry: Geometry, size: int | None = None) -> np.nd
 def decode_image(
     file: BinaryIO,
     name: str,
-    geometry: Geometry,
+    geometry: Geometry | None,
     size: int | None = None,
     most_pixels: int = headers.MOST_PIXELS,
 ) -> np.ndarray:
@@ -125,6 +125,8 @@ def decode_image(
             warnings.simplefilter("ignore")  # a damaged file is an error or a cell, nothing between
             with Image.open(file, formats=FORMATS) as image:
                 _check(image, name, geometry, size, most_pixels)
+                if geometry is None:
+                    return np.asarray(image)
                 window = _bmp_window(image, file, geometry)
                 return geometry.apply(image) if window is None else geometry.resize(window)
     except UserError:
@@ -143,7 +145,7 @@ def decode_image(
 
 
 def _check(
-    image: Image.Image, name: str, geometry: Geometry, size: int | None, most_pixels: int
+    image: Image.Image, name: str, geometry: Geometry | None, size: int | None, most_pixels: int
 ) -> None:
     width, height = image.size
     came = f"{name}: {width}x{height} px, mode {image.mode}"
@@ -155,6 +157,8 @@ def _check(
         raise UserError(f"{came}: {headers.FRAMES}")
     if size is not None and (width, height) != (size, size):
         raise UserError(f"{came}: expected {size}x{size} as in this data set; copy the file anew")
+    if geometry is None:
+        return
     if min(width, height) < geometry.crop:
         raise UserError(
             f"{came}: smaller than the crop of {geometry.crop} px; use a smaller crop, "

@@ -1,7 +1,7 @@
 """Paired comparisons of two techniques on the same subjects: differences, p values, tests."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import bdtr, chdtrc, ndtr, ndtri
@@ -9,15 +9,22 @@ from scipy.special import bdtr, chdtrc, ndtr, ndtri
 from leukemia.errors import UserError
 from leukemia.evaluation.curves import placements
 from leukemia.evaluation.intervals import fewest, is_known, most_hidden
-from leukemia.evaluation.jackknife import Repeats, aligned, leave_out, subject_counts
+from leukemia.evaluation.jackknife import (
+    Jackknife,
+    Repeats,
+    aligned,
+    leave_out,
+    subject_counts,
+)
 from leukemia.evaluation.metrics import metric_of
 from leukemia.evaluation.predictions import Predictions
 from leukemia.evaluation.variance_components import (
     NOTHING,
     TAIL,
     VarianceComponents,
-    of_seeds,
+    of_networks,
     of_subjects,
+    over_subjects_and_networks,
 )
 
 FEW = 25  # discordant cells: below, McNemar's chi-square is no good guide
@@ -71,8 +78,14 @@ def difference(a: Repeats, b: Repeats, metric: str = "bal_acc") -> Difference:
         UserError: no such metric, or a seed without cells.
     Source: Efron & Stein 1981; Owen 2007; Zou & Donner 2008 (see `variance_components`).
     """
-    of_a, of_b = aligned(leave_out(subject_counts(a), metric), leave_out(subject_counts(b), metric))
-    count, entry = len(of_a.names), metric_of(metric)
+    return of_jackknives(
+        *aligned(leave_out(subject_counts(a), metric), leave_out(subject_counts(b), metric)), metric
+    )
+
+
+def of_jackknives(of_a: Jackknife, of_b: Jackknife, metric: str) -> Difference:
+    """`difference` of two jackknives over the same subjects."""
+    count, entry = int(np.count_nonzero(of_a.kinds)), metric_of(metric)
     if not (is_known(of_a, entry) and is_known(of_b, entry)):
         nan = float("nan")
         return Difference(
@@ -83,15 +96,19 @@ def difference(a: Repeats, b: Repeats, metric: str = "bal_acc") -> Difference:
             subjects=count,
             method="none: too few subjects of a class",
         )
-    paired = len(of_a.whole) == len(of_b.whole)
+    paired = of_a.shares.shape == of_b.shares.shape
     gap = of_a.less(of_b) if paired else of_a.over_seeds().less(of_b.over_seeds())
-    by_seed = of_seeds(gap) if paired else [*of_seeds(of_a), *of_seeds(of_b)]
-    components = VarianceComponents(parts=(of_subjects(gap), *by_seed))
+    several = max(len(of_a.whole), len(of_b.whole)) > 1
+    if paired:
+        components = over_subjects_and_networks(gap)
+    else:
+        apart = [of_networks(each) for each in (of_a, of_b) if len(each.whole) > 1]
+        components = VarianceComponents(parts=(of_subjects(gap), *apart))
     largest = entry.bounds[1] - entry.bounds[0]
     if components.variance <= NOTHING:
         return _without_variance(gap.value, fewest(gap, entry), largest, count)
     reach = components.reach()
-    method = "paired jackknife over subjects" + " and seeds" * bool(by_seed)
+    method = "paired jackknife over subjects" + " and networks" * several
     return Difference(
         value=gap.value,
         low=max(gap.value - reach, -largest),
@@ -100,6 +117,24 @@ def difference(a: Repeats, b: Repeats, metric: str = "bal_acc") -> Difference:
         subjects=count,
         method=method,
     )
+
+
+def with_luck(gap: Difference, metric: str, networks: int) -> Difference:
+    """A difference of one seed, its interval widened by the luck of typical networks.
+
+    p is NaN: nothing about these very networks says how far others of their techniques lie apart.
+
+    Args:
+        networks: how many each technique has.
+    """
+    luck = metric_of(metric).luck
+    if luck is None:
+        return replace(gap, p=float("nan"), method=f"{gap.method}; of these networks alone")
+    added = float(-ndtri(TAIL)) * luck * float(np.sqrt(2 / networks))
+    low = gap.value - float(np.hypot(gap.value - gap.low, added))
+    high = gap.value + float(np.hypot(gap.high - gap.value, added))
+    method = f"{gap.method}, and networks of typical luck (sd {luck:.3f})"
+    return replace(gap, low=low, high=high, p=float("nan"), method=method)
 
 
 def mcnemar(a: Repeats, b: Repeats) -> Disagreement:

@@ -5,7 +5,7 @@ A percentile bootstrap over subjects is much too narrow with so few of them: see
 benchmarks/coverage.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import betaincinv, ndtri
@@ -23,8 +23,8 @@ from leukemia.evaluation.variance_components import (
     NOTHING,
     TAIL,
     VarianceComponents,
-    of_seeds,
     of_subjects,
+    over_subjects_and_networks,
 )
 
 
@@ -67,13 +67,37 @@ def interval(repeats: Repeats, metric: str = "bal_acc") -> Interval:
     Source: Korn & Graubard 1998 (a share of clusters); Zou & Donner 2008 (of two shares);
         Bengio & Grandvalet 2004 (folds).
     """
-    return _interval(subject_counts(repeats), metric_of(metric))
+    return of_counts(subject_counts(repeats), metric_of(metric))
+
+
+def of_counts(counts: SubjectCounts, metric: Metric) -> Interval:
+    """`interval` of cells that are counted already."""
+    jackknife = leave_out(counts, metric.name)
+    if not is_known(jackknife, metric):
+        return Interval(
+            value=jackknife.value,
+            low=float("nan"),
+            high=float("nan"),
+            subjects=int(np.count_nonzero(counts.kinds)),
+            method="none: too few subjects of a class",
+        )
+    bounds = _over_subjects(jackknife, metric, counts)
+    low, high = _over_networks_too(jackknife, bounds, metric)
+    method = "jackknife over subjects" + " and networks" * (len(jackknife.whole) > 1)
+    method += "; exact bound where no subject differs" * bounds.exact
+    return Interval(
+        value=jackknife.value,
+        low=low,
+        high=high,
+        subjects=int(np.count_nonzero(counts.kinds)),
+        method=method,
+    )
 
 
 def intervals(predictions: Predictions) -> dict[str, Interval]:
     """The interval of every metric from one run's test cells; 2,000 cells take 30 ms."""
     counts = subject_counts([[predictions]])
-    return {name: _interval(counts, metric) for name, metric in METRICS.items()}
+    return {name: of_counts(counts, metric) for name, metric in METRICS.items()}
 
 
 def most_hidden(subjects: int) -> float:
@@ -97,25 +121,6 @@ def is_known(jackknife: Jackknife, metric: Metric) -> bool:
     )
 
 
-def _interval(counts: SubjectCounts, metric: Metric) -> Interval:
-    jackknife = leave_out(counts, metric.name)
-    if not is_known(jackknife, metric):
-        return Interval(
-            value=jackknife.value,
-            low=float("nan"),
-            high=float("nan"),
-            subjects=len(counts.names),
-            method="none: too few subjects of a class",
-        )
-    bounds = _over_subjects(jackknife, metric, counts)
-    low, high = _over_seeds_too(jackknife, bounds, metric)
-    method = "jackknife over subjects" + " and seeds" * (len(jackknife.whole) > 1)
-    method += "; exact bound where no subject differs" * bounds.exact
-    return Interval(
-        value=jackknife.value, low=low, high=high, subjects=len(counts.names), method=method
-    )
-
-
 def _over_subjects(jackknife: Jackknife, metric: Metric, counts: SubjectCounts) -> _Bounds:
     """The bounds for other subjects, by the kind of metric."""
     if metric.penalty:
@@ -125,11 +130,15 @@ def _over_subjects(jackknife: Jackknife, metric: Metric, counts: SubjectCounts) 
     return _bounds_of_two_shares(jackknife.value, metric, counts)
 
 
-def _over_seeds_too(jackknife: Jackknife, bounds: _Bounds, metric: Metric) -> tuple[float, float]:
-    """Bounds over subjects, moved outwards for seeds; the two errors are independent."""
-    value, by_seed = jackknife.value, VarianceComponents(parts=tuple(of_seeds(jackknife))).reach()
-    low = value - float(np.hypot(value - bounds.low, by_seed))
-    high = value + float(np.hypot(bounds.high - value, by_seed))
+def _over_networks_too(
+    jackknife: Jackknife, bounds: _Bounds, metric: Metric
+) -> tuple[float, float]:
+    """Bounds over subjects, moved outwards by what networks add to them."""
+    value, of_both = jackknife.value, over_subjects_and_networks(jackknife).reach()
+    of_one = VarianceComponents(parts=(of_subjects(jackknife),)).reach()
+    added = float(np.sqrt(max(of_both**2 - of_one**2, 0.0)))
+    low = value - float(np.hypot(value - bounds.low, added))
+    high = value + float(np.hypot(bounds.high - value, added))
     return max(low, metric.bounds[0]), min(high, metric.bounds[1])
 
 
@@ -195,7 +204,7 @@ def _bounds_of_penalty(jackknife: Jackknife, metric: Metric) -> _Bounds:
     mean, components = jackknife.value, VarianceComponents(parts=(of_subjects(jackknife),))
     worst = metric.bounds[1]
     if components.variance <= NOTHING:
-        hidden = most_hidden(len(jackknife.names))
+        hidden = most_hidden(int(np.count_nonzero(jackknife.kinds)))
         return _Bounds(low=mean * (1 - hidden), high=mean + (worst - mean) * hidden, exact=True)
     factor = float(np.exp(min(components.reach() / mean, 100)))
     return _Bounds(low=mean / factor, high=min(mean * factor, worst), exact=False)
@@ -203,9 +212,7 @@ def _bounds_of_penalty(jackknife: Jackknife, metric: Metric) -> _Bounds:
 
 def _correlation(a: Jackknife, b: Jackknife) -> float:
     """The correlation of two metrics of the same subjects."""
-    both = Jackknife(
-        names=a.names, kinds=a.kinds, whole=a.whole + b.whole, without=a.without + b.without
-    )
+    both = replace(a, whole=a.whole + b.whole, without=a.without + b.without)
     first, second, of_sum = (of_subjects(each)[0] for each in (a, b, both))
     if not first * second:
         return 0.0

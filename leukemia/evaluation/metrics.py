@@ -69,6 +69,8 @@ class Metric:
     bounds: its lowest and highest possible value. higher_is_better: which of them is best.
     ranks: whether a ranking may go by it. shown: whether every ranking has a column of it.
     classes: labels of the classes whose cells decide it.
+    luck: the standard deviation of one network's test value when a technique is trained anew, as
+        measured (docs/measured.md); None where it is not known.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Metric:
     ranks: bool = False
     shown: bool = False
     classes: tuple[int, ...] = (0, 1)
+    luck: float | None = None
 
     def __post_init__(self) -> None:
         if (self.of_counts is None) == (self.of_scores is None):
@@ -173,9 +176,13 @@ def brier(labels: np.ndarray, scores: np.ndarray) -> float:
 
 def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     """The area under the ROC curve of labels (n,) 0/1 and scores (n,); NaN of one class alone."""
-    from sklearn.metrics import roc_auc_score
+    if not _has_both(labels):
+        return float("nan")
+    from leukemia.evaluation.curves import placements
 
-    return float(roc_auc_score(labels, scores)) if _has_both(labels) else float("nan")
+    positive = labels == 1
+    pairs = np.count_nonzero(positive) * np.count_nonzero(~positive)
+    return float(placements(labels, scores)[positive].sum() / pairs)
 
 
 def part(weight: np.ndarray, rate: np.ndarray) -> np.ndarray:
@@ -247,7 +254,7 @@ def _auprc(labels: np.ndarray, scores: np.ndarray) -> float:
 def _auroc_without(
     places: np.ndarray, labels: np.ndarray, scores: np.ndarray, subjects: int
 ) -> np.ndarray:
-    from leukemia.evaluation import curves  # with SciPy's statistics, which take long to import
+    from leukemia.evaluation import curves
 
     return curves.auroc_without(places, labels, scores, subjects)
 
@@ -283,7 +290,8 @@ def _spec_at_sensitivity(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _has_both(labels: np.ndarray) -> bool:
-    return len(set(labels.tolist())) == 2
+    positive = int(np.count_nonzero(labels == 1))
+    return 0 < positive < len(labels)
 
 
 METRICS = {

@@ -14,7 +14,8 @@ from leukemia.cells import Cells
 from leukemia.contract import TrainingSet
 from leukemia.evaluation.by_subject import by_subject
 from leukemia.evaluation.error_page import page
-from leukemia.experiment import ERRORS, GOLDEN, PREDICTIONS, SUBJECTS, SYNTHETIC, plots
+from leukemia.experiment import CLASSES, ERRORS, GOLDEN, PREDICTIONS, SUBJECTS, SYNTHETIC, plots
+from leukemia.experiment.class_plots import class_counts
 from leukemia.experiment.config import Experiment
 from leukemia.experiment.run import Outcome
 from leukemia.images import Images
@@ -44,6 +45,7 @@ def write(
     for split, predictions in outcome.predictions.items():
         table = pd.DataFrame(vars(predictions))
         _write(folder / PREDICTIONS / f"{split}.csv", as_csv(table))
+    _write(folder / CLASSES, as_csv(class_counts(experiment, outcome.training_set)))
     _write(folder / SUBJECTS, as_csv(by_subject(outcome.predictions["test"])))
     about = f"{experiment.config.title}. {experiment.protocol_line()} {RESEARCH_ONLY}"
     audit_files(outcome.audit, figure(outcome.audit, about), folder / "audit")

@@ -66,9 +66,7 @@ def balance(experiment: Experiment, cells: Cells, given: TechniqueContext) -> Ba
         UserError: the technique cannot balance these cells, or breaks its contract.
     """
     split, config = experiment.split, experiment.config
-    shown = split.rows["train"]
-    if split.balances_first:
-        shown = np.sort(np.concatenate([split.rows[name] for name in SPLITS]))
+    shown = np.sort(np.concatenate([split.rows[name] for name in split.shown]))
     train = cells.take(shown)
     made = config.technique.balance(train, config.settings, given)
     hold_to_contract(train, made, config.name)
@@ -87,7 +85,12 @@ def balance(experiment: Experiment, cells: Cells, given: TechniqueContext) -> Ba
     of_all = np.concatenate([of_real[np.delete(shown, made.left_out)], of_synthetic])
     return Balanced(
         training=made.part(of_all == "train"),
-        held_out={name: made.cells.take(of_all == name) for name in SPLITS[1:]},
+        held_out={
+            name: made.cells.take(of_all == name)
+            if name in split.shown
+            else cells.take(split.rows[name])
+            for name in SPLITS[1:]
+        },
         audit=audit,
     )
 

@@ -25,11 +25,11 @@ class ExperimentOptions:
     strict_paths: refuse files that do not lie in the data's folder.
     protocol, seed, fold, folds: which cell is in which split; the seed decides weights, order and
         synthetic cells too.
-    budget: `thesis`, `equal` or `quick`; `auto`: `equal`, and `thesis` under protocol `thesis`.
+    budget: `thesis`, `equal` or `quick`; `auto`: `equal`, and `thesis` under the thesis' protocols.
     image_size: side in pixels that the classifier sees. crop: side of the centred window that is
         kept of an image, 0 for the whole image.
     backbone, backbone_weights, scaling, precision: as ModelConfig has them; scaling `auto`:
-        `imagenet`, and `unit` under protocol `thesis`.
+        `imagenet`, and `unit` under the thesis' protocols.
     batch_size: cells a step.
     sensitivity: in (0, 1], what the operating threshold is to reach on validation cells.
 

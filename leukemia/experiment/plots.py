@@ -10,6 +10,7 @@ from leukemia.evaluation.calibration import reliability, rescale
 from leukemia.evaluation.evaluate import SHORT
 from leukemia.evaluation.metrics import METRICS, confusion
 from leukemia.evaluation.predictions import Predictions
+from leukemia.experiment import class_plots
 from leukemia.experiment.config import Experiment
 from leukemia.experiment.run import Outcome
 from leukemia.model import grad_cam
@@ -20,7 +21,7 @@ SHOWN = 32  # cells on each half of the picture of made cells
 
 def draw(experiment: Experiment, outcome: Outcome, cells: Cells) -> dict[str, np.ndarray]:
     """Name -> uint8 (H, W, 3): confusion by split, curves, ROC and PR, calibration, errors by
-    subject, where the network looks, made cells.
+    subject, where the network looks, cells of each class, made cells.
 
     cells: those of the experiment's index, in its order.
     """
@@ -38,6 +39,7 @@ def draw(experiment: Experiment, outcome: Outcome, cells: Cells) -> dict[str, np
         f"{config.name}: errors by test subject", stamp,
     )  # fmt: skip
     pictures["gradcam"] = _gradcam(experiment, outcome, cells, stamp)
+    pictures |= _classes(experiment, outcome, cells, stamp)
     if outcome.training_set.synthetic.any():
         pictures["synthetic_cells"] = _made(experiment, outcome, stamp)
     return pictures
@@ -89,6 +91,19 @@ def _confusions(experiment: Experiment, outcome: Outcome, stamp: str) -> dict[st
             stamp,
         )
     return pictures
+
+
+def _classes(
+    experiment: Experiment, outcome: Outcome, cells: Cells, stamp: str
+) -> dict[str, np.ndarray]:
+    """The class distribution, and raw and kept examples of each class."""
+    name, geometry = experiment.config.name, experiment.config.geometry
+    counts = class_plots.class_counts(experiment, outcome.training_set)
+    chosen = class_plots.examples(experiment, cells)
+    return {
+        "class_distribution": class_plots.counts_figure(counts, f"{name}: cells by class", stamp),
+        "raw_and_cropped": class_plots.examples_figure(chosen, geometry, "training cells", stamp),
+    }
 
 
 def _made(experiment: Experiment, outcome: Outcome, stamp: str) -> np.ndarray:

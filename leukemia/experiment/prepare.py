@@ -26,6 +26,7 @@ from leukemia.model.classifier import ModelConfig, check
 from leukemia.model.precision import resolved
 from leukemia.model.schedule import schedule_for
 from leukemia.report import Progress, unwatched
+from leukemia.splits import OF_THESIS
 from leukemia.splits.protocol import split
 
 
@@ -98,7 +99,7 @@ def resolve(options: ExperimentOptions) -> ExperimentConfig:
     Raises:
         UserError: there is no such technique, setting or budget, or a setting is out of range.
     """
-    technique, as_thesis = techniques.load(options.technique), options.protocol == "thesis"
+    technique, as_thesis = techniques.load(options.technique), options.protocol in OF_THESIS
     budget = _unless_auto(options.budget, "thesis" if as_thesis else "equal")
     geometry = Geometry(crop=options.crop, size=options.image_size)
     return ExperimentConfig(

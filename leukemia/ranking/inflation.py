@@ -16,7 +16,7 @@ from leukemia.errors import UserError
 from leukemia.evaluation import comparison, intervals
 from leukemia.evaluation.jackknife import Repeats
 from leukemia.evaluation.plots import render
-from leukemia.evaluation.predictions import Predictions
+from leukemia.ranking.networks import Network
 from leukemia.ranking.rank import TERMS, repeats_of
 from leukemia.ranking.text import aligned
 
@@ -62,7 +62,7 @@ def comparable(records: pd.DataFrame) -> pd.DataFrame:
     return kept[~kept.duplicated(["arm", "protocol", "seed", "fold"], keep="last")]
 
 
-def measure(records: pd.DataFrame, tested: Mapping[str, Predictions], metric: str) -> Inflation:
+def measure(records: pd.DataFrame, cells: Mapping[str, Network], metric: str) -> Inflation:
     """The figures and the differences, from comparable records.
 
     A step's difference is paired by subject: both protocols test cells of the same people,
@@ -77,11 +77,11 @@ def measure(records: pd.DataFrame, tested: Mapping[str, Predictions], metric: st
         if len(by_protocol) < 2:
             continue  # there is nothing to set it against
         for protocol in filter(by_protocol.__contains__, ORDER):
-            figures.append(_figure(str(arm), protocol, by_protocol[protocol], tested, metric))
+            figures.append(_figure(str(arm), protocol, by_protocol[protocol], cells, metric))
         for step, flattering, honest in STEPS:
             if {flattering, honest} <= set(by_protocol):
                 pair = by_protocol[flattering], by_protocol[honest]
-                steps.append(_step(str(arm), step, *pair, tested, metric))
+                steps.append(_step(str(arm), step, *pair, cells, metric))
     if not steps:
         raise UserError(
             "no technique was run under two protocols on the same terms: run the entry point "
@@ -98,7 +98,7 @@ def measure(records: pd.DataFrame, tested: Mapping[str, Predictions], metric: st
     )
 
 
-def by_protocol(records: pd.DataFrame, tested: Mapping[str, Predictions]) -> pd.DataFrame:
+def by_protocol(records: pd.DataFrame, cells: Mapping[str, Network]) -> pd.DataFrame:
     """One row a technique and protocol, with what its runs say of themselves.
 
     Columns: technique, protocol, runs, seeds, folds, OF_RUNS as the last run has them, the
@@ -106,7 +106,7 @@ def by_protocol(records: pd.DataFrame, tested: Mapping[str, Predictions]) -> pd.
     """
     rows = []
     for (arm, protocol), runs in records.groupby(["arm", "protocol"], sort=True):
-        interval = intervals.interval(repeats_of(runs, tested), "bal_acc")
+        interval = intervals.interval(repeats_of(runs, cells), "bal_acc")
         rows.append(
             {
                 "technique": arm, "protocol": protocol, "runs": len(runs),
@@ -146,9 +146,9 @@ def figure(inflation: Inflation) -> np.ndarray:
 
 
 def _figure(
-    arm: str, protocol: str, runs: pd.DataFrame, tested: Mapping[str, Predictions], metric: str
+    arm: str, protocol: str, runs: pd.DataFrame, cells: Mapping[str, Network], metric: str
 ) -> dict[str, object]:
-    interval = intervals.interval(repeats_of(runs, tested), metric)
+    interval = intervals.interval(repeats_of(runs, cells), metric)
     return {
         "arm": arm, "protocol": protocol, "runs": len(runs), "value": interval.value,
         "lo": interval.low, "hi": interval.high, "subjects": interval.subjects,
@@ -160,11 +160,11 @@ def _step(
     step: str,
     flattering: pd.DataFrame,
     honest: pd.DataFrame,
-    tested: Mapping[str, Predictions],
+    cells: Mapping[str, Network],
     metric: str,
 ) -> dict[str, object]:
     both = flattering[["seed", "fold"]].merge(honest[["seed", "fold"]])
-    a, b = repeats_of(flattering.merge(both), tested), repeats_of(honest.merge(both), tested)
+    a, b = repeats_of(flattering.merge(both), cells), repeats_of(honest.merge(both), cells)
     gap = comparison.difference(a, b, metric)
     if _the_same(a, b):  # such as a baseline, which has nothing to balance before the split
         gap = replace(gap, value=0.0, low=0.0, high=0.0, p=1.0)

@@ -5,17 +5,21 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from leukemia.ranking.rank import BASELINE, SHOWN, Ranking
+from leukemia.ranking.rank import BASELINE, LEVEL, SHOWN, Ranking
 
 
 def as_text(ranking: Ranking) -> str:
-    """The three tables of a ranking: order, comparisons and costs."""
-    return "\n\n".join([_order_text(ranking), _comparison_text(ranking), _cost_text(ranking.table)])
+    """The tables of a ranking: order, comparisons and costs, and what the choice is worth."""
+    parts = [_order_text(ranking), _comparison_text(ranking), *_worth_text(ranking)]
+    return "\n\n".join([*parts, _cost_text(ranking.table)])
 
 
 def _order_text(ranking: Ranking) -> str:
     table, name = ranking.table, ranking.metric
-    places = [f"{r}{'=' if t else ''}" for r, t in zip(table["rank"], table["tie"], strict=True)]
+    tied = table["tie"].astype(bool)
+    if tied.any():  # a leader that ties does so as much as the others
+        tied |= table["rank"] == 1
+    places = [f"{r}{'=' if t else ''}" for r, t in zip(table["rank"], tied, strict=True)]
     return aligned(
         {
             "rank": places,
@@ -33,20 +37,52 @@ def _comparison_text(ranking: Ranking) -> str:
     table = ranking.comparisons
     if table.empty:
         return "No two techniques ran on the same seeds and folds: nothing can be compared."
-    return aligned(
-        {
-            "compared on test": table["arm"],
-            "with": table["against"],
-            "difference": table["difference"].map("{:+.3f}".format),
-            "95 % interval": [
-                f"{a:+.3f} to {b:+.3f}" for a, b in zip(table["lo"], table["hi"], strict=True)
-            ],
-            "p": table["p"].map(_p),
-            "p Holm": table["holm"].map(_p),
-            "McNemar p": table["mcnemar"].map(_p),
-            "DeLong p": table["delong"].map(_p),
-        }
+    columns = {
+        "compared on test": table["arm"],
+        "with": table["against"],
+        "difference": table["difference"].map("{:+.3f}".format),
+        "95 % interval": [
+            f"{a:+.3f} to {b:+.3f}" for a, b in zip(table["lo"], table["hi"], strict=True)
+        ],
+        "p": table["p"].map(_p),
+        "p corrected": table["adjusted"].map(_p),
+        "verdict": table["adjusted"].map(verdict),
+        "finds": _numbers(table["detectable"], 3),
+    }
+    for name, title in (("mcnemar", "McNemar p"), ("delong", "DeLong p")):
+        if table[name].notna().any():
+            columns[title] = table[name].map(_p)
+    return "\n".join([aligned(columns), *_reasons(table)])
+
+
+def verdict(adjusted: float) -> str:
+    """What a corrected p says, in a word or two."""
+    return "none" if np.isnan(adjusted) else "different" if adjusted < LEVEL else "not shown"
+
+
+def _reasons(table: pd.DataFrame) -> list[str]:
+    """Why each technique is compared with the one that it is, a line each reason."""
+    return [
+        f"{', '.join(rows['arm'])} with {against}: {why}"
+        for (against, why), rows in table.groupby(["against", "why"], sort=False)
+    ]
+
+
+def _worth_text(ranking: Ranking) -> list[str]:
+    """What the whole way of choosing is worth; nothing where the networks are too few."""
+    worth = ranking.worth
+    if worth is None:
+        return []
+    value, gain = worth.value, worth.gain
+    chosen = ", ".join(f"{arm} {share:.0%}" for arm, share in worth.chosen.items())
+    over = (
+        f", {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] over {BASELINE}" if gain else ""
     )
+    return [
+        f"Train all and choose on validation: test {ranking.metric} {value.value:.3f} "
+        f"[{value.low:.3f}, {value.high:.3f}]{over}, of networks and subjects that had no say in "
+        f"the choice (chosen: {chosen})"
+    ]
 
 
 def _cost_text(table: pd.DataFrame) -> str:
@@ -86,9 +122,9 @@ def _numbers(values: pd.Series, digits: int) -> list[str]:
 
 
 def _price(seconds: float) -> str:
-    """The price of a point; a gain that took no longer than the baseline cost nothing."""
+    """The price of a point; a gain that took no longer than what it is measured by cost nothing."""
     if np.isnan(seconds):
-        return "no gain"
+        return "no sure gain"
     return f"{seconds:.0f}" if seconds > 0 else "none"
 
 
@@ -97,7 +133,9 @@ def _p(value: float) -> str:
 
 
 def _mean_sd(mean: pd.Series, sd: pd.Series) -> list[str]:
-    return [f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, sd, strict=True)]
+    return [
+        f"{m:.3f}" if np.isnan(s) else f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, sd, strict=True)
+    ]
 
 
 def _interval(low: pd.Series, high: pd.Series) -> list[str]:

@@ -20,11 +20,15 @@ FIRST = ("loss", "acc", "bal_acc", "sens", "spec", "prec", "f1", "wf1", "auroc",
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """What a technique gains over the baseline on the same test cells, with its 95 % interval."""
+    """What the choice gains over the baseline on the same test cells, with its 95 % interval.
+
+    net: it is of networks and subjects that had no say in the choice (`ranking.verdicts.Worth`).
+    """
 
     value: float
     low: float
     high: float
+    net: bool
 
     def __str__(self) -> str:
         return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
@@ -55,16 +59,15 @@ def names_of(tags: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def gain_of(ranking: Ranking) -> Gain | None:
-    """The leader's gain over the baseline; None where the leader is the baseline or there is
-    none."""
-    leader, compared = ranking.table["arm"].iloc[0], ranking.comparisons
-    pairs = compared[compared[["arm", "against"]].isin([leader, BASELINE]).all(axis=1)]
-    if leader == BASELINE or pairs.empty:
+    """The gain over the baseline, above 0 where it is one; None where the leader is the baseline
+    or there is none."""
+    gap = ranking.gain
+    if gap is None or ranking.table["arm"].iloc[0] == BASELINE:
         return None
-    row = pairs.iloc[0]
-    if (row["arm"] == leader) == metric_of(ranking.metric).higher_is_better:
-        return Gain(value=row["difference"], low=row["lo"], high=row["hi"])
-    return Gain(value=-row["difference"], low=-row["hi"], high=-row["lo"])
+    net = ranking.worth is not None
+    if metric_of(ranking.metric).higher_is_better:
+        return Gain(value=gap.value, low=gap.low, high=gap.high, net=net)
+    return Gain(value=-gap.value, low=-gap.high, high=-gap.low, net=net)
 
 
 def refusals(candidate: Candidate, asked: str) -> list[str]:
@@ -96,6 +99,11 @@ def _gain(candidate: Candidate, asked: str) -> str:
         return (
             f"nothing is known of its gain over {BASELINE}, which was not run on the same seeds "
             f"and folds; run it, or ask for gain=any"
+        )
+    if asked == "sure" and not gain.net:
+        return (
+            f"its gain over {BASELINE}, {gain}, is of too few networks to be sure of: train 2 "
+            f"seeds and 2 folds or more"
         )
     if asked == "sure" and not gain.low > 0:
         return f"its gain over {BASELINE}, {gain}, is not surely above 0"

@@ -1,7 +1,7 @@
-"""Which cell is in which split: the honest protocols, and two that flatter.
+"""Which cell is in which split: the honest protocols, and those that flatter.
 
-`subject` and `official` keep every subject in one split. `image` and `thesis` do not: they are
-here so that what they add to a metric can be measured.
+`subject` and `official` keep every subject in one split. `image`, `thesis` and
+`thesis_preliminary` do not: they are here so that what they add to a metric can be measured.
 """
 
 import re
@@ -15,7 +15,7 @@ from leukemia.cells import Indices, Names
 from leukemia.data.cnmc import PRELIMINARY
 from leukemia.data.index import Index
 from leukemia.errors import UserError
-from leukemia.splits import FOLDS, PROTOCOLS
+from leukemia.splits import FOLDS, OF_THESIS, PROTOCOLS, THESIS_PRELIMINARY
 
 SPLITS = ("train", "validation", "test")
 OFFICIAL_FOLDS = ("fold_0", "fold_1", "fold_2")
@@ -42,13 +42,22 @@ class Split:
 
     @property
     def balances_first(self) -> bool:
-        """Whether the technique sees all cells before they are split."""
-        return self.name == "thesis"
+        """Whether the technique sees cells of several splits, which are parted afterwards."""
+        return self.name in OF_THESIS
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The splits whose cells the technique sees, and is given synthetic cells for."""
+        if self.name == THESIS_PRELIMINARY:
+            return SPLITS[:2]
+        return SPLITS if self.balances_first else SPLITS[:1]
 
     @property
     def line(self) -> str:
         """The protocol in a sentence, its leak first."""
         kept = "no subject in two splits"
+        if self.name == THESIS_PRELIMINARY:
+            kept = "no test subject trains, but VALIDATION SUBJECTS DO, whose figures flatter"
         if self.shared:
             kept = f"{self.shared} TEST SUBJECTS ALSO TRAIN, the figures flatter"
         return f"Protocol {self.name}: {kept}; {self.text}"
@@ -76,6 +85,8 @@ def split(
         that share cells with a training subject (those train); else the table's column
         `split`. image: cells, not subjects, fall into parts; 30 % of what is not tested is
         validation. thesis: the same cells as `image`, for a technique that has seen them all.
+        thesis_preliminary: C-NMC's preliminary set is the test, which the thesis names as its
+        own and no technique sees; the rest is balanced, then 30 % of it validates at random.
 
     Raises:
         UserError: too few subjects of a class, no such fold, or no official split.
@@ -88,13 +99,17 @@ def split(
             f"there is no fold {fold}: protocol {protocol} has {available} here, "
             f"0 to {available - 1}"
         )
-    assign = {"subject": _by_subject, "official": _official}.get(protocol, _by_image)
+    assign = {
+        "subject": _by_subject,
+        "official": _official,
+        THESIS_PRELIMINARY: _by_preliminary,
+    }.get(protocol, _by_image)
     splits, text = assign(index, subjects, seed, fold, available)
     _check(index, splits, subjects)
     rows = {name: np.flatnonzero(splits == name) for name in SPLITS}
     learned = np.isin(splits, ["train", "validation"])
     shared = np.intersect1d(subjects[splits == "test"], subjects[learned])
-    if protocol == "thesis":
+    if protocol in OF_THESIS:
         text = f"balanced first, then split; {text}"
     return Split(
         rows=rows, name=protocol, fold=fold, folds=available, text=text, shared=len(shared)
@@ -105,7 +120,8 @@ def number_of_folds(index: Index, subjects: Names, protocol: str, asked: int) ->
     """How many folds a protocol has on these cells: as asked, or what the data allow.
 
     Raises:
-        UserError: fewer than 3 are asked for, or the data have no official split.
+        UserError: fewer than 3 are asked for, or the data have no official split or no
+            preliminary set.
     """
     if protocol == "official" and not has_official(index):
         raise UserError(
@@ -114,6 +130,13 @@ def number_of_folds(index: Index, subjects: Names, protocol: str, asked: int) ->
         )
     if protocol == "official":
         return len(OFFICIAL_FOLDS) if _is_cnmc(index) else 1
+    if protocol == THESIS_PRELIMINARY and not _is_cnmc(index):
+        raise UserError(
+            f"{index.root}: there is no preliminary set here (a C-NMC tree with its labels has "
+            f"one); use protocol=thesis"
+        )
+    if protocol == THESIS_PRELIMINARY:
+        return 1
     if asked < 3:
         raise UserError(f"{asked} folds: train, validation and test need 3 or more")
     if protocol == "subject":
@@ -129,13 +152,14 @@ def has_official(index: Index) -> bool:
 def splits_of_synthetic(count: int, split: Split, seed: int) -> Names:
     """(count,) str: the split of each synthetic cell.
 
-    All train, unless the split comes after balancing: then 1 / folds of them, at random, test and
-    30 % of the rest validate, as of the real cells.
+    All train, unless the split comes after balancing: then 1 / folds of them, at random, test
+    (none where the technique has not seen the test cells) and 30 % of the rest validate, as of
+    the real cells.
     """
     splits = np.full(count, "train", dtype="<U10")
     if split.balances_first:
         order = np.random.default_rng([seed, split.fold]).permutation(count)
-        test = round(count / split.folds)
+        test = round(count / split.folds) if "test" in split.shown else 0
         splits[order[:test]] = "test"
         splits[order[test : test + round(VALIDATION * (count - test))]] = "validation"
     return splits
@@ -167,14 +191,28 @@ def _by_image(index: Index, subjects: Names, seed: int, fold: int, folds: int) -
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     splits = np.full(len(labels), "train", dtype="<U10")
     splits[_parts(splitter.split(labels, labels), len(labels)) == fold] = "test"
-    rng = np.random.default_rng([seed, fold])
-    for label in range(len(index.classes.names)):
-        rest = rng.permutation(np.flatnonzero((splits == "train") & (labels == label)))
-        splits[rest[: round(VALIDATION * len(rest))]] = "validation"
+    _validate_at_random(splits, index, [seed, fold])
     return splits, (
         f"cells at random in {folds} parts, stratified by class: part {fold} test, "
         f"{VALIDATION:.0%} of the rest validation"
     )
+
+
+def _by_preliminary(
+    index: Index, subjects: Names, seed: int, fold: int, folds: int
+) -> tuple[Names, str]:
+    of_source = index.frame["split"].to_numpy(str)
+    splits = np.where(of_source == PRELIMINARY, "test", "train").astype("<U10")
+    _validate_at_random(splits, index, [seed, fold])
+    return splits, f"test: preliminary set; {VALIDATION:.0%} of the rest, at random, validation"
+
+
+def _validate_at_random(splits: Names, index: Index, seed: list[int]) -> None:
+    """Turn 30 % of each class' training cells into validation cells, in place."""
+    rng = np.random.default_rng(seed)
+    for label in range(len(index.classes.names)):
+        rest = rng.permutation(np.flatnonzero((splits == "train") & (index.labels == label)))
+        splits[rest[: round(VALIDATION * len(rest))]] = "validation"
 
 
 def _parts(divisions: Iterable[tuple[Indices, Indices]], count: int) -> Indices:

@@ -10,13 +10,14 @@ import pandas as pd
 from leukemia import RESEARCH_ONLY
 from leukemia.data.cache import cache_folder
 from leukemia.errors import UserError
-from leukemia.evaluation.predictions import Predictions
 from leukemia.ranking import inflation as inflations
 from leukemia.ranking import rank as rankings
 from leukemia.ranking import text
 from leukemia.ranking.inflation import Inflation
+from leukemia.ranking.networks import Network
 from leukemia.ranking.rank import CHOICE, Ranking
 from leukemia.registry import GAINS, champion
+from leukemia.splits import THESIS_PRELIMINARY
 from leukemia.splits.protocol import over_folds
 from leukemia.tracking import leaderboard, records, runs, views
 
@@ -129,16 +130,21 @@ def by_protocol(experiment_id: str, cache: Path | None = None) -> pd.DataFrame:
 
 def _of_all_protocols(experiment_id: str, cache: Path | None) -> tuple[pd.DataFrame, Any]:
     """Comparable records of all protocols, and their test cells."""
-    kept = inflations.comparable(records.training_runs(experiment_id))
+    trained = records.training_runs(experiment_id)
+    # It has a fold of its own: as the latest run it would put the others out of the comparison.
+    trained = trained[trained["protocol"] != THESIS_PRELIMINARY]
+    if trained.empty:
+        raise UserError(f"all runs are of protocol {THESIS_PRELIMINARY}: run one of the others")
+    kept = inflations.comparable(trained)
     believed, tested, _ = _believed(kept, cache)
     return believed, tested
 
 
 def _believed(
     kept: pd.DataFrame, cache: Path | None
-) -> tuple[pd.DataFrame, Mapping[str, Predictions], list[str]]:
-    """The records whose figures are those of what the runs left, their test predictions, and what
-    a reader must know of the others.
+) -> tuple[pd.DataFrame, Mapping[str, Network], list[str]]:
+    """The records whose figures are those of what the runs left, their networks' predictions,
+    and what a reader must know of the others.
 
     Raises:
         UserError: there is no such record.
@@ -154,7 +160,7 @@ def _believed(
             f"{unbound} runs are of an earlier version, which bound figures and files by no "
             f"manifest."
         )
-    return believed, checked.tested, doubts
+    return believed, checked.networks, doubts
 
 
 def _terms(ranked: Ranked) -> list[str]:
@@ -165,8 +171,9 @@ def _terms(ranked: Ranked) -> list[str]:
     lines = [
         *(f"Note: {note}." for note in ranking.notes),
         f"Ordered by validation {ranking.metric}, mean ± standard deviation over seeds; intervals "
-        f"are over {subjects} test subjects (and seeds, where there are several), since cells of "
-        f"one subject are not independent. Positive class: {run.positive}.",
+        f"are over {subjects} test subjects (and networks, where there are several seeds), since "
+        f"cells of one subject are not independent; they do not allow for other training "
+        f"subjects. Positive class: {run.positive}.",
         over_folds(run.protocol_line) if several else run.protocol_line,
         f"Cells: {run.cells}. Budget {run.budget}, {run.image_size} px, {run.note}.",
         RESEARCH_ONLY,

@@ -46,7 +46,7 @@ def _class_count_problems(techniques: Sequence[Technique]) -> list[Problem]:
         ),
         *check_sum(
             "the 80 / 20 split of the training cells (4.2.2)",
-            {"train": numbers.SPLIT_TRAIN, "test": numbers.SPLIT_TEST},
+            {"train": numbers.SPLIT_TRAIN, numbers.TEST_SET: numbers.SPLIT_TEST},
             train,
         ),
         *check_classes("classes of the weighted run (4.6)", *numbers.CLASSES_WEIGHTED),

@@ -12,7 +12,7 @@ import pandas as pd
 from leukemia import RESEARCH_ONLY
 from leukemia.evaluation.reported import agrees, recompute
 from leukemia.evaluation.validators import OF_SUMS, RULES
-from leukemia.thesis import claims, matrices, numbers
+from leukemia.thesis import cited, claims, disputed, matrices, numbers, turns
 from leukemia.thesis import own as own_runs
 from leukemia.thesis.document import Bullets, Document, Section, to_html, to_markdown
 from leukemia.thesis.numbers import Rows, Technique
@@ -53,7 +53,10 @@ def build(
             matrices.order_section(techniques),
             matrices.findings_section(techniques),
             matrices.counted_twice_section(techniques),
+            disputed.section(techniques),
+            turns.section(techniques),
             claims.class_counts_section(techniques),
+            cited.section(figure_35),
             claims.figure_35_section(figure_35, techniques),
             claims.figure_36_section(techniques),
             claims.terms_section(techniques),

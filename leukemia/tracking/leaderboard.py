@@ -23,7 +23,7 @@ RANKING, CHARTS = "ranking", "charts"  # keys of the saved views
 PROTOCOLS, PROTOCOLS_TABLE = "protocols", "protocols-table"
 PROTOCOL_SUMMARY = "protocol summary"  # the kind of a run that stands for many
 # In the order of the saved table: a figure, then how wide it is, then the rest.
-COLUMNS = ["rank", "tie", "val", "val_sd", "runs", "test", "lo", "hi", "base", "base_p", "lead",
+COLUMNS = ["rank", "tie", "val", "val_sd", "runs", "test", "lo", "hi", "gain", "gain_p", "lead",
            "lead_p", "subjects", *SHOWN, *CELLS, *COSTS, "wh", "s_per_point",
            "overfits"]  # fmt: skip
 SHARED = ["protocol", "budget", "data_digest", "weights", "simulated_data", "cells"]

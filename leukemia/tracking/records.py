@@ -21,6 +21,7 @@ from leukemia.evaluation.evaluate import SHORT
 from leukemia.evaluation.metrics import metrics
 from leukemia.evaluation.predictions import THRESHOLD, Predictions
 from leukemia.experiment import PREDICTIONS
+from leukemia.ranking.networks import Network
 from leukemia.text import spreadsheet
 from leukemia.text.escape import visible
 from leukemia.tracking import MANIFEST, manifest
@@ -93,16 +94,17 @@ def finished(experiment_id: str) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """tested: run ID -> its test predictions. broken: run ID -> why its figures are not to be
-    believed. bound: IDs of the runs that have a manifest, as all have since there is one."""
+    """networks: run ID -> its validation and test predictions. broken: run ID -> why its figures
+    are not to be believed. bound: IDs of the runs that have a manifest, as all have since there
+    is one."""
 
-    tested: Mapping[str, Predictions]
+    networks: Mapping[str, Network]
     broken: Mapping[str, str]
     bound: Set[str]
 
 
 def checked(run_ids: Iterable[str], cache: Path) -> Checked:
-    """The test predictions of runs whose validation and test figures are those of their
+    """The validation and test predictions of runs whose figures of both are those of their
     predictions and, where they have a manifest, are what they ended with.
 
     Predictions are kept in `cache`, since a finished run does not change.
@@ -115,7 +117,7 @@ def checked(run_ids: Iterable[str], cache: Path) -> Checked:
             zip(run_ids, pool.map(lambda each: _left_by(each, cache), run_ids), strict=True)
         )
     subjects, cells = Numbers(), Numbers()
-    tested, broken = {}, {}
+    networks, broken = {}, {}
     for run_id, files in left.items():
         if isinstance(files, str):
             broken[run_id] = files
@@ -125,9 +127,9 @@ def checked(run_ids: Iterable[str], cache: Path) -> Checked:
         if wrong:
             broken[run_id] = wrong
         else:
-            tested[run_id] = read["test"]
+            networks[run_id] = Network(validation=read["validation"], test=read["test"])
     bound = {run_id for run_id, files in left.items() if isinstance(files, str) or files.bound}
-    return Checked(tested=tested, broken=broken, bound=bound)
+    return Checked(networks=networks, broken=broken, bound=bound)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +150,6 @@ def _left_by(run_id: str, cache: Path) -> _Left | str:
         paths = {}
         for split in ("validation", "test"):
             path = f"{PREDICTIONS}/{split}.csv"
-            if whole is None and split != "test":  # what has no manifest is read as it always was
-                continue
             paths[split] = _kept(run_id, path, cache)
             if whole:
                 manifest.check(whole, path, paths[split].read_bytes())
