@@ -18,7 +18,9 @@ TAGS = {
     "calibration": "temperature 1.2", "operating": "threshold 0.31", "git_commit": "abc123",
 }  # fmt: skip
 METRICS = {"test_subjects": 4.0, "test_bal_acc": 0.8126, "test_bal_acc_lo": 0.7, "val_auroc": 0.9,
-           "test_bal_acc_hi": 0.9, "test_auroc": 0.88, "test_ece": 0.051}  # fmt: skip
+           "test_bal_acc_hi": 0.9, "test_auroc": 0.88, "test_ece": 0.051,
+           "test_slope": 0.61, "test_slope_lo": 0.4, "test_slope_hi": 0.85, "threshold_v": 0.27,
+           "test_bal_v": 0.85}  # fmt: skip
 
 
 def logged(waived: str = "", **tags: str) -> Logged:
@@ -44,6 +46,8 @@ def logged(waived: str = "", **tags: str) -> Logged:
         "Overfitting: does not overfit",
         "Expected calibration error 0.051, Brier score not defined",
         "temperature 1.2",
+        "Calibration slope 0.610 (0.400 to 0.850; 1 is right)",
+        "from 0.270, the threshold best on validation, the test balanced accuracy is 0.850",
         "threshold 0.31",
         "| blast | 2 | 3 | 1 | 0.333 |",
         "| normal | 2 | 3 | 2 | 0.667 |",

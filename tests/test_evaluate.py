@@ -8,8 +8,9 @@ import pytest
 
 from leukemia.evaluation.doubled_counts import as_the_thesis_counts, doubled
 from leukemia.evaluation.evaluate import evaluate, fine_tune_from
-from leukemia.evaluation.metrics import METRICS
+from leukemia.evaluation.metrics import METRICS, metrics
 from leukemia.evaluation.predictions import Predictions
+from leukemia.evaluation.thresholds import at_best
 
 
 def cells(seed: int, labels: list[int] | None = None) -> Predictions:
@@ -76,6 +77,46 @@ def test_counts_go_by_the_threshold_and_all_else_by_the_scores() -> None:
     assert (second.temperature, second.operating) == (first.temperature, first.operating)
     assert "called positive from 0.3" in second.lines()[0]
     assert "called positive" not in first.lines()[0]
+
+
+def test_the_threshold_best_on_validation_is_logged_with_what_it_does_on_test() -> None:
+    sides = {side: cells(n) for n, side in enumerate(("train", "validation", "test"))}
+    found, best = evaluate(sides, HISTORY, 0.9).metrics, at_best(sides["validation"], sides["test"])
+    assert found["threshold_v"] == best.threshold != 0.5
+    counted = metrics(best.labels, best.scores, best.threshold)
+    assert [found[f"test_{name}_v"] for name in ("bal", "sens", "spec")] == [
+        counted[name] for name in ("bal_acc", "sens", "spec")
+    ]
+    assert found["test_bal_v_lo"] < found["test_bal_v"] < found["test_bal_v_hi"]
+    assert found["val_bal_v"] >= found["val_bal_acc"]
+
+
+def test_calibration_is_logged_with_intervals_and_again_for_the_training_cells_prior() -> None:
+    sides = {side: cells(n) for n, side in enumerate(("train", "validation", "test"))}
+    sides["train"] = cells(0, [1, 0, 0] * 4)
+    evaluation = evaluate(sides, HISTORY, 0.9, 0.5)
+    found, plain = evaluation.metrics, evaluate(sides, HISTORY, 0.9).metrics
+    names = {f"test_{name}" for name in ("ece", "slope", "intercept", "citl")}
+    corrected = {f"test_{name}_p" for name in ("ece", "brier", "intercept", "citl")}
+    for name in names | corrected:
+        assert found[f"{name}_lo"] <= found[name] <= found[f"{name}_hi"], name
+    assert names <= set(plain)
+    assert not corrected & set(plain)
+    assert found["train_prior"] == plain["train_prior"] == pytest.approx(1 / 3)
+    assert found["effective_prior"] == 0.5
+    assert "effective_prior" not in plain
+    assert found["test_citl_p"] == pytest.approx(found["test_citl"] + np.log(2), rel=1e-6)
+    assert f"slope {found['test_slope']:.2f}" in "\n".join(evaluation.lines())
+
+
+def test_scores_that_separate_the_classes_have_no_slope_and_say_why() -> None:
+    sides = {side: cells(n) for n, side in enumerate(("train", "validation", "test"))}
+    sides["test"] = replace(
+        sides["test"], scores=np.where(sides["test"].labels == 1, 1, 0).astype(np.float32)
+    )
+    evaluation = evaluate(sides, HISTORY, 0.9, 0.5)
+    assert not {"test_slope", "test_intercept", "test_slope_lo"} & set(evaluation.metrics)
+    assert "slope not defined: the scores separate the classes" in "\n".join(evaluation.lines())
 
 
 def test_the_thesis_way_of_counting_goes_by_the_threshold() -> None:

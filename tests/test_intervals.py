@@ -64,7 +64,7 @@ def test_counts_are_pooled_over_folds_and_averaged_over_seeds() -> None:
         assert interval(repeats, name).value == pytest.approx(np.mean(of_seeds))
 
 
-@pytest.mark.parametrize("name", ["auroc", "auprc", "sens90s"])
+@pytest.mark.parametrize("name", ["auroc", "auprc", "sens90s", "spec95s"])
 def test_metrics_of_scores_are_averaged_over_the_folds_that_have_both_classes(name: str) -> None:
     cells = predictions(20)
     folds = [np.arange(0, 100), np.arange(100, 360), np.arange(360, 380)]  # the last: one subject
@@ -74,7 +74,9 @@ def test_metrics_of_scores_are_averaged_over_the_folds_that_have_both_classes(na
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-@pytest.mark.parametrize("name", ["auroc", "auprc", "sens90s", "sens", "spec", "bal_acc", "gmean"])
+@pytest.mark.parametrize(
+    "name", ["auroc", "auprc", "sens90s", "spec95s", "sens", "spec", "bal_acc", "gmean"]
+)
 def test_leaving_a_subject_out_is_to_look_at_the_others(name: str, mixed: bool) -> None:
     cells = predictions(12, mixed=mixed)
     left = leave_out(subject_counts([[cells]]), name)

@@ -33,6 +33,11 @@ def sensitivity_at_90_percent(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(true_rate[false_rate <= 0.1 + 1e-12].max())
 
 
+def specificity_at_95_percent(labels: np.ndarray, scores: np.ndarray) -> float:
+    false_rate, true_rate, _ = reference.roc_curve(labels, scores, drop_intermediate=False)
+    return float(1 - false_rate[true_rate >= 0.95 - 1e-12].min())
+
+
 @pytest.mark.parametrize("threshold", [0.5, 0.35])
 def test_every_metric_is_what_scikit_learn_says(threshold: float) -> None:
     labels, scores = drawn()
@@ -55,6 +60,7 @@ def test_every_metric_is_what_scikit_learn_says(threshold: float) -> None:
             "kappa": reference.cohen_kappa_score(labels, called),
             "gmean": np.sqrt(sens * spec),
             "sens90s": sensitivity_at_90_percent(labels, scores),
+            "spec95s": specificity_at_95_percent(labels, scores),
         }
     )
 
@@ -63,7 +69,7 @@ def test_metric_names_are_short_and_each_has_its_place() -> None:
     labels, scores = drawn()
     assert list(metrics(labels, scores)) == list(METRICS)
     assert max(len(f"test_{name}") for name in METRICS) <= 13
-    assert {"bal_acc", "wf1", "mcc", "kappa", "gmean", "sens90s"} <= set(PRIMARY)
+    assert {"bal_acc", "wf1", "mcc", "kappa", "gmean", "sens90s", "spec95s"} <= set(PRIMARY)
     assert not {"loss", "brier", "sens", "spec"} & set(PRIMARY)
 
 
@@ -110,6 +116,22 @@ def test_sensitivity_at_90_percent_specificity(negative, positive, expected: flo
 
 
 @pytest.mark.parametrize(
+    ("positive", "negative", "expected"),
+    [
+        (np.arange(1, 21) / 21, [0.05, 0.09, 0.1, 0.5], 2 / 4),  # one of twenty may be missed
+        (np.arange(1, 20) / 21, [0.04, 0.05, 0.1, 0.5], 1 / 4),  # none of nineteen
+        ([0.5] * 20, [0.5, 0.4], 1 / 2),  # equal scores are called together
+        ([0.2], [0.1, 0.2], 1 / 2),
+    ],
+)
+def test_specificity_at_95_percent_sensitivity(positive, negative, expected: float) -> None:
+    labels = np.repeat(np.array([0, 1], np.int8), [len(negative), len(positive)])
+    scores = np.concatenate([negative, positive])
+    assert metrics(labels, scores)["spec95s"] == pytest.approx(expected)
+    assert specificity_at_95_percent(labels, scores) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
     ("counts", "sens", "spec", "prec", "acc"),
     [
         (Confusion(tp=8142, fn=34, fp=7, tn=8169), 0.9958, 0.9991, 0.9991, 0.9975),
@@ -133,6 +155,7 @@ def test_a_share_of_nothing_is_not_a_number() -> None:
     undefined = {name for name, value in only_positive.items() if np.isnan(value)}
     assert undefined == {
         "spec", "bal_acc", "auroc", "auprc", "mcc", "kappa", "gmean", "sens90s",
+        "spec95s",
     }  # fmt: skip
 
 

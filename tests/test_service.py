@@ -194,6 +194,8 @@ class TestEveryRun:
         judged = {"test_subjects", "test_bal_acc_lo", "test_bal_acc_hi", "test_auroc_lo",
                   "test_ece", "test_brier", "temperature", "test_ece_t", "op_threshold",
                   "op_test_sens", "op_test_spec", "by_subject_bal_acc", "val_rise", "threshold",
+                  "threshold_v", "val_bal_v", "test_bal_v", "test_bal_v_lo", "test_citl_lo",
+                  "test_citl_p_hi", "test_brier_p", "train_prior", "effective_prior",
                   "synthetic", "left_out"}  # fmt: skip
         assert judged <= set(run.data.metrics)
         costs = {"balance_s", "train_s", "peak_gib", "log_s", "epoch_seconds"}

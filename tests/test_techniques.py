@@ -23,7 +23,7 @@ from leukemia.contract import (
 )
 from leukemia.errors import UserError
 from leukemia.experiment.balance import hold_to_contract
-from leukemia.model.rows import order_of_epoch, rows_of
+from leukemia.model.rows import effective_prior, order_of_epoch, rows_of
 from leukemia.model.schedule import BUDGETS, EQUAL, QUICK, schedule_for
 from leukemia.techniques import augmentation, weighted
 
@@ -225,6 +225,43 @@ def test_what_is_left_after_a_split_keeps_its_weights(cells: Cells) -> None:
     assert draw_weights is not None
     assert len(draw_weights) == 60
     assert draw_weights.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "prior"),
+    [
+        ("baseline", {}, 2 / 3),  # of 60 positive and 30 negative cells
+        ("control", {}, 2 / 3),
+        ("threshold_moving", {}, 2 / 3),
+        ("augmentation", {}, 1 / 2),
+        ("duplicates", {}, 1 / 2),
+        ("undersampling", {}, 1 / 2),
+        ("weighted", {}, 1 / 2),
+        ("weighted", {"mode": "thesis"}, 120 / (120 + 210)),
+        ("weighted", {"mode": "sampler"}, 1 / 2),
+        ("root_draw", {}, np.sqrt(2) / (1 + np.sqrt(2))),
+        ("retraining", {}, 1 / 2),  # its last stage draws both classes alike
+        ("focal", {}, np.nan),
+        ("mixup", {}, np.nan),
+        ("feature_smote", {}, np.nan),
+    ],
+)
+def test_the_prior_that_training_saw_is_that_of_cells_draws_and_weights(
+    name: str, settings: dict[str, Any], prior: float, cells: Cells
+) -> None:
+    made = balance(name, cells, **settings)
+    stages = made.stages or context_of().stages()
+    assert effective_prior(made, stages) == pytest.approx(prior, nan_ok=True)
+
+
+def test_the_last_stage_that_trains_decides_which_prior_was_seen(cells: Cells) -> None:
+    first, last = context_of().stages()
+    even = np.where(cells.labels == 1, 1.0, 2.0).astype(np.float32)
+    assert effective_prior(unchanged(cells), (first, replace(last, loss_weights=even))) == 0.5
+    ended = (replace(first, loss_weights=even), replace(last, loss_weights=2 * even, epochs=0))
+    assert effective_prior(unchanged(cells), ended) == 0.5
+    before = (replace(first, loss_weights=even), last)
+    assert effective_prior(unchanged(cells), before) == pytest.approx(2 / 3)
 
 
 class TestWeighted:

@@ -98,7 +98,7 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> Temperature:
     share of positives that differs between the sides. 1 where no other value is better.
     Source: Guo et al. 2017, section 4.2.
     """
-    logits = _logits(scores)
+    logits = log_odds(scores)
     towards = np.where(labels == 1, logits, -logits)
 
     def loss(log_temperature: float) -> float:
@@ -126,10 +126,11 @@ def rescale(scores: np.ndarray, temperature: float) -> np.ndarray:
 
     float64: rounded to float32, scores just below 0.5 would become 0.5.
     """
-    calibrated: np.ndarray = expit(_logits(scores) / temperature)
+    calibrated: np.ndarray = expit(log_odds(scores) / temperature)
     return calibrated
 
 
-def _logits(scores: np.ndarray) -> np.ndarray:
+def log_odds(scores: np.ndarray) -> np.ndarray:
+    """(n,) float64: the logits of scores (n,) in [0, 1], finite also at the ends."""
     logits: np.ndarray = logit(np.clip(scores.astype(np.float64), CLIP, 1 - CLIP))
     return logits

@@ -15,6 +15,7 @@ from leukemia.evaluation.predictions import THRESHOLD
 
 LEAST = 1e-7  # scores are clipped to [LEAST, 1 - LEAST] for the cross-entropy
 SPECIFICITY = 0.9  # at which `sens90s` looks
+SENSITIVITY = 0.95  # at which `spec95s` looks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,6 +278,17 @@ def _sens_at_specificity(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(np.mean(scores[labels == 1] > negative[allowed]))
 
 
+def _spec_at_sensitivity(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The highest specificity at any threshold with a sensitivity of at least SENSITIVITY."""
+    if not _has_both(labels):
+        return float("nan")
+    positive = np.sort(scores[labels == 1])
+    count = len(positive)
+    sensitivities = (count - np.arange(1, count + 1)) / count  # with 1, 2, ... of them missed
+    missed = int(np.count_nonzero(sensitivities >= SENSITIVITY))
+    return float(np.mean(scores[labels != 1] < positive[missed]))
+
+
 def _has_both(labels: np.ndarray) -> bool:
     positive = int(np.count_nonzero(labels == 1))
     return 0 < positive < len(labels)
@@ -383,6 +395,12 @@ METRICS = {
             name="sens90s",
             long_name="sensitivity at the threshold with a specificity of 90 %",
             of_scores=_sens_at_specificity,
+            ranks=True,
+        ),
+        Metric(
+            name="spec95s",
+            long_name="specificity at the threshold with a sensitivity of 95 %",
+            of_scores=_spec_at_sensitivity,
             ranks=True,
         ),
     )

@@ -21,6 +21,7 @@ from leukemia.experiment.memory import peak_gib
 from leukemia.model.classifier import Classifier, build
 from leukemia.model.features import Features
 from leukemia.model.inference import Predictor, measuring
+from leukemia.model.rows import effective_prior
 from leukemia.model.training import FitInputs, History, fit
 from leukemia.report import Report, silent
 from leukemia.splits.audit import Audit
@@ -79,11 +80,12 @@ def run(
     clock.note("balance")
     answers = Answers(classifier, {split: cells.take(rows[split]) for split in SPLITS})
     training = balanced.training
+    stages = training.stages or given.stages()
     history = fit(
         classifier,
         FitInputs(
             training=training, validation=answers.cells["validation"],
-            stages=training.stages or given.stages(), batch_size=config.batch_size,
+            stages=stages, batch_size=config.batch_size,
             seed=config.seed, report=report, threads=threads(), features=features,
             final=lambda: answers.scores("validation"),
         ),
@@ -96,7 +98,9 @@ def run(
         audit=balanced.audit,
         history=history,
         predictions=predictions,
-        evaluation=evaluate(predictions, history, config.sensitivity),
+        evaluation=evaluate(
+            predictions, history, config.sensitivity, effective_prior(training, stages)
+        ),
         thesis=_thesis_metrics(
             experiment, answers.predictor(), balanced, predictions["test"].threshold
         ),

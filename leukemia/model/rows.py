@@ -1,6 +1,6 @@
 """What a stage of training draws its batches from, in an order that seed and epoch decide."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,6 +40,15 @@ class Rows:
         """(2,) float32: rows of the negative and of the positive class."""
         return np.bincount(self.labels.astype(int), minlength=2).astype(np.float32)
 
+    @property
+    def positive_share(self) -> float:
+        """The share of positive rows in an epoch, each as often as it is drawn and as heavy as it
+        counts in the loss."""
+        seen = self.weights.astype(np.float64)
+        if self.draw_weights is not None:
+            seen = seen * self.draw_weights
+        return float(np.average(self.labels, weights=seen))
+
 
 def rows_of(training: TrainingSet, stage: Stage | None = None) -> Rows:
     """The training cells as rows of images, with the weights that a stage gives them."""
@@ -52,6 +61,20 @@ def rows_of(training: TrainingSet, stage: Stage | None = None) -> Rows:
         change=training.change,
     )
     return weighed(rows, training, stage)
+
+
+def effective_prior(training: TrainingSet, stages: Sequence[Stage]) -> float:
+    """The share of positive cells that the last stage of training saw, by draw and weight.
+
+    It is what the network's probabilities rest on, whatever the earlier stages saw. NaN where it is
+    not known: under a loss of the technique's own, or where batches are changed or features
+    sampled while it trains.
+    """
+    last = [stage for stage in stages if stage.epochs][-1]
+    samples = training.feature_sampler is not None and last.trains == "head"
+    if training.loss or last.loss or training.change or samples:
+        return float("nan")
+    return rows_of(training, last).positive_share
 
 
 def order_of_epoch(rows: Rows, seed: int, epoch: int) -> Indices:

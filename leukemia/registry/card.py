@@ -107,6 +107,11 @@ def _calibration(run: Logged) -> str:
         f"{_number(metrics, 'test_brier')} on test cells; after temperature scaling "
         f"{_number(metrics, 'test_ece_t')} and {_number(metrics, 'test_brier_t')} "
         f"({run.shown['calibration']}).\n\n"
+        f"Calibration slope {_number(metrics, 'test_slope')} ({_span(metrics, 'test_slope')}; 1 is "
+        f"right), log-odds to be moved by {_number(metrics, 'test_citl')} "
+        f"({_span(metrics, 'test_citl')}). Called positive from "
+        f"{_number(metrics, 'threshold_v')}, the threshold best on validation, the test balanced "
+        f"accuracy is {_number(metrics, 'test_bal_v')} ({_span(metrics, 'test_bal_v')}).\n\n"
         f"Operating point: {run.shown['operating']}"
     )
 
