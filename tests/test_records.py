@@ -11,8 +11,8 @@ import pytest
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import metrics as metrics_of
 from leukemia.evaluation.predictions import Predictions
-from leukemia.ranking import rank
-from leukemia.ranking.rank import TERMS
+from leukemia.ranking import peers, rank
+from leukemia.ranking.peers import TERMS
 from leukemia.tracking import records, runs
 
 OLD, NEW = {"synthetic_data": "drawn, seed 1"}, {"simulated_data": "drawn, seed 2"}
@@ -90,8 +90,30 @@ def test_predictions_are_read_with_their_threshold(store: tuple, tmp_path: Path)
     np.testing.assert_array_equal(tested[ids["old"]].subjects, tested[ids["new"]].subjects)
 
 
+@pytest.mark.parametrize(
+    ("scores", "threshold", "why"),
+    [
+        ([np.nan, np.inf], 0.5, "2 of its 60 test scores are not finite"),
+        ([0.5, 0.5], np.nan, "its threshold is nan"),
+    ],
+)
+def test_a_run_whose_scores_are_no_numbers_is_left_out_by_name(
+    store: tuple, tmp_path: Path, scores: list[float], threshold: float, why: str
+) -> None:
+    table = pd.DataFrame(vars(predicted(3)))
+    wrong = log("wrong", 1, NEW, table, tmp_path)
+    table.loc[:1, "scores"], table["threshold"] = scores, threshold
+    table.to_csv(tmp_path / "test.csv", index=False)
+    client = mlflow.MlflowClient()
+    client.log_artifact(wrong, str(tmp_path / "test.csv"), "predictions")
+    checked = records.checked([*store[1].values(), wrong], tmp_path / "cache")
+    client.delete_run(wrong)
+    assert checked.broken == {wrong: why}
+    assert set(checked.tested) == set(store[1].values())
+
+
 def test_runs_of_both_versions_are_ranked_together(store: tuple, tmp_path: Path) -> None:
-    kept, left_out = rank.comparable(records.training_runs(store[0]))
+    kept, left_out = peers.comparable(records.training_runs(store[0]))
     assert (len(kept), len(left_out)) == (2, 0)
     tested = records.checked(kept["run_id"], tmp_path).tested
     ranking = rank.rank(kept, tested)
@@ -100,4 +122,4 @@ def test_runs_of_both_versions_are_ranked_together(store: tuple, tmp_path: Path)
     calls, labels = predicted(1, 0.3).calls, predicted(1).labels == 1
     assert row["test"] == pytest.approx((calls[labels].mean() + 1 - calls[~labels].mean()) / 2)
     with pytest.raises(UserError, match="none of 2 runs has val_mcc"):
-        rank.comparable(records.training_runs(store[0]), metric="mcc")
+        peers.comparable(records.training_runs(store[0]), metric="mcc")
