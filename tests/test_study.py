@@ -279,7 +279,6 @@ def test_code_that_was_changed_while_the_study_ran_is_told(
         "its run is of other code than the study began with; give the command again"
     )
     assert registered() == []
-    (new,) = (
-        run for run in find("tags.technique = 'baseline'") if run.info.run_id != own.info.run_id
-    )
+    finished = find("tags.technique = 'baseline' and attributes.status = 'FINISHED'")
+    (new,) = (run for run in finished if run.info.run_id != own.info.run_id)
     mlflow.MlflowClient().delete_run(new.info.run_id)
