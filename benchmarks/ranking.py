@@ -24,7 +24,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from leukemia.evaluation.metrics import metrics
 from leukemia.experiment import PREDICTIONS
-from leukemia.ranking.rank import TERMS
+from leukemia.ranking.peers import TERMS
 from leukemia.tracking.runs import connect
 
 ARMS = {"adasyn": 0.1, "augmentation": 0.0, "baseline": 0.0, "dcgan": 0.05, "weighted": 0.3}

@@ -31,7 +31,8 @@ from scipy.special import expit, logit
 from leukemia.evaluation.metrics import confusion, from_confusion, metric_of
 from leukemia.evaluation.predictions import Predictions
 from leukemia.ranking.networks import Block, Network
-from leukemia.ranking.rank import CHOICE, LEVEL, Ranking, rank
+from leukemia.ranking.power import LEVEL
+from leukemia.ranking.rank import CHOICE, Ranking, rank
 
 Rng = np.random.Generator
 ARMS = ("baseline", "better", "c", "d", "e", "f")

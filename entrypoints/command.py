@@ -55,6 +55,7 @@ def in_one_line(context: click.Context) -> Iterator[None]:
     try:
         yield
     except UserError as error:
+        console.say(*error.choices, err=True)
         raise click.ClickException(str(error)) from error
     except Exception as error:  # of MLflow, which is not imported here
         if getattr(error, "error_code", "") != "PERMISSION_DENIED":

@@ -72,17 +72,17 @@ def main(
     folds = grid.folds_of(chosen, index, subjects, test_folds, options.folds)
     trials = grid.trials(folds, seeds, techniques)
     with runs.started_run("inflation", f"inflation of {len(techniques)} techniques") as inflation:
-        failed = train_all(trials, options, index, inflation, again, workers)
-        report(experiment_id, metric)
+        failed, keys = train_all(trials, options, index, inflation, again, workers)
+        report(experiment_id, metric, keys)
     exit_if(failed)
 
 
-def report(experiment_id: str, metric: str) -> None:
-    """Measure from the runs that are there, publish in MLflow, and print."""
+def report(experiment_id: str, metric: str, keys: frozenset[str]) -> None:
+    """Measure from the runs with these keys, publish in MLflow, and print."""
     from leukemia.ranking.inflation import as_text
     from leukemia.study import results
 
-    inflation = results.inflation(experiment_id, metric)
+    inflation = results.inflation(experiment_id, metric, keys=keys)
     lines = results.publish_inflation(experiment_id, inflation)
     console.say("", *as_text(inflation).splitlines(), *lines)
 

@@ -1,55 +1,70 @@
 """Order the techniques of an experiment by a validation metric, and say what cannot be told."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from leukemia.splits import PROTOCOLS
 
 from . import console
-from .command import EXPERIMENT, METRIC, WAIVE, Command, option
+from .command import EXPERIMENT, METRIC, WAIVE, Command, option, with_options
 
 if TYPE_CHECKING:
     from leukemia.study.results import Ranked
 
 AUTO = "auto"
-OF_PROTOCOL = option(
-    "protocol",
-    "the runs to rank; auto: the latest run's, of those that keep subjects apart",
-    default=AUTO,
-    type=click.Choice([AUTO, *PROTOCOLS]),
-)
+CHOICE = [
+    option(
+        "protocol",
+        "the runs to rank; auto: those that keep subjects apart",
+        default=AUTO,
+        type=click.Choice([AUTO, *PROTOCOLS]),
+    ),
+    option(
+        "terms",
+        "where runs are of several terms (cells, code, budget, image size ...): the first digits "
+        "of those to rank, as the list shows them",
+        default="",
+    ),
+    option(
+        "study",
+        "the ID of a run of study: the runs of its plan, whatever else there is",
+        default="",
+    ),
+]
 
 
 @click.command(cls=Command, help=__doc__)
-@OF_PROTOCOL
-@METRIC
-@WAIVE
-@EXPERIMENT
-def main(protocol: str, metric: str, waive: set[str], experiment: str | None) -> None:
+@with_options(*CHOICE, METRIC, WAIVE, EXPERIMENT)
+def main(experiment: str | None, **choice: Any) -> None:
     """Rank and publish."""
     from leukemia.tracking import runs
 
     experiment_id = runs.connect(experiment)
     with runs.project_run("rank"):
-        rank(experiment_id, protocol, metric, waive)
+        runs.reap(experiment_id)
+        publish(experiment_id, ranked(experiment_id, **choice))
 
 
-def rank(experiment_id: str, protocol: str, metric: str, waive: set[str]) -> "Ranked":
-    """Publish the ranking in MLflow and print it."""
+def ranked(
+    experiment_id: str, protocol: str, terms: str, study: str, metric: str, waive: set[str]
+) -> "Ranked":
+    """The ranking of the runs that are chosen."""
+    from leukemia.study import plan, results
+
+    of_protocol = None if protocol == AUTO else protocol
+    keys, planned = plan.kept(study) if study else (None, None)
+    return results.rank(
+        experiment_id, of_protocol, metric, waive, terms=terms, keys=keys, plan=planned
+    )
+
+
+def publish(experiment_id: str, ranked: "Ranked") -> None:
+    """Publish a ranking in MLflow and print it."""
     from leukemia.study import results
-    from leukemia.tracking import runs
 
-    runs.reap(experiment_id)
-    ranked = results.rank(experiment_id, of_protocol(protocol), metric, waive)
     lines = results.publish(experiment_id, ranked)
     console.say("", *results.as_text(ranked).splitlines(), *lines)
-    return ranked
-
-
-def of_protocol(asked: str) -> str | None:
-    """The protocol of the runs to rank, None for `auto`."""
-    return None if asked == AUTO else asked
 
 
 if __name__ == "__main__":

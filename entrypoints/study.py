@@ -29,16 +29,19 @@ from .command import (
     quietly,
     with_options,
 )
-from .rank import rank
+from .planned import PLAN, planned
+from .rank import publish
 from .register import register
 
 if TYPE_CHECKING:
     from leukemia.data.index import Index
     from leukemia.experiment.options import ExperimentOptions
     from leukemia.study.grid import Trial
+    from leukemia.study.plan import Plan
     from leukemia.tracking.runs import Run
 
 TRAIN = [sys.executable, "-m", f"{__package__}.train"]
+OTHERWISE = "its run is of other code than the study began with; give the command again"
 
 
 def _names(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
@@ -72,7 +75,8 @@ TRIALS = [
 
 @click.command(cls=Command, help=__doc__)
 @with_options(*DATA, PROTOCOL, *TRIALS, NUMBER_OF_FOLDS, *TERMS, *RARER)
-@with_options(METRIC, WAIVE, GAIN, EXPERIMENT, MODEL)
+@with_options(METRIC, WAIVE, GAIN, EXPERIMENT, MODEL, *PLAN)
+@planned
 def main(
     protocol: str,
     seeds: list[int],
@@ -85,12 +89,13 @@ def main(
     gain: str,
     experiment: str | None,
     model: str,
+    plan: "Plan | None",
     **given: Any,
 ) -> None:
-    """Train, rank, register."""
+    """Train, then rank and register the runs of this study."""
     from leukemia.experiment.prepare import gather
     from leukemia.registry.champion import Refused
-    from leukemia.study import grid
+    from leukemia.study import grid, results
     from leukemia.tracking import runs
 
     options = options_of(given)
@@ -101,8 +106,9 @@ def main(
     folds = grid.folds_of([protocol], index, subjects, test_folds, options.folds)
     trials = grid.trials(folds, seeds, techniques)
     with runs.started_run("study", f"study of {len(techniques)} techniques") as study:
-        failed = train_all(trials, options, index, study, again, workers)
-        ranked = rank(experiment_id, protocol, metric, waive)
+        failed, keys = train_all(trials, options, index, study, again, workers, plan)
+        ranked = results.rank(experiment_id, None, metric, waive, keys=keys, plan=plan)
+        publish(experiment_id, ranked)
         try:
             register(ranked, model, gain)
         except Refused as error:  # an answer of the study like any other
@@ -118,27 +124,38 @@ def train_all(
     study: "Run",
     again: bool,
     workers: int,
-) -> "dict[Trial, str]":
-    """Train what is not there yet; the trials that failed, with their errors.
+    plan: "Plan | None" = None,
+) -> "tuple[dict[Trial, str], frozenset[str]]":
+    """Train what is not there yet: the trials that failed, with their errors, and the keys of the
+    others' runs.
 
     Raises:
-        UserError: all of them failed.
+        UserError: there are none, or all of them failed.
     """
     from leukemia.study import launch
+    from leukemia.study import plan as plans
 
     asked = {trial: trial.options(options) for trial in trials}
-    missing = asked if again else launch.untrained(asked, index, study.info.experiment_id)
+    if not asked:
+        raise UserError("there is nothing to train: give seeds, folds and techniques")
+    experiment_id, keys = study.info.experiment_id, launch.keys(asked, index)
+    plans.keep(keys, plan)
+    missing = list(asked) if again else launch.untrained(keys, experiment_id)
     if len(missing) < len(asked):
         console.say(
             f"{len(asked) - len(missing)} of {len(asked)} runs are there already; again=true "
             f"repeats them"
         )
     warn: Callable[[str], object] = partial(console.say, err=True)
-    failed = launch.Launcher(TRAIN, study, workers, tell=console.say, warn=warn)(missing)
-    if failed and len(failed) == len(asked):
+    launcher = launch.Launcher(TRAIN, study, workers, tell=console.say, warn=warn)
+    failed = launcher({trial: asked[trial] for trial in missing})
+    failed = dict.fromkeys(launch.untrained(keys, experiment_id), OTHERWISE) | failed
+    if len(failed) == len(asked):
         trial, error = next(iter(failed.items()))
-        raise UserError(f"none of {len(asked)} runs went well; {trial}: {_reason(error)}")
-    return failed
+        raise UserError(
+            f"none of {len(asked)} runs went well, so nothing is ranked; {trial}: {_reason(error)}"
+        )
+    return failed, frozenset(key for trial, key in keys.items() if trial not in failed)
 
 
 def exit_if(failed: "dict[Trial, str]") -> None:

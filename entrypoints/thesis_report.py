@@ -24,7 +24,8 @@ STORES = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLO
     "out", "folder for the report and its pictures", default=NAME, type=click.Path(path_type=Path)
 )
 @EXPERIMENT
-def main(out: Path, experiment: str | None) -> None:
+@option("terms", "of the own runs, where there are several: their first digits", default="")
+def main(out: Path, experiment: str | None, terms: str) -> None:
     """Build the report and, where runs are kept, log it as one."""
     from leukemia.thesis.report import build
 
@@ -35,7 +36,7 @@ def main(out: Path, experiment: str | None) -> None:
 
     experiment_id = runs.connect(experiment)
     with runs.started_run("thesis-report", "thesis-report"):
-        files = write(build(own_runs(experiment_id)), out)
+        files = write(build(own_runs(experiment_id, terms)), out)
         runs.log_files(files)  # not the folder: it may hold what is not the report's
         console.say(f"Report: {files[0]}")
 
@@ -45,15 +46,15 @@ def has_store(experiment: str | None) -> bool:
     return bool(experiment) or any(map(os.environ.get, STORES)) or Path("mlflow.db").exists()
 
 
-def own_runs(experiment_id: str) -> "pd.DataFrame | None":
+def own_runs(experiment_id: str, terms: str = "") -> "pd.DataFrame | None":
     """The experiment's runs by technique and protocol, or None if none have finished."""
     from leukemia.errors import UserError
     from leukemia.study import results
 
     try:
-        return results.by_protocol(experiment_id)
+        return results.by_protocol(experiment_id, terms=terms)
     except UserError as error:
-        console.say(f"No own runs in the report: {error}")
+        console.say(f"No own runs in the report: {error}", *error.choices)
         return None
 
 

@@ -229,6 +229,21 @@ def test_training_that_diverges_is_stopped_in_one_line(cells: Cells) -> None:
         trained(cells, loss_weights=infinite)
 
 
+def test_scores_that_are_no_numbers_end_a_training_in_one_line(cells: Cells) -> None:
+    classifier = build(MINIATURE, 0)
+    inputs = inputs_of(
+        unchanged(cells),  # one step, whose loss is that of the weights before it
+        terms=schedule(transfer=(1e-3, 1), fine_tune=(float("inf"), 1)),
+        batch_size=len(cells), title="weighted",
+    )  # fmt: skip
+    with pytest.raises(
+        UserError,
+        match=r"90 of 90 scores of weighted's validation cells in epoch 2 are not finite: .* lower "
+        r"learning rate \(another budget\), check the technique's loss",
+    ):
+        fit(classifier, inputs)
+
+
 def test_a_saved_model_takes_raw_cells_and_loads_in_safe_mode(cells: Cells, tmp_path: Path) -> None:
     model = build(
         ModelConfig(backbone="miniature", weights="none", scaling="imagenet", size=32), 0

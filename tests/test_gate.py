@@ -34,13 +34,15 @@ GOOD = Candidate(
     expected=FILES,
     there=FILES,
     difference=1e-6,
-    gain=Gain(value=0.03, low=-0.01, high=0.07),
+    gain=Gain(value=0.03, low=-0.01, high=0.07, net=True),
 )
 
 
 def test_one_that_shows_all_of_it_passes() -> None:
     assert refusals(GOOD, "possible") == []
-    assert refusals(replace(GOOD, gain=Gain(value=0.03, low=0.01, high=0.05)), "sure") == []
+    assert (
+        refusals(replace(GOOD, gain=Gain(value=0.03, low=0.01, high=0.05, net=True)), "sure") == []
+    )
     assert refusals(replace(GOOD, arm="baseline", gain=None), "possible") == []
     assert refusals(replace(GOOD, gain=None), "any") == []
 
@@ -55,8 +57,12 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
         r"not finite \(train_loss\)",
     ),
     "surely worse than nothing": (
-        {"gain": Gain(value=-0.05, low=-0.09, high=-0.01)}, "possible",
+        {"gain": Gain(value=-0.05, low=-0.09, high=-0.01, net=True)}, "possible",
         r"its gain over baseline, -0.050 \[-0.090, -0.010\], is surely none",
+    ),
+    "of too few networks to be sure": (
+        {"gain": Gain(value=0.03, low=0.01, high=0.05, net=False)}, "sure",
+        r"is of too few networks to be sure of: train 2 seeds and 2 folds or more",
     ),
     "not surely better": ({}, "sure", r"\+0.030 \[-0.010, \+0.070\], is not surely above 0"),
     "the baseline is not surely better": (
@@ -405,7 +411,7 @@ def test_figures_that_are_not_those_of_the_predictions_are_noticed_without_a_man
     kept = client.get_run(run).data.tags["manifest"]
     client.delete_tag(run, "manifest")
     checked = records.checked([run], tmp_path)
-    assert (set(checked.tested), checked.broken, set(checked.bound)) == ({run}, {}, set())
+    assert (set(checked.networks), checked.broken, set(checked.bound)) == ({run}, {}, set())
     true = client.get_run(run).data.metrics["test_bal_acc"]
     client.log_metric(run, "test_bal_acc", 0.999, step=98)
     assert (

@@ -77,11 +77,39 @@ def test_the_text_says_what_each_step_adds_on_which_cells() -> None:
 
 
 def test_runs_of_another_budget_are_no_part_of_it() -> None:
+    runs = [
+        run("baseline", "subject", 0.3, budget="quick"),
+        run("baseline", "image", 0.1, budget="equal"),
+    ]
+    with pytest.raises(UserError, match="2 finished runs are of 2 different terms") as refused:
+        measured(*runs)
+    named = {line.split("budget ")[1]: line.split()[0] for line in refused.value.choices}
+    assert set(named) == {"equal", "quick"}
+    rows = pd.DataFrame([row for row, _, _ in runs])
+    chosen = inflation.comparable(rows, named["quick"].removeprefix("terms="))
+    assert list(chosen["budget"]) == ["quick"]
     with pytest.raises(UserError, match="no technique was run under two protocols"):
-        measured(
-            run("baseline", "subject", 0.3, budget="quick"),
-            run("baseline", "image", 0.1, budget="equal"),
-        )
+        inflation.measure(chosen, {runs[0][1]: runs[0][2]}, "bal_acc")
+
+
+def test_only_the_runs_of_its_own_plan_are_measured() -> None:
+    rows = [
+        run("baseline", protocol, 0.3, key=protocol)[0] for protocol in ("subject", "image")
+    ] + [run("baseline", "official", 0.3, key="official", folds="1")[0]]
+    later = run("baseline", "subject", 0.1, seed=5, key="other", data_digest="other")[0]
+    records = pd.DataFrame([*rows, later])
+    kept = inflation.comparable(records, keys={"subject", "image", "official"})
+    assert list(kept["protocol"]) == ["subject", "image", "official"]
+    assert set(kept["data_digest"]) == {"same"}
+
+
+def test_folds_in_another_number_are_other_terms_but_for_the_official_split() -> None:
+    rows = [run("baseline", "official", 0.3, folds="1")[0], run("baseline", "image", 0.3)[0]]
+    assert len(inflation.comparable(pd.DataFrame(rows))) == 2
+    assert len(inflation.comparable(pd.DataFrame(rows[:1]))) == 1
+    rows.append(run("baseline", "subject", 0.3, folds="3")[0])
+    with pytest.raises(UserError, match="of 2 different terms"):
+        inflation.comparable(pd.DataFrame(rows))
 
 
 def test_only_seeds_that_both_protocols_ran_are_set_against_each_other() -> None:

@@ -209,7 +209,7 @@ from leukemia.evaluation.comparison import difference
 from leukemia.evaluation.intervals import interval
 from leukemia.evaluation.jackknife import leave_out, subject_counts
 from leukemia.evaluation.metrics import metrics
-from leukemia.ranking import rank
+from leukemia.ranking import peers, rank
 from leukemia.ranking.text import as_text
 from leukemia.registry.card import Logged, card
 from tests.test_card import METRICS, TAGS, logged
@@ -231,7 +231,7 @@ for name in ("youden", "gap"):
     assert gap.low < gap.value < gap.high and 0 < gap.p < 1
     column = {f"val_{name}": 0.9}, {f"val_{name}": 0.8}
     records = pd.DataFrame([record("a", 0, 0.1, **column[0]), record("b", 0, 0.2, **column[1])])
-    kept, _ = rank.comparable(records, metric=name)
+    kept, _ = peers.comparable(records, metric=name)
     ranking = rank.rank(kept, tested, name)
     assert list(ranking.table["arm"]) == ["a", "b"]
     assert np.isclose(ranking.table["test"].iloc[0], values[name])

@@ -13,7 +13,8 @@ from leukemia.errors import UserError
 from leukemia.evaluation.predictions import Predictions
 from leukemia.ranking import rank as ranking
 from leukemia.ranking.networks import Network
-from leukemia.ranking.rank import CELLS, COSTS, SHOWN, TERMS
+from leukemia.ranking.peers import TERMS
+from leukemia.ranking.rank import CELLS, COSTS, SHOWN
 from leukemia.ranking.text import as_text
 
 SUBJECTS = 40
@@ -103,26 +104,6 @@ def test_where_lower_is_better_the_lowest_leads_and_a_decrease_is_a_gain() -> No
     assert found.worth.chosen == {"a": 1.0}
     assert found.gain
     assert found.gain.high < 0
-
-
-def test_runs_without_the_metric_are_left_out_and_counted() -> None:
-    old, new = record("a", 0, 0.9), record("b", 1, 0.7, val_mcc=0.4)
-    repeated = record("b", 1, 0.6, val_mcc=0.3, run_id="early", start_time=old["start_time"])
-    late = record("c", 2, 0.9)  # the latest run, without it as well
-    records = pd.DataFrame([old, new, repeated, late])
-    kept, left_out = ranking.comparable(records, metric="mcc")
-    assert kept["run_id"].tolist() == ["b-1-0"]
-    assert ranking.left_out_text(left_out, "mcc") == (
-        "1 runs on other terms or of repeated seeds are left out. "
-        "2 runs without val_mcc are left out."
-    )
-    assert ranking.left_out_text(left_out.head(0), "mcc") == ""
-    table = ranking.rank(kept, {"b-1-0": cells(0.2)}, "mcc").table
-    assert table["val"].tolist() == [0.4]
-    assert -1 < table["lo"].iloc[0] < table["test"].iloc[0] < table["hi"].iloc[0] < 1
-    for protocol in (None, "subject"):
-        with pytest.raises(UserError, match="none of 2 runs has val_kappa: they are of a version"):
-            ranking.comparable(pd.DataFrame([old, new]), protocol, "kappa")
 
 
 def test_the_cells_that_a_technique_added_and_left_out_stand_with_its_cost() -> None:
@@ -250,34 +231,6 @@ def test_a_technique_without_a_sure_gain_has_no_price_a_point() -> None:
     assert table["gain"]["same"] > 0
     assert table["s_per_point"][["same", "bad"]].isna().all()
     assert as_text(found).count("no sure gain") == 2
-
-
-@pytest.mark.parametrize("term", TERMS)
-def test_runs_on_other_terms_are_left_out(term: str) -> None:
-    other = "official" if term == "protocol" else "other"
-    records = pd.DataFrame([record("a", 0, 0.9) | {term: other}, record("b", 1, 0.7)])
-    kept, left_out = ranking.comparable(records)
-    assert list(kept["arm"]) == ["b"]
-    assert list(left_out["arm"]) == ["a"]
-
-
-def test_the_latest_of_repeated_runs_counts() -> None:
-    early = record("a", 0, 0.9)
-    late = record("a", 0, 0.6, run_id="late", start_time=pd.Timestamp("2026-02-01"))
-    kept, left_out = ranking.comparable(pd.DataFrame([late, early]))
-    assert list(kept["run_id"]) == ["late"]
-    assert len(left_out) == 1
-
-
-def test_a_protocol_that_flatters_is_ranked_only_when_it_is_asked_for() -> None:
-    late = pd.Timestamp("2026-02-01")
-    records = pd.DataFrame(
-        [record("a", 0, 0.7), record("a", 0, 0.9, protocol="image", start_time=late)]
-    )
-    assert ranking.comparable(records)[0]["protocol"].tolist() == ["subject"]
-    assert ranking.comparable(records, "image")[0]["protocol"].tolist() == ["image"]
-    with pytest.raises(UserError, match="no run is of protocol official: there are runs of image"):
-        ranking.comparable(records, "official")
 
 
 def test_findings_of_the_audit_block_the_ranking_until_they_are_waived() -> None:

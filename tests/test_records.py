@@ -11,8 +11,8 @@ import pytest
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import metrics as metrics_of
 from leukemia.evaluation.predictions import Predictions
-from leukemia.ranking import rank
-from leukemia.ranking.rank import TERMS
+from leukemia.ranking import peers, rank
+from leukemia.ranking.peers import TERMS
 from leukemia.tracking import records, runs
 
 OLD, NEW = {"synthetic_data": "drawn, seed 1"}, {"simulated_data": "drawn, seed 2"}
@@ -35,7 +35,8 @@ def log(arm: str, seed: int, tags: dict[str, str], table: pd.DataFrame, folder: 
     """A finished training run with its predictions."""
     threshold = table["threshold"].iloc[0] if "threshold" in table else 0.5
     of_test = metrics_of(table["labels"].to_numpy(), table["scores"].to_numpy(), threshold)
-    metrics = {"val_bal_acc": 0.7, "test_sens": of_test["sens"], "balance_s": 1.0, "train_s": 2.0,
+    metrics = {"val_bal_acc": of_test["bal_acc"], "val_auroc": of_test["auroc"],
+               "test_sens": of_test["sens"], "balance_s": 1.0, "train_s": 2.0,
                "peak_gib": 1.0}  # fmt: skip
     if tags is NEW:
         metrics |= dict.fromkeys(LATER, 0.5)
@@ -43,8 +44,9 @@ def log(arm: str, seed: int, tags: dict[str, str], table: pd.DataFrame, folder: 
         mlflow.set_tags(dict.fromkeys(TERMS, "same") | {"protocol": "subject", "leaks": ""})
         mlflow.set_tags({"kind": "train", "arm": arm, "seed": str(seed), "fold": "0"} | tags)
         mlflow.log_metrics(metrics)
-        table.to_csv(folder / "test.csv", index=False)
-        mlflow.log_artifact(str(folder / "test.csv"), "predictions")
+        for split in ("validation", "test"):  # of the same cells here
+            table.to_csv(folder / f"{split}.csv", index=False)
+            mlflow.log_artifact(str(folder / f"{split}.csv"), "predictions")
     return run.info.run_id
 
 
@@ -79,7 +81,8 @@ def test_runs_of_both_versions_stand_under_today_s_names(store: tuple) -> None:
 
 def test_predictions_are_read_with_their_threshold(store: tuple, tmp_path: Path) -> None:
     ids = store[1]
-    tested = records.checked(ids.values(), tmp_path).tested
+    networks = records.checked(ids.values(), tmp_path).networks
+    tested = {run_id: network.test for run_id, network in networks.items()}
     for name, expected in (("old", predicted(2)), ("new", predicted(1, 0.3))):
         found = tested[ids[name]]
         assert found.threshold == expected.threshold
@@ -90,14 +93,36 @@ def test_predictions_are_read_with_their_threshold(store: tuple, tmp_path: Path)
     np.testing.assert_array_equal(tested[ids["old"]].subjects, tested[ids["new"]].subjects)
 
 
+@pytest.mark.parametrize(
+    ("scores", "threshold", "why"),
+    [
+        ([np.nan, np.inf], 0.5, "2 of its 60 test scores are not finite"),
+        ([0.5, 0.5], np.nan, "its threshold is nan"),
+    ],
+)
+def test_a_run_whose_scores_are_no_numbers_is_left_out_by_name(
+    store: tuple, tmp_path: Path, scores: list[float], threshold: float, why: str
+) -> None:
+    table = pd.DataFrame(vars(predicted(3)))
+    wrong = log("wrong", 1, NEW, table, tmp_path)
+    table.loc[:1, "scores"], table["threshold"] = scores, threshold
+    table.to_csv(tmp_path / "test.csv", index=False)
+    client = mlflow.MlflowClient()
+    client.log_artifact(wrong, str(tmp_path / "test.csv"), "predictions")
+    checked = records.checked([*store[1].values(), wrong], tmp_path / "cache")
+    client.delete_run(wrong)
+    assert checked.broken == {wrong: why}
+    assert set(checked.networks) == set(store[1].values())
+
+
 def test_runs_of_both_versions_are_ranked_together(store: tuple, tmp_path: Path) -> None:
-    kept, left_out = rank.comparable(records.training_runs(store[0]))
+    kept, left_out = peers.comparable(records.training_runs(store[0]))
     assert (len(kept), len(left_out)) == (2, 0)
-    tested = records.checked(kept["run_id"], tmp_path).tested
-    ranking = rank.rank(kept, tested)
+    networks = records.checked(kept["run_id"], tmp_path).networks
+    ranking = rank.rank(kept, networks, "bal_acc")
     assert set(ranking.table["arm"]) == {"baseline", "moved"}
     row = ranking.table.set_index("arm").loc["moved"]
     calls, labels = predicted(1, 0.3).calls, predicted(1).labels == 1
     assert row["test"] == pytest.approx((calls[labels].mean() + 1 - calls[~labels].mean()) / 2)
     with pytest.raises(UserError, match="none of 2 runs has val_mcc"):
-        rank.comparable(records.training_runs(store[0]), metric="mcc")
+        peers.comparable(records.training_runs(store[0]), metric="mcc")

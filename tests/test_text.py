@@ -664,14 +664,14 @@ def test_what_the_ranking_reads_pairs_cells_and_subjects_as_they_are(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", environment(project)["MLFLOW_TRACKING_URI"])
     mlflow.set_tracking_uri(None)
     table = records.training_runs(runs_of(project, "train")[0].info.experiment_id)
-    tested = records.checked(table["run_id"], tmp_path).tested
+    networks = records.checked(table["run_id"], tmp_path).networks
     of_subject = table[table["protocol"] == "subject"]["run_id"]
-    first, second = (tested[run_id] for run_id in of_subject)
+    first, second = (networks[run_id].test for run_id in of_subject)
     np.testing.assert_array_equal(first.cell_id, second.cell_id)
     (path,) = (tmp_path / "predictions" / of_subject.iloc[0]).glob("test.csv")
     rows = spreadsheet.read(path, ("subjects",))
     assert len(set(first.subjects)) == rows["subjects"].nunique()
-    assert set(by_protocol(table, tested)["cells"]) == {table["cells"].iloc[0]}
+    assert set(by_protocol(table, networks)["cells"]) == {table["cells"].iloc[0]}
 
 
 def test_notes_card_and_report_keep_their_headings(project: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from leukemia.cells import Labels, Mask, Names, Scores
+from leukemia.errors import UserError
 
 THRESHOLD = 0.5
 
@@ -38,3 +39,21 @@ class Predictions:
         """(n,) bool: whether each cell is called by its label."""
         right: Mask = self.calls == (self.labels == 1)
         return right
+
+
+def refuse_diverged(scores: Scores, of: str) -> None:
+    """Nothing where every score is a number.
+
+    Args:
+        scores: (n,) of the cells that `of` names, for the message.
+
+    Raises:
+        UserError: some are NaN or infinite.
+    """
+    wrong = int(np.sum(~np.isfinite(scores)))
+    if wrong:
+        raise UserError(
+            f"{wrong} of {len(scores)} scores of {of} are not finite: the network's weights have "
+            f"diverged; use a lower learning rate (another budget), check the technique's loss and "
+            f"weights, or start from other backbone weights"
+        )

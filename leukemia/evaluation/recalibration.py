@@ -20,8 +20,8 @@ from leukemia.evaluation.predictions import Predictions
 from leukemia.evaluation.variance_components import (
     NOTHING,
     VarianceComponents,
-    of_seeds,
     of_subjects,
+    over_subjects_and_networks,
 )
 
 STEPS = 100  # of Newton's method, which needs about 8
@@ -112,8 +112,15 @@ def measure(repeats: Repeats, statistic: str) -> Measured:
         )
         seeds.append(Pooled(places=places, labels=labels, scores=scores, kinds=counts.kinds))
     values = np.stack([entry.without_each(cells) for cells in seeds])
+    alone = np.ones((len(values), 1))  # pooled: the networks of a seed are not told apart
     jackknife = Jackknife(
-        names=counts.names, kinds=counts.kinds, whole=values[:, 0], without=values[:, 1:]
+        names=counts.names,
+        kinds=counts.kinds,
+        sizes=np.ones(len(counts.names)),
+        whole=values[:, 0],
+        without=values[:, 1:],
+        without_fold=np.nan * alone,
+        shares=alone,
     )
     too_high = (
         float(np.mean([entry.by_chance(cells) for cells in seeds]))
@@ -199,7 +206,8 @@ def _around(jackknife: Jackknife, bounds: tuple[float, float], too_high: float) 
     subjects, value, nan = len(jackknife.names), jackknife.value, float("nan")
     if reason := _reason(jackknife):
         return Estimate(value=value, low=nan, high=nan, p=nan, subjects=subjects, reason=reason)
-    components = VarianceComponents(parts=(_of_subjects(jackknife), *of_seeds(jackknife)))
+    of_seeds = over_subjects_and_networks(jackknife).parts[1:]
+    components = VarianceComponents(parts=(_of_subjects(jackknife), *of_seeds))
     reach, ends = 0.0, sorted((value, value - too_high))
     nearest = max(ends[0], -ends[1], 0.0)  # how far from 0 both are
     p = float(nearest == 0)

@@ -13,7 +13,7 @@ from leukemia.contract import TrainingSet
 from leukemia.errors import UserError
 from leukemia.evaluation.doubled_counts import as_the_thesis_counts
 from leukemia.evaluation.evaluate import Evaluation, evaluate
-from leukemia.evaluation.predictions import THRESHOLD, Predictions
+from leukemia.evaluation.predictions import THRESHOLD, Predictions, refuse_diverged
 from leukemia.experiment import energy
 from leukemia.experiment.balance import Balanced, balance, context, threads
 from leukemia.experiment.config import Experiment
@@ -67,8 +67,8 @@ def run(
             network.
 
     Raises:
-        UserError: the technique cannot balance these cells, training diverges, or the threshold
-            that the technique decides on is not finite.
+        UserError: the technique cannot balance these cells, loss or scores are no longer finite,
+            or the threshold that the technique decides on is not.
     """
     tf.config.experimental.enable_op_determinism()
     config, rows = experiment.config, experiment.split.rows
@@ -78,7 +78,7 @@ def run(
     given = context(experiment, cells, classifier, features, report, folder)
     balanced = balance(experiment, cells, given)
     clock.note("balance")
-    answers = Answers(classifier, {split: cells.take(rows[split]) for split in SPLITS})
+    answers = Answers(classifier, {s: cells.take(rows[s]) for s in SPLITS}, config.arm)
     training = balanced.training
     stages = training.stages or given.stages()
     history = fit(
@@ -87,7 +87,7 @@ def run(
             training=training, validation=answers.cells["validation"],
             stages=stages, batch_size=config.batch_size,
             seed=config.seed, report=report, threads=threads(), features=features,
-            final=lambda: answers.scores("validation"),
+            final=lambda: answers.scores("validation"), title=config.arm,
         ),
     )  # fmt: skip
     clock.note("train")
@@ -144,10 +144,15 @@ def features_of(
 class Answers:
     """The trained classifier's scores of each split, computed once; not before it is trained."""
 
-    def __init__(self, classifier: Classifier, cells: dict[str, Cells]):
-        self.cells = cells
+    def __init__(self, classifier: Classifier, cells: dict[str, Cells], title: str = "the model"):
+        self.cells, self._title = cells, title
         self.predictor = remembered(lambda: measuring(classifier.model, threads()))
-        self.scores = remembered(lambda split: self.predictor()(self.cells[split].images))
+        self.scores = remembered(self._scores)
+
+    def _scores(self, split: str) -> Scores:
+        scores: Scores = self.predictor()(self.cells[split].images)
+        refuse_diverged(scores, f"{self._title}'s {split} cells")
+        return scores
 
     def predictions(self, training: TrainingSet) -> dict[str, Predictions]:
         """Split -> its cells with scores and the threshold that the technique decides on.

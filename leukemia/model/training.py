@@ -20,6 +20,7 @@ from leukemia.cells import Cells, Scores
 from leukemia.contract import Loss, Stage, TrainingSet
 from leukemia.errors import UserError
 from leukemia.evaluation.metrics import Confusion, from_confusion, metrics
+from leukemia.evaluation.predictions import refuse_diverged
 from leukemia.images import Images
 from leukemia.model.classifier import Classifier, feature_model
 from leukemia.model.fused import trainable_features
@@ -54,6 +55,7 @@ class FitInputs:
         from an earlier run; None: they are computed.
     final: gives the probabilities of the validation cells after the last epoch, so that whoever
         needs them afterwards need not compute them again; None: as after any epoch.
+    title: who trains, for the message where that diverges.
     """
 
     training: TrainingSet
@@ -65,6 +67,7 @@ class FitInputs:
     threads: int = 0
     features: Callable[..., NDArray[np.float32]] | None = None
     final: Callable[[], Scores] | None = None
+    title: str = "the classifier"
 
 
 def fit(classifier: Classifier, inputs: FitInputs) -> History:
@@ -77,7 +80,8 @@ def fit(classifier: Classifier, inputs: FitInputs) -> History:
     epoch over real cells. Same seed, same weights on the same machine.
 
     Raises:
-        UserError: the loss is no longer finite, or a stage cannot do what the technique asks.
+        UserError: loss or scores are no longer finite, or a stage cannot do what the technique
+            asks.
     """
     keras.utils.set_random_seed(inputs.seed)
     check_stages(inputs)
@@ -279,10 +283,13 @@ def _epoch(
     train = _train_metrics({name: values[-1] for name, values in logs.items()})
     if not math.isfinite(train["loss"]):
         raise UserError(
-            f"training loss is {train['loss']} in epoch {epoch}: the weights have diverged; "
-            f"use a lower learning rate (another budget) or other backbone weights"
+            f"{inputs.title}: training loss is {train['loss']} in epoch {epoch}: the weights have "
+            f"diverged; use a lower learning rate (another budget), check the technique's loss "
+            f"and weights, or start from other backbone weights"
         )
-    held_out = metrics(inputs.validation.labels, scores_now())
+    scores = scores_now()  # of weights after the last step, whose loss was of those before it
+    refuse_diverged(scores, f"{inputs.title}'s validation cells in epoch {epoch}")
+    held_out = metrics(inputs.validation.labels, scores)
     row = {
         **{f"train_{name}": value for name, value in train.items()},
         **{f"val_{name}": value for name, value in held_out.items()},

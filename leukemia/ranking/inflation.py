@@ -3,7 +3,7 @@
 Pure: records and test predictions in, a table and its lines out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -16,8 +16,9 @@ from leukemia.errors import UserError
 from leukemia.evaluation import comparison, intervals
 from leukemia.evaluation.jackknife import Repeats
 from leukemia.evaluation.plots import render
+from leukemia.ranking import peers
 from leukemia.ranking.networks import Network
-from leukemia.ranking.rank import TERMS, repeats_of
+from leukemia.ranking.rank import repeats_of
 from leukemia.ranking.text import aligned
 
 # (what is done, the protocol that does it, the one that does all but that)
@@ -30,6 +31,7 @@ OF_RUNS = ("cells", "simulated_data", "budget", "image_size", "note")
 MEANS = ("test_acc", "test_wf1", "val_acc", "thesis_acc", "thesis_sens", "thesis_spec",
          "thesis_prec")  # fmt: skip
 ORDER = ("subject", "official", "image", "thesis")
+BUT_PROTOCOL = [term for term in peers.TERMS if term != "protocol"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,19 +49,31 @@ class Inflation:
     about: str
 
 
-def comparable(records: pd.DataFrame) -> pd.DataFrame:
-    """The latest run's peers in all but the protocol; one run (the latest) for each seed and fold.
+def comparable(
+    records: pd.DataFrame, terms: str = "", keys: Set[str] | None = None
+) -> pd.DataFrame:
+    """The runs that agree in all but the protocol, the latest of each seed and fold under each.
 
     `folds` may differ too where a protocol has its own (the official split).
+
+    Args:
+        terms: the first digits of the digest of TERMS but the protocol; "": all runs have the
+            same.
+        keys: those of the plan of one `inflation` or `study`; None: of any run.
+
+    Raises:
+        UserError: there are no such runs, or they are of several terms.
     """
-    ordered = records.sort_values("start_time", kind="stable")
-    terms = [term for term in TERMS if term not in ("protocol", "folds")]
-    peers = (ordered[terms].astype(str) == ordered.iloc[-1][terms].astype(str)).all(axis=1)
-    kept = ordered[peers]
-    tried = kept[kept["protocol"] != "official"]
-    if len(tried):
-        kept = kept[(kept["folds"] == tried.iloc[-1]["folds"]) | (kept["protocol"] == "official")]
-    return kept[~kept.duplicated(["arm", "protocol", "seed", "fold"], keep="last")]
+    ordered = peers.planned(records.sort_values("start_time", kind="stable"), keys)
+    official = ordered["protocol"] == "official"
+    tried = ordered if official.all() else ordered[~official]
+    if terms:
+        tried = peers.on_terms(tried, terms, BUT_PROTOCOL)
+    peers.refuse_mixture(tried, BUT_PROTOCOL)
+    without_folds = [term for term in BUT_PROTOCOL if term != "folds"]
+    same = peers.digests(ordered, without_folds) == peers.digests(tried, without_folds).iloc[0]
+    kept = ordered[same & (official | ordered.index.isin(tried.index))]
+    return peers.latest(kept, more=["protocol"])
 
 
 def measure(records: pd.DataFrame, cells: Mapping[str, Network], metric: str) -> Inflation:

@@ -22,7 +22,7 @@ from leukemia.ranking import power, verdicts
 from leukemia.ranking.networks import Block, Network
 from leukemia.ranking.power import LEVEL
 from leukemia.ranking.verdicts import Contrast, Worth
-from leukemia.splits import APART, leaks_in
+from leukemia.splits import leaks_in
 
 CHOICE = "auroc"  # the metric that the order goes by if no other is asked for
 BASELINE = "baseline"
@@ -32,9 +32,6 @@ CELLS = ["synthetic", "left_out"]  # that a technique added to training, and too
 COSTS = ["balance_s", "train_s", "peak_gib"]
 ENERGY = ["balance_wh", "train_wh"]
 LEADER = "it leads"  # why an arm is compared with another that is not its reference
-# Runs can be set against each other only where all of these are the same.
-TERMS = ["data_digest", "protocol", "folds", "budget", "image_size", "crop", "scaling",
-         "backbone", "weights", "precision", "batch_size"]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,54 +56,6 @@ class Ranking:
     def leader(self) -> str:
         """The ID of the best arm's best run on validation."""
         return str(self.table["run_id"].iloc[0])
-
-
-def comparable(
-    records: pd.DataFrame, protocol: str | None = None, metric: str = CHOICE
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The latest run's peers, one run an arm, seed and fold (the latest), and those left out.
-
-    records: one row a finished run: run_id, arm, seed, fold, start_time, TERMS and metrics.
-    protocol: the one to rank; None: the latest run's among those that keep subjects apart.
-    metric: what the order is to go by; runs that do not have it are left out.
-
-    Raises:
-        UserError: no run is of that protocol, or none of its runs has the metric.
-    """
-    ordered = records.sort_values("start_time", kind="stable")
-    wanted = ordered["protocol"].isin(APART if protocol is None else [protocol])
-    if protocol and not wanted.any():
-        present = ", ".join(sorted(set(ordered["protocol"])))
-        raise UserError(f"no run is of protocol {protocol}: there are runs of {present}")
-    measured = ~lacking(ordered, metric)
-    if not wanted.any():
-        wanted[:] = True
-    if not (wanted & measured).any():
-        raise UserError(
-            f"none of {int(wanted.sum())} runs has val_{metric}: they are of a version that did "
-            f"not compute it; train anew, or rank by another metric"
-        )
-    last = ordered[wanted & measured].iloc[-1]
-    peers = measured & (ordered[TERMS].astype(str) == last[TERMS].astype(str)).all(axis=1)
-    latest = ~ordered[peers].duplicated(["arm", "seed", "fold"], keep="last")
-    kept = ordered[peers][latest]
-    return kept, ordered.drop(kept.index)
-
-
-def lacking(records: pd.DataFrame, metric: str) -> pd.Series:
-    """Bool by run: whether it has no validation value of the metric."""
-    name = f"val_{metric}"
-    return records[name].isna() if name in records else pd.Series(True, index=records.index)
-
-
-def left_out_text(left_out: pd.DataFrame, metric: str) -> str:
-    """How many runs are not ranked and why, in a line; "" where there are none."""
-    without = int(lacking(left_out, metric).sum())
-    others = len(left_out) - without
-    return " ".join(
-        [f"{others} runs on other terms or of repeated seeds are left out."] * bool(others)
-        + [f"{without} runs without val_{metric} are left out."] * bool(without)
-    )
 
 
 def refuse_leaks(records: pd.DataFrame, waived: set[str]) -> str:

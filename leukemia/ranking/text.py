@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from leukemia.ranking.rank import BASELINE, LEVEL, SHOWN, Ranking
+from leukemia.ranking.power import LEVEL
+from leukemia.ranking.rank import BASELINE, SHOWN, Ranking
 
 
 def as_text(ranking: Ranking) -> str:

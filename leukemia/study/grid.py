@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from leukemia.cells import Names
 from leukemia.data.index import Index
+from leukemia.errors import UserError
 from leukemia.experiment.options import ExperimentOptions
 from leukemia.splits.protocol import number_of_folds
 
@@ -42,9 +43,14 @@ def folds_of(
         asked: how many folds there are to be, where the protocol leaves it open.
 
     Raises:
-        UserError: too few folds are asked for, or the data have no official split.
+        UserError: too few folds are asked for, none is there of those that are wanted, or the data
+            have no official split.
     """
     there = {name: range(number_of_folds(index, subjects, name, asked)) for name in protocols}
+    for fold in wanted:
+        if not any(fold in folds for folds in there.values()):
+            has = ", ".join(f"{name} has 0 to {len(folds) - 1}" for name, folds in there.items())
+            raise UserError(f"there is no fold {fold} to test on: protocol {has}")
     return {
         name: [fold for fold in folds if not wanted or fold in wanted]
         for name, folds in there.items()

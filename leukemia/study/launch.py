@@ -88,12 +88,15 @@ def train(
     return outcome
 
 
-def untrained(
-    asked: Mapping[Trial, ExperimentOptions], index: Index, experiment_id: str
-) -> dict[Trial, ExperimentOptions]:
-    """The trials of which there is no finished run with the same cells, config and code."""
+def keys(asked: Mapping[Trial, ExperimentOptions], index: Index) -> dict[Trial, str]:
+    """The key that each trial's run has: of its cells, config and code."""
+    return {trial: resolve(options).key(index) for trial, options in asked.items()}
+
+
+def untrained(keys: Mapping[Trial, str], experiment_id: str) -> list[Trial]:
+    """The trials of which there is no finished run with their key."""
     done = records.finished(experiment_id)
-    return {trial: each for trial, each in asked.items() if resolve(each).key(index) not in done}
+    return [trial for trial, key in keys.items() if key not in done]
 
 
 class Launcher:
@@ -201,9 +204,10 @@ class Launcher:
     def _followed(self, process: subprocess.Popen[str]) -> tuple[int, str]:
         """Pass its errors on until it ends: its exit code and the last line of them."""
         last = ""
-        for line in process.stderr or ():
-            self._warn(line.rstrip("\n"))
-            last = line.strip() or last
+        with process:  # which closes the pipe: a study of hundreds of runs would keep as many
+            for line in process.stderr or ():
+                self._warn(line.rstrip("\n"))
+                last = line.strip() or last
         code = process.wait()
         with self._lock:
             self._going.discard(process)

@@ -1,7 +1,7 @@
 """What came of the runs of an experiment: ranking, inflation, registration, as values and text."""
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,16 @@ from leukemia import RESEARCH_ONLY
 from leukemia.data.cache import cache_folder
 from leukemia.errors import UserError
 from leukemia.ranking import inflation as inflations
+from leukemia.ranking import peers, text
 from leukemia.ranking import rank as rankings
-from leukemia.ranking import text
 from leukemia.ranking.inflation import Inflation
 from leukemia.ranking.networks import Network
 from leukemia.ranking.rank import CHOICE, Ranking
 from leukemia.registry import GAINS, champion
 from leukemia.splits import THESIS_PRELIMINARY
 from leukemia.splits.protocol import over_folds
+from leukemia.study import plan as plans
+from leukemia.study.plan import Plan
 from leukemia.tracking import leaderboard, records, runs, views
 
 
@@ -42,24 +44,36 @@ def rank(
     metric: str = CHOICE,
     waive: Set[str] = frozenset(),
     cache: Path | None = None,
+    *,
+    terms: str = "",
+    keys: Set[str] | None = None,
+    plan: Plan | None = None,
 ) -> Ranked:
     """The order of an experiment's techniques; publishes nothing.
 
     Args:
-        protocol: of the runs to rank; None: the latest run's, of those that keep subjects apart.
+        protocol: of the runs to rank; None: of those that keep subjects apart, if there are any.
         metric: what the order goes by on validation cells.
         waive: kinds of leak that are overlooked.
+        terms: the first digits of the digest of the terms to rank, where there are several.
+        keys: of the runs to rank, such as a study's; None: of any run.
+        plan: what was planned: a note of the ranking says whether it came so.
 
     Raises:
-        UserError: there are no such runs, or their audit found what is not waived.
+        UserError: there are no such runs, they are of several terms, or their audit found what is
+            not waived.
     """
-    kept, left_out = rankings.comparable(records.training_runs(experiment_id), protocol, metric)
+    there = records.training_runs(experiment_id)
+    kept, left_out = peers.comparable(there, protocol, metric, terms, keys)
     believed, tested, doubts = _believed(kept, cache)
     waived = rankings.refuse_leaks(believed, set(waive))
+    ranking = rankings.rank(believed, tested, metric)
+    if plan:
+        ranking = replace(ranking, notes=(*ranking.notes, plans.verdict(plan, believed, metric)))
     return Ranked(
-        ranking=rankings.rank(believed, tested, metric),
+        ranking=ranking,
         records=believed,
-        left_out=" ".join(filter(None, [rankings.left_out_text(left_out, metric), *doubts])),
+        left_out=" ".join(filter(None, [peers.left_out_text(left_out, metric), *doubts])),
         waived=waived,
     )
 
@@ -102,13 +116,21 @@ def register(ranked: Ranked, model: str = champion.NAME, gain: str = GAINS[0]) -
     ]
 
 
-def inflation(experiment_id: str, metric: str = CHOICE, cache: Path | None = None) -> Inflation:
+def inflation(
+    experiment_id: str,
+    metric: str = CHOICE,
+    cache: Path | None = None,
+    keys: Set[str] | None = None,
+) -> Inflation:
     """What each way of splitting adds, from the runs that are there; publishes nothing.
 
+    Args:
+        keys: of the runs that are meant; None: of any run.
+
     Raises:
-        UserError: no technique ran under two protocols.
+        UserError: no technique ran under two protocols, or the runs are of several terms.
     """
-    kept, tested = _of_all_protocols(experiment_id, cache)
+    kept, tested = _of_all_protocols(experiment_id, cache, keys=keys)
     return inflations.measure(kept, tested, metric)
 
 
@@ -119,23 +141,28 @@ def publish_inflation(experiment_id: str, measured: Inflation) -> list[str]:
     return [f"Technique by protocol in MLflow: {link}"]
 
 
-def by_protocol(experiment_id: str, cache: Path | None = None) -> pd.DataFrame:
+def by_protocol(experiment_id: str, cache: Path | None = None, terms: str = "") -> pd.DataFrame:
     """One row a technique and protocol with what its runs say of themselves.
 
+    Args:
+        terms: the first digits of the digest of the terms that are meant, where there are several.
+
     Raises:
-        UserError: there are no finished training runs.
+        UserError: there are no finished training runs, or they are of several terms.
     """
-    return inflations.by_protocol(*_of_all_protocols(experiment_id, cache))
+    return inflations.by_protocol(*_of_all_protocols(experiment_id, cache, terms))
 
 
-def _of_all_protocols(experiment_id: str, cache: Path | None) -> tuple[pd.DataFrame, Any]:
+def _of_all_protocols(
+    experiment_id: str, cache: Path | None, terms: str = "", keys: Set[str] | None = None
+) -> tuple[pd.DataFrame, Any]:
     """Comparable records of all protocols, and their test cells."""
     trained = records.training_runs(experiment_id)
     # It has a fold of its own: as the latest run it would put the others out of the comparison.
     trained = trained[trained["protocol"] != THESIS_PRELIMINARY]
     if trained.empty:
         raise UserError(f"all runs are of protocol {THESIS_PRELIMINARY}: run one of the others")
-    kept = inflations.comparable(trained)
+    kept = inflations.comparable(trained, terms, keys)
     believed, tested, _ = _believed(kept, cache)
     return believed, tested
 
@@ -176,6 +203,7 @@ def _terms(ranked: Ranked) -> list[str]:
         f"subjects. Positive class: {run.positive}.",
         over_folds(run.protocol_line) if several else run.protocol_line,
         f"Cells: {run.cells}. Budget {run.budget}, {run.image_size} px, {run.note}.",
+        peers.line(ranked.records),
         RESEARCH_ONLY,
     ]
     if ranked.left_out:

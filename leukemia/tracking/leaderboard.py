@@ -9,9 +9,10 @@ import pandas as pd
 from mlflow.entities import Metric, Run, RunTag
 
 from leukemia.evaluation.metrics import METRICS
-from leukemia.ranking import inflation
+from leukemia.ranking import inflation, peers
 from leukemia.ranking.inflation import Inflation
-from leukemia.ranking.rank import CELLS, CHOICE, COSTS, LEVEL, SHOWN, Ranking
+from leukemia.ranking.power import LEVEL
+from leukemia.ranking.rank import CELLS, CHOICE, COSTS, SHOWN, Ranking
 from leukemia.ranking.text import as_text
 from leukemia.splits.protocol import over_folds
 from leukemia.text.escape import markdown
@@ -49,7 +50,7 @@ def publish(experiment_id: str, ranking: Ranking, kept: pd.DataFrame, waived: st
         renewed.add(run.info.run_id)
         colour = COLOURS[number % len(COLOURS)]
         _write_summary(client, run.info.run_id, row, kept.iloc[-1], colour)
-        text = "\n".join([as_text(ranking), *ranking.notes, waived])
+        text = "\n".join([as_text(ranking), *ranking.notes, peers.line(kept), waived])
         _log_ranking(client, run.info.run_id, ranking, text, waived)
         client.set_tag(row["run_id"], "mlflow.runColor", colour)
     for run in summaries:

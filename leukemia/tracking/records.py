@@ -163,6 +163,11 @@ def _otherwise(logged: Mapping[str, float], read: Mapping[str, Predictions]) -> 
     for split, cells in read.items():
         if not len(cells):
             return f"it has no {split} predictions"
+        wrong = int(np.sum(~np.isfinite(cells.scores)))
+        if wrong:
+            return f"{wrong} of its {len(cells)} {split} scores are not finite"
+        if not np.isfinite(cells.threshold):
+            return f"its threshold is {cells.threshold}"
         for name, value in metrics(cells.labels, cells.scores, cells.threshold).items():
             told = logged.get(f"{SHORT[split]}_{name}")
             if told is not None and not abs(told - value) <= SAME:
@@ -188,14 +193,19 @@ def _predictions(path: Path, subjects: Numbers, cells: Numbers) -> Predictions:
     """Predictions from their CSV file; without a column `threshold`, cells are called from 0.5."""
     rows = spreadsheet.read(path, ("subjects", "cell_id", *RENAMED_COLUMNS), engine="pyarrow")
     rows = with_todays_names(rows, RENAMED_COLUMNS)
-    threshold = rows["threshold"].iloc[0] if "threshold" in rows and len(rows) else THRESHOLD
+    threshold = _numbers(rows["threshold"])[0] if "threshold" in rows and len(rows) else THRESHOLD
     return Predictions(
         labels=rows["labels"].to_numpy(np.int8),
-        scores=rows["scores"].to_numpy(np.float32),
+        scores=_numbers(rows["scores"]).astype(np.float32),
         subjects=subjects.of(rows["subjects"]),
         cell_id=cells.of(rows["cell_id"]),
         threshold=float(threshold),
     )
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    """(n,) float64: NaN for what is none, such as the empty text that stands for NaN in a file."""
+    return pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
 
 
 def _kept(run_id: str, artifact: str, cache: Path) -> Path:
