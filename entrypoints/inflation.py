@@ -44,6 +44,7 @@ def _protocols(context: click.Context, parameter: click.Parameter, value: str) -
 def main(
     protocols: list[str],
     seeds: list[int],
+    repeats: int,
     test_folds: list[int],
     techniques: list[str],
     again: bool,
@@ -68,7 +69,7 @@ def main(
     if len(chosen) < len(protocols):
         console.say("The data come with no official split: that protocol is left out.")
     folds = grid.folds_of(chosen, index, subjects, test_folds, options.folds)
-    trials = grid.trials(folds, seeds, techniques)
+    trials = grid.trials(folds, seeds, techniques, repeats)
     with runs.started_run("inflation", f"inflation of {len(techniques)} techniques") as inflation:
         failed = train_all(trials, options, index, inflation, again, workers)
         report(experiment_id, metric)

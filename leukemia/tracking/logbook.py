@@ -261,6 +261,7 @@ def _training_tags(experiment: Experiment) -> dict[str, str]:
         "technique": config.name,
         "arm": config.arm,
         "seed": str(config.seed),
+        "split_seed": str(config.split_seed),
         "fold": str(config.fold),
         "key": config.key(index),
         "positive": index.positive,
