@@ -1,10 +1,15 @@
 """A study's trials: every technique on every seed and fold, each seed on its own split or all."""
 
+from typing import Any
+
 import pytest
 
 from leukemia.errors import UserError
+from leukemia.experiment.config import ExperimentConfig
 from leukemia.experiment.options import ExperimentOptions
+from leukemia.experiment.prepare import resolve
 from leukemia.study.grid import Trial, trials
+from tests.test_protocol import many
 
 
 def of(found: list[Trial]) -> list[tuple[int, int, int]]:
@@ -47,6 +52,18 @@ def test_a_trial_names_its_split_where_that_is_not_its_seed_s() -> None:
 def test_the_split_s_seed_is_that_of_all_else_unless_it_is_given() -> None:
     assert ExperimentOptions(data="cells", seed=3).seed_of_split == 3
     assert ExperimentOptions(data="cells", seed=3, split_seed=0).seed_of_split == 0
+
+
+def test_a_run_is_there_already_only_on_its_own_split() -> None:
+    def resolved(**seeds: Any) -> ExperimentConfig:
+        return resolve(ExperimentOptions(data="cells", backbone="miniature", **seeds))
+
+    index = many(3)
+    own, same, other = resolved(seed=1), resolved(seed=1, split_seed=1), resolved(split_seed=1)
+    assert own.key(index) == same.key(index)
+    assert len({own.key(index), other.key(index), resolved().key(index)}) == 3
+    assert own.title == "baseline seed 1 fold 0"
+    assert other.title == "baseline seed 0 fold 0 of split 1"
 
 
 @pytest.mark.parametrize("seeds", [{"seed": -1}, {"split_seed": -1}, {"split_seed": "other"},

@@ -234,6 +234,7 @@ def _params(experiment: Experiment) -> dict[str, Any]:
         "crop": config.geometry.crop,
         "precision": config.model.precision,
         "scaling": config.model.scaling,
+        "split_seed": config.split_seed,
         "fold": split.fold,
         "folds": split.folds,
         "sensitivity": config.sensitivity,
