@@ -1,8 +1,8 @@
 """Subjects dealt into parts at random, each part with as many cells of every class as can be.
 
 scikit-learn's StratifiedGroupKFold deals the subjects largest first and shuffles ties alone: on
-C-NMC's sizes nearly all of them keep their part whatever the seed. Here chance deals, and subjects
-then change places until the parts are as even as dealing largest first makes them.
+C-NMC's sizes nearly all of them keep their part whatever the seed. Here chance deals, and single
+subjects then change places while that makes the parts more even.
 """
 
 from itertools import cycle
