@@ -136,7 +136,7 @@ def test_the_study_ranks_registers_and_names_what_it_measured(study: str) -> Non
     assert "SIMULATED DATA: drawn cells, seed 7" in table
     assert "miniature is trained from scratch" in table
     assert "Research use only; not for diagnosis." in table
-    assert "intervals are over 7 test subjects" in table
+    assert "intervals are over 6 test subjects" in table
     assert "Registered leukemia-classifier version 1, alias champion" in table
     assert "viewStateShareKey=ranking" in table
 
