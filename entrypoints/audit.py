@@ -23,6 +23,7 @@ from .command import (
     FOLD,
     NUMBER_OF_FOLDS,
     SEED,
+    SPLIT_SEED,
     Command,
     option,
     options_of,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, help=__doc__)
-@with_options(*DATA, BETWEEN, SEED, FOLD, NUMBER_OF_FOLDS, CROP)
+@with_options(*DATA, BETWEEN, SEED, SPLIT_SEED, FOLD, NUMBER_OF_FOLDS, CROP)
 @option(
     "labels",
     "of a manifest: the labels CSV of C-NMC's preliminary set, which tells its subjects",

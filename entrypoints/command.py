@@ -30,6 +30,8 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+NUMBER = click.IntRange(0)  # seeds and folds
+
 
 class Command(click.Command):
     """Ends with one line and exit code 1 on a user's mistake, 130 on an interrupt.
@@ -103,12 +105,26 @@ DATA = [
         type=bool,
     ),
 ]
+
+
+def seed_or_auto(context: click.Context, parameter: click.Parameter, value: str) -> int | str:
+    """A whole number of 0 or more, or `auto`."""
+    return value if value == "auto" else NUMBER(value, parameter, context)
+
+
 SEED = of_experiment(
     "seed",
-    "decides split, weights, order and synthetic cells",
-    type=click.IntRange(0),
+    "decides weights, order and synthetic cells, and the split where split_seed is auto",
+    type=NUMBER,
 )
-FOLD = of_experiment("fold", "which of the folds is the test", type=click.IntRange(0))
+SPLIT_SEED = of_experiment(
+    "split_seed",
+    "decides which subjects (or cells) fall into which part; auto: as seed. Protocol official "
+    "has a split of its own",
+    callback=seed_or_auto,
+    metavar="SEED",
+)
+FOLD = of_experiment("fold", "which of the folds is the test", type=NUMBER)
 PROTOCOL = of_experiment(
     "protocol",
     "subject: no subject in two splits; official: the split that the data come with; image: "
@@ -175,7 +191,7 @@ RARER = [
 EXPERIMENT = option(
     "experiment", "MLflow experiment; unset: the run's own, else 'leukemia'", default=None
 )
-SHARED = [*DATA, PROTOCOL, SEED, FOLD, NUMBER_OF_FOLDS, *TERMS, *RARER, EXPERIMENT]
+SHARED = [*DATA, PROTOCOL, SEED, SPLIT_SEED, FOLD, NUMBER_OF_FOLDS, *TERMS, *RARER, EXPERIMENT]
 METRIC = option(
     "metric",
     "what the order goes by on validation cells: auroc, which no threshold moves, bal_acc "

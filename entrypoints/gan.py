@@ -20,6 +20,7 @@ from .command import (
     PROTOCOL,
     RARER,
     SEED,
+    SPLIT_SEED,
     TERMS,
     Command,
     numbers,
@@ -38,7 +39,7 @@ OWN = [
 
 
 @click.command(cls=Command, help=__doc__)
-@with_options(*DATA, PROTOCOL, SEED, FOLD, NUMBER_OF_FOLDS)
+@with_options(*DATA, PROTOCOL, SEED, SPLIT_SEED, FOLD, NUMBER_OF_FOLDS)
 @option("seeds", "one training on the same cells for each", default="0,1,2", callback=numbers)
 @option(
     "gan",

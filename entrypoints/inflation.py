@@ -46,6 +46,7 @@ def _protocols(context: click.Context, parameter: click.Parameter, value: str) -
 def main(
     protocols: list[str],
     seeds: list[int],
+    repeats: int,
     test_folds: list[int],
     techniques: list[str],
     again: bool,
@@ -70,7 +71,7 @@ def main(
     if len(chosen) < len(protocols):
         console.say("The data come with no official split: that protocol is left out.")
     folds = grid.folds_of(chosen, index, subjects, test_folds, options.folds)
-    trials = grid.trials(folds, seeds, techniques)
+    trials = grid.trials(folds, seeds, techniques, repeats)
     with runs.started_run("inflation", f"inflation of {len(techniques)} techniques") as inflation:
         failed, keys = train_all(trials, options, index, inflation, again, workers)
         report(experiment_id, metric, keys)

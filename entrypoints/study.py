@@ -1,4 +1,4 @@
-"""Run every technique on every seed and fold, then rank them and register the best classifier."""
+"""Run every technique on each seed, split and fold, rank them, register the best classifier."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -56,8 +56,16 @@ def _names(context: click.Context, parameter: click.Parameter, value: str) -> li
 TRIALS = [
     option("seeds", "one run of every technique for each", default="0,1,2", callback=numbers),
     option(
+        "repeats",
+        "splits that are drawn: split seeds 0, 1, ... of that number, each crossed with all seeds "
+        "(1: one split, several networks); 0: each seed has a split of its own. Protocol official "
+        "has one",
+        default=0,
+        type=click.IntRange(0),
+    ),
+    option(
         "test_folds",
-        "the folds to test on, as 0,1 or all: all of them test every cell once a seed",
+        "the folds to test on, as 0,1 or all: all of them test every cell once a split and seed",
         default="all",
         callback=numbers,
     ),
@@ -80,6 +88,7 @@ TRIALS = [
 def main(
     protocol: str,
     seeds: list[int],
+    repeats: int,
     test_folds: list[int],
     techniques: list[str],
     again: bool,
@@ -104,7 +113,7 @@ def main(
     gathered = gather(options, progress=console.bar)
     index, subjects = gathered.index, gathered.cells.subjects
     folds = grid.folds_of([protocol], index, subjects, test_folds, options.folds)
-    trials = grid.trials(folds, seeds, techniques)
+    trials = grid.trials(folds, seeds, techniques, repeats)
     with runs.started_run("study", f"study of {len(techniques)} techniques") as study:
         failed, keys = train_all(trials, options, index, study, again, workers, plan)
         ranked = results.rank(experiment_id, None, metric, waive, keys=keys, plan=plan)

@@ -97,6 +97,9 @@ def test_options_out_of_range(table: Path) -> None:
     refused(training("adasyn", table, "--n-neighbors", "0"), "at least 1 is needed")
     refused(training("baseline", table, "--image-size", "16"), "too small; use 32 px or more")
     refused(training("baseline", table, "--seed", "x"), "'x' is not a valid integer range", 2)
+    refused(training("baseline", table, "--split-seed", "x"), "'x' is not a valid integer range", 2)
+    refused(training("baseline", table, "--split-seed", "-1"), "-1 is not in the range x>=0", 2)
+    refused(training("baseline", table, "--seed", str(2**32)), "whole number from 0 to 4294967295")
     refused(training("baseline", table, "--budget", "huge"), "'huge' is not one of", 2)
     refused(training("dcgan", table, "--gan-size", "100"), "choose a size that halves down")
     refused(training("dcgan", table, "--gan-ema", "1"), "ema is 1.0: give 0 or more and less")
@@ -227,19 +230,22 @@ def test_a_study_says_why_its_runs_failed_and_marks_them(table: Path, store: Pat
 
     words = [
         "study", "--data", str(table), "--positive", "blast", "--techniques", "adasyn",
-        "--seeds", "0", "--test-folds", "9,0", *TINY, "--backbone-weights", "gone.h5",
+        "--seeds", "3", "--repeats", "1", "--test-folds", "9,0", *TINY,
+        "--backbone-weights", "gone.h5",
     ]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "entrypoints", *words], capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("Error: none of 1 runs went well; adasyn, subject, seed 0, fold 0: ")
+    trial = "adasyn, subject, seed 3, fold 0 of split 0"
+    assert last.startswith(f"Error: none of 1 runs went well; {trial}: ")
     assert "'gone.h5': no such file" in last
     assert "Traceback" not in done.stderr
     runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
     (study,) = (run for run in runs if run.data.tags.get("kind") == "study")
     (trained,) = (run for run in runs if run.data.tags.get("kind") != "study")
     assert (study.info.status, trained.info.status) == ("FAILED", "FAILED")
+    assert trained.info.run_name == trial
     assert trained.data.tags["mlflow.parentRunId"] == study.info.run_id
     assert "'gone.h5': no such file" in trained.data.tags["error"]

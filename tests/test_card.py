@@ -11,6 +11,7 @@ from leukemia.registry.card import Logged, as_description, card
 
 TAGS = {
     "positive": "blast", "negative": "normal", "arm": "adasyn", "seed": "1", "fold": "2",
+    "split_seed": "4",
     "budget": "quick", "note": "resnet50 starts from imagenet", "cells": "90 cells of 12 subjects",
     "data_digest": "0123456789abcdef", "crop": "210", "image_size": "64", "audit": "no leak found",
     "protocol_line": "Protocol subject: no subject in two splits", "simulated_data": "",
@@ -37,6 +38,7 @@ def logged(waived: str = "", **tags: str) -> Logged:
     "said",
     [
         "Research use only; not for diagnosis",
+        "Technique adasyn, seed 1, fold 2 of split 4, budget quick",
         "90 cells of 12 subjects; data digest 0123456789abcdef",
         "Protocol subject: no subject in two splits",
         "no leak found",

@@ -9,6 +9,7 @@ import pytest
 from leukemia.errors import UserError
 from leukemia.evaluation.predictions import Predictions
 from leukemia.ranking import inflation
+from leukemia.ranking.networks import Network
 from tests.test_ranking import record
 
 SUBJECTS = 40
@@ -32,7 +33,7 @@ def run(arm: str, protocol: str, wrong: float, seed: int = 0, **others: Any) -> 
         "run_id": run_id, "protocol": protocol, "cells": "400 cells", "note": "a network",
         "simulated_data": "", **others,
     }  # fmt: skip
-    return record(arm, seed, 0.8, **fields), run_id, cells
+    return record(arm, seed, 0.8, **fields), run_id, Network(validation=cells, test=cells)
 
 
 def measured(*runs: tuple) -> inflation.Inflation:

@@ -214,9 +214,9 @@ def test_an_experiments_options_have_the_same_defaults_from_python_and_from_the_
             assert given[each.name].default == each.default
 
 
-def test_every_technique_has_the_eight_shared_parameters() -> None:
-    shared = ["data", "positive", "protocol", "seed", "fold", "budget", "image_size",
-              "backbone_weights"]  # fmt: skip
+def test_every_technique_has_the_nine_shared_parameters() -> None:
+    shared = ["data", "positive", "protocol", "seed", "split_seed", "fold", "budget",
+              "image_size", "backbone_weights"]  # fmt: skip
     for name in techniques.names():
         assert list(PROJECT["entry_points"][name]["parameters"]) == shared
 

@@ -1,10 +1,13 @@
 """No subject, and no cell made of its cells, is in two splits."""
 
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
 from leukemia.cells import Classes
 from leukemia.data.index import Index
@@ -95,6 +98,38 @@ def test_the_same_seed_gives_the_same_split_and_another_another() -> None:
     tests = [tuple(split(index, seed).rows["test"]) for seed in (0, 0, 1, 2, 3)]
     assert tests[0] == tests[1]
     assert len(set(tests)) > 2
+
+
+def unequal() -> Index:
+    """47 subjects of one class and 26 of the other, as unequal as C-NMC's."""
+    sizes = np.random.default_rng(0).lognormal(3, 0.9, 73).astype(int) + 1
+    rows = [
+        ("all" if subject < 47 else "hem", f"S{subject}", "", f"{subject}-{cell}")
+        for subject, size in enumerate(sizes)
+        for cell in range(size)
+    ]
+    return index_of(rows)
+
+
+def part_of(index: Index, seed: int) -> dict[str, int]:
+    """The fold that tests each subject."""
+    return {
+        name: fold
+        for fold in range(5)
+        for name in subjects_by_split(index, split(index, seed, fold=fold))["test"]
+    }
+
+
+def test_the_folds_of_two_split_seeds_agree_by_chance_alone() -> None:
+    index = unequal()
+    parts = [list(dict(sorted(part_of(index, seed).items())).values()) for seed in range(6)]
+    assert abs(np.mean([adjusted_rand_score(a, b) for a, b in combinations(parts, 2)])) < 0.05
+
+
+def test_the_order_of_the_cells_does_not_move_a_subject() -> None:
+    index = unequal()
+    mixed = replace(index, frame=index.frame.sample(frac=1, random_state=1).reset_index(drop=True))
+    assert part_of(index, 3) == part_of(mixed, 3)
 
 
 def test_few_subjects_make_fewer_folds_and_the_text_says_so() -> None:

@@ -95,8 +95,8 @@ def test_words_of_a_command_line_mean_the_options_that_they_were_made_of(name: s
     from entrypoints.command import options_of
 
     options = ExperimentOptions(
-        data=Path("my cells").absolute(), technique=name, seed=3, image_size=48, sensitivity=0.9,
-        settings={"n_neighbors": 3} if name == "adasyn" else {},
+        data=Path("my cells").absolute(), technique=name, seed=3, split_seed=5, image_size=48,
+        sensitivity=0.9, settings={"n_neighbors": 3} if name == "adasyn" else {},
     )  # fmt: skip
     technique, *rest = words(options)
     command = main.get_command(click.Context(main), technique)

@@ -15,7 +15,8 @@ from leukemia.ranking import peers, rank
 from leukemia.ranking.peers import TERMS
 from leukemia.tracking import records, runs
 
-OLD, NEW = {"synthetic_data": "drawn, seed 1"}, {"simulated_data": "drawn, seed 2"}
+OLD = {"synthetic_data": "drawn, seed 1"}
+NEW = {"simulated_data": "drawn, seed 2", "split_seed": "7"}
 LATER = ("mcc", "synthetic", "left_out", "threshold")  # metrics that earlier versions did not log
 
 
@@ -61,8 +62,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[
         now = pd.DataFrame(vars(predicted(1, 0.3)))
         then = pd.DataFrame(vars(predicted(2))).rename(columns={"cell_id": "origin"})
         ids = {
-            "old": log("baseline", 0, OLD, then.drop(columns="threshold"), folder),
-            "new": log("moved", 0, NEW, now, folder),
+            "old": log("baseline", 3, OLD, then.drop(columns="threshold"), folder),
+            "new": log("moved", 3, NEW, now, folder),
         }
         yield experiment, ids
         mlflow.set_tracking_uri(None)  # what the environment says, again
@@ -77,6 +78,21 @@ def test_runs_of_both_versions_stand_under_today_s_names(store: tuple) -> None:
     assert records.tags_with_todays_names({"synthetic_data": "x", "arm": "a"}) == {
         "simulated_data": "x", "arm": "a",
     }  # fmt: skip
+
+
+def test_a_run_of_before_had_the_split_of_its_seed(store: tuple) -> None:
+    table = records.training_runs(store[0]).sort_values("arm")[["split_seed", "seed", "fold"]]
+    assert table.to_numpy().tolist() == [[3, 3, 0], [7, 3, 0]]
+    assert set(table.dtypes) == {np.dtype(int)}
+    assert records.tags_with_todays_names({"seed": "3"})["split_seed"] == "3"
+    assert records.tags_with_todays_names({"seed": "3", "split_seed": "7"})["split_seed"] == "7"
+
+
+def test_runs_without_any_tag_of_a_split_are_read_too(store: tuple) -> None:
+    experiment = runs.connect("before")
+    with mlflow.start_run():
+        mlflow.set_tags({"kind": "train", "seed": "2", "fold": "1", "folds": "3", "leaks": ""})
+    assert records.training_runs(experiment)["split_seed"].tolist() == [2]
 
 
 def test_predictions_are_read_with_their_threshold(store: tuple, tmp_path: Path) -> None:

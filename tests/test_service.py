@@ -136,7 +136,7 @@ def test_the_study_ranks_registers_and_names_what_it_measured(study: str) -> Non
     assert "SIMULATED DATA: drawn cells, seed 7" in table
     assert "miniature is trained from scratch" in table
     assert "Research use only; not for diagnosis." in table
-    assert "intervals are over 7 test subjects" in table
+    assert "intervals are over 6 test subjects" in table
     assert "Registered leukemia-classifier version 1, alias champion" in table
     assert "viewStateShareKey=ranking" in table
 
@@ -204,12 +204,13 @@ class TestEveryRun:
     def test_logs_what_it_takes_to_repeat_it(self, name: str, runs: dict[str, Run]) -> None:
         run = runs[name]
         settings = techniques.load(name).Settings.__dataclass_fields__
-        asked = {"data", "positive", "protocol", "seed", "fold", "budget", "image_size",
-                 "backbone_weights"}  # fmt: skip
+        asked = {"data", "positive", "protocol", "seed", "split_seed", "fold", "budget",
+                 "image_size", "backbone_weights"}  # fmt: skip
         assert asked | set(settings) <= set(run.data.params)
         assert {"transfer_epochs", "fine_tune_learning_rate", "threads"} <= set(run.data.params)
         assert len(run.data.tags["data_digest"]) == 16
         assert (run.data.tags["protocol"], run.data.tags["folds"]) == ("subject", "5")
+        assert run.data.tags["split_seed"] == run.data.tags["seed"] == "0"
         assert len(run.data.tags["key"]) == 32
         assert run.data.tags["mlflow.source.name"] == f"entrypoints.train {name}"
         assert run.data.tags["code"] == code_digest()

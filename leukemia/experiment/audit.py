@@ -64,9 +64,8 @@ def audit_manifest(csv: Path, labels: Path | None = None) -> tuple[Audit, Names]
 def _splits(gathered: Gathered, options: ExperimentOptions) -> tuple[Names, str]:
     """(n,) str, the split of each cell under a protocol, and the protocol in a line."""
     subjects = gathered.cells.subjects
-    chosen = split(
-        gathered.index, subjects, options.protocol, options.seed, options.fold, options.folds
-    )
+    seed = options.seed_of_split
+    chosen = split(gathered.index, subjects, options.protocol, seed, options.fold, options.folds)
     of_cell = np.full(len(subjects), LEFT_OUT, dtype="<U10")
     for name, rows in chosen.rows.items():
         of_cell[rows] = name

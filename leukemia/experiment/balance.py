@@ -73,7 +73,7 @@ def balance(experiment: Experiment, cells: Cells, given: TechniqueContext) -> Ba
     of_real = np.full(len(cells), NOWHERE, dtype="<U10")
     for name in SPLITS:
         of_real[split.rows[name]] = name
-    of_synthetic = splits_of_synthetic(int(made.synthetic.sum()), split, config.seed)
+    of_synthetic = splits_of_synthetic(int(made.synthetic.sum()), split, config.split_seed)
     audit = examine(
         experiment.index.frame,
         experiment.subjects,

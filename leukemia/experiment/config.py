@@ -20,9 +20,9 @@ from leukemia.techniques import defaults
 class ExperimentConfig:
     """Everything that decides an experiment's outcome, but the cells and their split.
 
-    name: the technique, technique: its module, settings: its Settings. protocol, fold, folds:
-    as `protocol.split` takes them. budget: the name under which `schedule` (learning rates and
-    epochs) was chosen. geometry: what the cells were decoded with. model: the classifier.
+    name: the technique, technique: its module, settings: its Settings. protocol, split_seed, fold,
+    folds: as `protocol.split` takes them. budget: the name under which `schedule` (learning rates
+    and epochs) was chosen. geometry: what the cells were decoded with. model: the classifier.
     sensitivity: what the operating threshold is to reach on validation.
     """
 
@@ -30,6 +30,7 @@ class ExperimentConfig:
     technique: ModuleType
     settings: Any
     protocol: str
+    split_seed: int
     fold: int
     folds: int
     budget: str
@@ -58,9 +59,10 @@ class ExperimentConfig:
 
     @property
     def title(self) -> str:
-        """Technique, seed and fold, and the protocol where it is not the honest default."""
+        """Technique, seed and fold; the split's own seed and the protocol where they are chosen."""
+        of_split = "" if self.split_seed == self.seed else f" of split {self.split_seed}"
         protocol = "" if self.protocol == "subject" else f", {self.protocol}"
-        return f"{self.arm} seed {self.seed} fold {self.fold}{protocol}"
+        return f"{self.arm} seed {self.seed} fold {self.fold}{of_split}{protocol}"
 
     def key(self, index: Index) -> str:
         """Equal keys: same cells, config and code, so the same outcome on the same machine."""
@@ -70,7 +72,7 @@ class ExperimentConfig:
             for stage in (self.schedule.transfer, self.schedule.fine_tune)
         ]
         decisive = [
-            self.arm, self.settings, self.protocol, self.fold, self.folds, stages,
+            self.arm, self.settings, self.protocol, self.split_seed, self.fold, self.folds, stages,
             self.geometry, self.model, self.model.cached, self.seed, self.batch_size,
             self.sensitivity, index.digest, provenance.code_digest(),
         ]  # fmt: skip

@@ -5,6 +5,7 @@ Importing this costs nothing: the commands take their defaults from here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from leukemia.errors import UserError
 from leukemia.splits import FOLDS
 
 OF_TECHNIQUE = ("technique", "settings")
+SEEDS = 2**32  # as many as NumPy takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +25,8 @@ class ExperimentOptions:
         not named follow the budget.
     positive: name of the positive class; `auto`: `all` in a C-NMC tree.
     strict_paths: refuse files that do not lie in the data's folder.
-    protocol, seed, fold, folds: which cell is in which split; the seed decides weights, order and
-        synthetic cells too.
+    protocol, split_seed, fold, folds: which cell is in which split; split_seed `auto`: as seed.
+    seed: decides weights, order and synthetic cells.
     budget: `thesis`, `equal` or `quick`; `auto`: `equal`, and `thesis` under the thesis' protocols.
     image_size: side in pixels that the classifier sees. crop: side of the centred window that is
         kept of an image, 0 for the whole image.
@@ -43,6 +45,7 @@ class ExperimentOptions:
     strict_paths: bool = False
     protocol: str = "subject"
     seed: int = 0
+    split_seed: int | str = "auto"
     fold: int = 0
     folds: int = FOLDS
     budget: str = "auto"
@@ -57,13 +60,18 @@ class ExperimentOptions:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.seed < 0 or self.batch_size < 1:
-            raise UserError(
-                f"seed {self.seed} and batch_size {self.batch_size}: give a seed of 0 or more and "
-                f"1 cell or more a step"
-            )
+        _check_seed("seed", self.seed)
+        if self.split_seed != "auto":
+            _check_seed("split_seed", self.split_seed)
+        if self.batch_size < 1:
+            raise UserError(f"batch_size {self.batch_size}: give 1 cell or more a step")
         if not 0 < self.sensitivity <= 1:
             raise UserError(f"sensitivity {self.sensitivity} is not above 0 and at most 1")
+
+    @property
+    def seed_of_split(self) -> int:
+        """The split's seed: its own, or that of all else."""
+        return self.seed if self.split_seed == "auto" else int(self.split_seed)
 
     def shared(self) -> dict[str, Any]:
         """The options that every technique has: all but the technique and its settings."""
@@ -71,3 +79,9 @@ class ExperimentOptions:
         return {
             each.name: getattr(self, each.name) for each in fields(self) if each.name not in own
         }
+
+
+def _check_seed(name: str, value: object) -> None:
+    if not (isinstance(value, Integral) and 0 <= int(value) < SEEDS):
+        or_auto = " or auto" * (name == "split_seed")
+        raise UserError(f"{name} {value!r}: expected a whole number from 0 to {SEEDS - 1}{or_auto}")

@@ -54,7 +54,9 @@ def prepare(
     check(config.model)
     gathered = gather(options, cache, progress)
     index, cells = gathered.index, gathered.cells
-    splits = split(index, cells.subjects, config.protocol, config.seed, config.fold, config.folds)
+    splits = split(
+        index, cells.subjects, config.protocol, config.split_seed, config.fold, config.folds
+    )
     experiment = Experiment(
         index=index, subjects=cells.subjects, pairs=gathered.pairs, split=splits, config=config
     )
@@ -107,6 +109,7 @@ def resolve(options: ExperimentOptions) -> ExperimentConfig:
         technique=technique,
         settings=_settings(technique, budget, options),
         protocol=options.protocol,
+        split_seed=options.seed_of_split,
         fold=options.fold,
         folds=options.folds,
         budget=budget,

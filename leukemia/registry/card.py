@@ -66,8 +66,9 @@ def _head(run: Logged) -> str:
         f"## What it is\n\n"
         f"Probability that a picture of a single cell is '{tags['positive']}' (the other class: "
         f"'{tags['negative']}'). Technique {tags['arm']}, seed {tags['seed']}, fold "
-        f"{tags['fold']}, budget {tags['budget']}; {tags['note']}. Meant for comparing "
-        f"techniques on cells like those below; for nothing else."
+        f"{tags['fold']} of split {tags['split_seed']}, budget {tags['budget']}; "
+        f"{tags['note']}. Meant for comparing techniques on cells like those below; for nothing "
+        f"else."
     )
 
 
@@ -134,7 +135,7 @@ def _limits(run: Logged) -> str:
         f"- Not for diagnosis. No clinician has looked at its calls.\n"
         f"- {run.metrics['test_subjects']:.0f} test subjects of one source; another stain, camera "
         f"or hospital was not tried.\n"
-        f"- One network of one seed and fold: another training gives another network.\n"
+        f"- One network of one seed, split and fold: another training gives another network.\n"
         f"- Cells must be cut out singly, as in the data above; nothing tells it that a picture "
         f"is no cell."
     )

@@ -231,7 +231,10 @@ def _registered_model(name: str) -> RegisteredModel:
 
 def _repeated(run: Run) -> dict[str, str]:
     """The tags that a version has of its run."""
-    names = ("technique", "seed", "fold", "protocol", "data_digest", "simulated_data", "leaks")
+    names = (
+        "technique", "split_seed", "seed", "fold", "protocol", "data_digest", "simulated_data",
+        "leaks",
+    )  # fmt: skip
     tags = records.tags_with_todays_names(run.data.tags)
     return {name: tags.get(name, "") for name in names}
 

@@ -9,18 +9,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedKFold
 
 from leukemia.cells import Indices, Names
 from leukemia.data.cnmc import PRELIMINARY
 from leukemia.data.index import Index
 from leukemia.errors import UserError
 from leukemia.splits import FOLDS, OF_THESIS, PROTOCOLS, THESIS_PRELIMINARY
+from leukemia.splits.parts import draw
 
 SPLITS = ("train", "validation", "test")
 OFFICIAL_FOLDS = ("fold_0", "fold_1", "fold_2")
 VALIDATION = 0.3  # of what `image` and `thesis` do not test: 8,176 of 14,600 trained there
-TRIES = 20  # shuffles tried until every fold has cells of both classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +73,15 @@ def over_folds(line: str) -> str:
 
 
 def split(
-    index: Index, subjects: Names, protocol: str, seed: int, fold: int = 0, folds: int = FOLDS
+    index: Index, subjects: Names, protocol: str, split_seed: int, fold: int = 0, folds: int = FOLDS
 ) -> Split:
-    """Train, validation and test rows; the same for every technique at a seed and fold.
+    """Train, validation and test rows; the same for every technique at a split seed and fold.
 
     subjects: (n,) str, with linked subjects under one name (`near_duplicates.joined_subjects`).
+    split_seed: decides how the parts are drawn; `official` draws none.
 
-    subject: the subjects fall into `folds` parts, stratified by class; part `fold` is the
-        test, the next one validation. official: the split that the data come with: in C-NMC
+    subject: the subjects fall into `folds` parts, by chance, stratified by class; part `fold` is
+        the test, the next one validation. official: the split that the data come with: in C-NMC
         the preliminary set is the test and official fold `fold` validation, less the subjects
         that share cells with a training subject (those train); else the table's column
         `split`. image: cells, not subjects, fall into parts; 30 % of what is not tested is
@@ -104,7 +105,7 @@ def split(
         "official": _official,
         THESIS_PRELIMINARY: _by_preliminary,
     }.get(protocol, _by_image)
-    splits, text = assign(index, subjects, seed, fold, available)
+    splits, text = assign(index, subjects, split_seed, fold, available)
     _check(index, splits, subjects)
     rows = {name: np.flatnonzero(splits == name) for name in SPLITS}
     learned = np.isin(splits, ["train", "validation"])
@@ -149,7 +150,7 @@ def has_official(index: Index) -> bool:
     return _is_cnmc(index) or bool(set(index.frame["split"]) & set(SPLITS))
 
 
-def splits_of_synthetic(count: int, split: Split, seed: int) -> Names:
+def splits_of_synthetic(count: int, split: Split, split_seed: int) -> Names:
     """(count,) str: the split of each synthetic cell.
 
     All train, unless the split comes after balancing: then 1 / folds of them, at random, test
@@ -158,7 +159,7 @@ def splits_of_synthetic(count: int, split: Split, seed: int) -> Names:
     """
     splits = np.full(count, "train", dtype="<U10")
     if split.balances_first:
-        order = np.random.default_rng([seed, split.fold]).permutation(count)
+        order = np.random.default_rng([split_seed, split.fold]).permutation(count)
         test = round(count / split.folds) if "test" in split.shown else 0
         splits[order[:test]] = "test"
         splits[order[test : test + round(VALIDATION * (count - test))]] = "validation"
@@ -168,16 +169,13 @@ def splits_of_synthetic(count: int, split: Split, seed: int) -> Names:
 def _by_subject(
     index: Index, subjects: Names, seed: int, fold: int, folds: int
 ) -> tuple[Names, str]:
-    labels, classes = index.labels, len(index.classes.names)
     if _fewest(index, subjects)[0] < 3:
-        return np.full(len(labels), ""), ""  # _check names the class that is too small
-    for attempt in range(TRIES):
-        state = np.random.RandomState([seed, attempt])
-        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=state)
-        part = _parts(splitter.split(labels, labels, subjects), len(labels))
-        if all(len(set(labels[part == each])) == classes for each in range(folds)):
-            break
-    splits = np.full(len(labels), "train", dtype="<U10")
+        return np.full(len(subjects), ""), ""  # _check names the class that is too small
+    names, of_cell = np.unique(subjects, return_inverse=True)
+    cells = np.zeros((len(names), len(index.classes.names)), int)
+    np.add.at(cells, (of_cell, index.labels), 1)
+    part = draw(cells, folds, seed)[of_cell]
+    splits = np.full(len(subjects), "train", dtype="<U10")
     splits[part == fold] = "test"
     splits[part == (fold + 1) % folds] = "validation"
     return splits, (

@@ -67,7 +67,7 @@ def train_gans(
     with runs.started_run("gans", f"{recipe} GAN on {len(seeds)} seeds"):
         for seed in seeds:
             own = replace(experiment, config=replace(experiment.config, seed=seed))
-            asked = replace(options, seed=seed)
+            asked = replace(options, seed=seed, split_seed=experiment.config.split_seed)
             made[seed] = _trained(own, cells, asked, experiment_id, listener, cache)
         table = by_seed.table({seed: each.metrics for seed, each in made.items()})
         runs.log_texts({"gan/seeds.csv": as_csv(table, index=True)})
@@ -85,8 +85,7 @@ def _trained(
 ) -> TrainingSet:
     """One GAN as a run of its own; what the technique made with it."""
     cache, config = cache or cache_folder(), experiment.config
-    of = cells.take(experiment.split.rows["train"]).digest()[:16]
-    name = f"{experiment_id}-gan-{config.key(experiment.index)}-{of}"
+    name = f"{experiment_id}-gan-{config.key(experiment.index)}"
     unfinished, title = cache / "unfinished" / name, f"{config.title}, GAN alone"
     with (
         runs.started_run("gan", title, unfinished, nested=True) as started,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from leukemia.cells import Names
 from leukemia.data.index import Index
@@ -12,15 +13,17 @@ from leukemia.splits.protocol import number_of_folds
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A run to be: a technique on a seed and a fold under a protocol."""
+    """A run to be: a technique on a seed and a fold of a split under a protocol."""
 
     technique: str
     protocol: str
+    split_seed: int
     seed: int
     fold: int
 
     def __str__(self) -> str:
-        return f"{self.technique}, {self.protocol}, seed {self.seed}, fold {self.fold}"
+        of_split = "" if self.split_seed == self.seed else f" of split {self.split_seed}"
+        return f"{self.technique}, {self.protocol}, seed {self.seed}, fold {self.fold}{of_split}"
 
     def options(self, shared: ExperimentOptions) -> ExperimentOptions:
         """What it is trained with: the options that all trials share, and its own."""
@@ -28,6 +31,7 @@ class Trial:
             shared,
             technique=self.technique,
             protocol=self.protocol,
+            split_seed=self.split_seed,
             seed=self.seed,
             fold=self.fold,
         )
@@ -58,13 +62,27 @@ def folds_of(
 
 
 def trials(
-    folds: Mapping[str, Sequence[int]], seeds: Sequence[int], techniques: Sequence[str]
+    folds: Mapping[str, Sequence[int]],
+    seeds: Sequence[int],
+    techniques: Sequence[str],
+    repeats: int = 0,
 ) -> list[Trial]:
-    """Every trial of a study, the folds of a seed one after another, techniques side by side."""
+    """Every trial of a study, the folds of a seed one after another, techniques side by side.
+
+    repeats: how many splits, each crossed with every seed; 0: each seed has a split of its own.
+        Protocol `official` has a single one, which is not drawn.
+    """
     return [
-        Trial(technique=technique, protocol=protocol, seed=seed, fold=fold)
+        Trial(technique=technique, protocol=protocol, split_seed=split_seed, seed=seed, fold=fold)
         for protocol, of_protocol in folds.items()
-        for seed in seeds
+        for split_seed, seed in _pairs(
+            seeds, min(repeats, 1) if protocol == "official" else repeats
+        )
         for fold in of_protocol
         for technique in techniques
     ]
+
+
+def _pairs(seeds: Sequence[int], repeats: int) -> list[tuple[int, int]]:
+    """The seeds of split and network that go together."""
+    return list(product(range(repeats), seeds)) if repeats else [(seed, seed) for seed in seeds]

@@ -29,6 +29,7 @@ from leukemia.tracking import MANIFEST, manifest
 DOWNLOADS = 8  # at once
 SAME = 1e-5  # the most that a figure may differ where it is computed again
 RENAMED_TAGS = {"synthetic_data": "simulated_data"}  # as earlier versions called them -> now
+SPLIT_SEED = "split_seed"  # in runs of earlier versions that of all else, `seed`
 RENAMED_COLUMNS = {"origin": "cell_id"}  # of the CSV files of predictions
 
 
@@ -55,7 +56,9 @@ def training_runs(experiment_id: str) -> pd.DataFrame:
             "the training runs of this experiment are of an older version, which audited "
             "nothing: train anew, or give another experiment"
         )
-    return runs[runs["leaks"].notna()].astype({"seed": int, "fold": int})
+    runs = runs[runs["leaks"].notna()]
+    of_split = runs[SPLIT_SEED].fillna(runs["seed"]) if SPLIT_SEED in runs else runs["seed"]
+    return runs.assign(**{SPLIT_SEED: of_split}).astype({SPLIT_SEED: int, "seed": int, "fold": int})
 
 
 def with_todays_names(table: pd.DataFrame, renamed: Mapping[str, str]) -> pd.DataFrame:
@@ -68,8 +71,9 @@ def with_todays_names(table: pd.DataFrame, renamed: Mapping[str, str]) -> pd.Dat
 
 
 def tags_with_todays_names(tags: Mapping[str, str]) -> dict[str, str]:
-    """A run's tags, those of earlier versions renamed."""
-    return {RENAMED_TAGS.get(name, name): value for name, value in tags.items()}
+    """A run's tags, those of earlier versions renamed and completed."""
+    named = {RENAMED_TAGS.get(name, name): value for name, value in tags.items()}
+    return {SPLIT_SEED: named["seed"], **named} if "seed" in named else named
 
 
 def _trained(experiment_id: str) -> pd.DataFrame:
