@@ -177,7 +177,8 @@ def _step(
     cells: Mapping[str, Network],
     metric: str,
 ) -> dict[str, object]:
-    both = flattering[["seed", "fold"]].merge(honest[["seed", "fold"]])
+    on = [name for name in ("seed", "split_seed", "fold") if name in flattering]
+    both = flattering[on].merge(honest[on])
     a, b = repeats_of(flattering.merge(both), cells), repeats_of(honest.merge(both), cells)
     gap = comparison.difference(a, b, metric)
     if _the_same(a, b):  # such as a baseline, which has nothing to balance before the split

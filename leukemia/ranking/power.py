@@ -61,6 +61,28 @@ def components_of(gap: Jackknife) -> Components:
     )
 
 
+def spread(own: Jackknife, splits: Sequence[int]) -> dict[str, float]:
+    """What subjects, splits and networks each add to the standard deviation of a mean over seeds.
+
+    splits: the split of each seed of `own`. Splits are told from networks where several seeds share
+    each of several splits, else they are part of the networks; NaN for what is not told apart.
+    """
+    nan = float("nan")
+    parts = {"subjects": float(np.sqrt(of_subjects(own)[0])), "splits": nan, "networks": nan}
+    if len(own.whole) < 2 or len(own.whole) != len(splits):
+        return parts
+    networks = max(of_networks(own)[0] - within_seeds(own), 0.0)
+    groups = [own.whole[np.array(splits) == split] for split in sorted(set(splits))]
+    if len(groups) > 1 and min(map(len, groups)) > 1:
+        within = float(np.mean([group.var(ddof=1) / len(group) for group in groups]))
+        between = float(np.var([group.mean() for group in groups], ddof=1))
+        of_splits = max(between - within, 0.0) / len(groups)
+        parts["splits"] = float(np.sqrt(of_splits))
+        networks = max(networks - of_splits, 0.0)
+    parts["networks"] = float(np.sqrt(networks))
+    return parts
+
+
 def of_one_technique(repeats: Repeats, metric: str) -> Components:
     """What equal techniques would differ by, from 2 seeds or more of one technique.
 

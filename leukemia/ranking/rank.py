@@ -15,7 +15,7 @@ import pandas as pd
 from leukemia.errors import UserError
 from leukemia.evaluation import comparison, intervals
 from leukemia.evaluation.comparison import Difference
-from leukemia.evaluation.jackknife import Repeats
+from leukemia.evaluation.jackknife import Repeats, leave_out
 from leukemia.evaluation.metrics import METRICS, metric_of
 from leukemia.ranking import networks as study
 from leukemia.ranking import power, verdicts
@@ -86,8 +86,9 @@ def rank(records: pd.DataFrame, cells: Mapping[str, Network], metric: str = CHOI
 
     Columns of the table: rank, tie (not significantly different from the leader on test cells),
     arm, runs, seeds, val and val_sd (mean and standard deviation over seeds; NaN for one seed),
-    test, lo, hi (over subjects and networks), subjects, the means of SHOWN, CELLS and COSTS (NaN
-    where no run has them), wh (NaN where the machine reports none), overfits (share of the runs
+    test, lo, hi (over subjects and networks), subjects, sd_subjects, sd_splits, sd_networks (what
+    each adds to the deviation of `test`, NaN where it is not told apart), the means of SHOWN, CELLS
+    and COSTS (NaN where no run has them), wh (NaN where the machine reports none), overfits (share of the runs
     whose verdict says so, of `verdicts` runs that have one), against (the arm that it is measured
     by), gain and gain_p (paired difference to that and its corrected p), lead and lead_p (to the
     leader), s_per_point (extra seconds for each percentage point gained, NaN where the gain's
@@ -201,10 +202,8 @@ def networks_of(records: pd.DataFrame, cells: Mapping[str, Network]) -> study.Ne
 def uneven(records: pd.DataFrame) -> str:
     """A warning where arms were run on different seeds or folds, else ""."""
     runs = {
-        str(arm): ",".join(f"{seed}/{fold}" for seed, fold in sorted(zip(*columns, strict=True)))
-        for arm, columns in (
-            (arm, (of_arm["seed"], of_arm["fold"])) for arm, of_arm in records.groupby("arm")
-        )
+        arm: ",".join(f"{repeat}/{fold}" for repeat, fold in sorted(blocks))
+        for arm, blocks in _blocks(records).items()
     }
     if len(set(runs.values())) <= 1:
         return ""
@@ -217,7 +216,7 @@ def uneven(records: pd.DataFrame) -> str:
 
 def few(records: pd.DataFrame) -> str:
     """A warning where there are too few networks for any verdict, else ""."""
-    seeds, folds = records["seed"].nunique(), records["fold"].nunique()
+    seeds, folds = repeat_of(records).nunique(), records["fold"].nunique()
     if seeds >= verdicts.FEWEST and folds >= verdicts.FEWEST:
         return ""
     what = "one network an arm" if seeds * folds == 1 else f"{seeds} seed(s) x {folds} fold(s)"
@@ -267,8 +266,22 @@ def repeats_of(runs: pd.DataFrame, cells: Mapping[str, Network]) -> Repeats:
     """The test cells of one arm's runs: seeds, and within each its folds."""
     return [
         [cells[run_id].test for run_id in of_seed.sort_values("fold")["run_id"]]
-        for _, of_seed in runs.groupby("seed")
+        for _, of_seed in runs.groupby(repeat_of(runs))
     ]
+
+
+def repeat_of(runs: pd.DataFrame) -> pd.Series:
+    """Of each run, which repetition of all folds it is part of: its seed, on its split.
+
+    Runs of before had no seed of the split; it was that of the run.
+    """
+    seeds = runs["seed"].astype(int)
+    splits = runs["split_seed"].astype(int) if "split_seed" in runs else seeds
+    texts = [
+        f"{seed}" if seed == split else f"{seed} of split {split}"
+        for seed, split in zip(seeds, splits, strict=True)
+    ]
+    return pd.Series(texts, index=runs.index, name="repeat", dtype=str)
 
 
 def _leader_s_gain(
@@ -299,11 +312,11 @@ def _adjusted(
 
 
 def _blocks(records: pd.DataFrame) -> dict[str, dict[Block, str]]:
-    """Arm -> (seed, fold) -> run ID."""
+    """Arm -> (repeat, fold) -> run ID."""
     blocks: dict[str, dict[Block, str]] = {}
-    columns = (records[name] for name in ("arm", "seed", "fold", "run_id"))
-    for arm, seed, fold, run_id in zip(*columns, strict=True):
-        blocks.setdefault(str(arm), {})[str(seed), int(fold)] = str(run_id)
+    columns = (records["arm"], repeat_of(records), records["fold"], records["run_id"])
+    for arm, repeat, fold, run_id in zip(*columns, strict=True):
+        blocks.setdefault(str(arm), {})[repeat, int(fold)] = str(run_id)
     return dict(sorted(blocks.items()))
 
 
@@ -358,8 +371,10 @@ def _row(arm: str, runs: pd.DataFrame, own: study.Networks, metric: str) -> dict
     chosen = f"val_{metric}"
     lowest_first = not metric_of(metric).higher_is_better
     best = runs.sort_values([chosen, "seed", "fold"], ascending=[lowest_first, True, True]).iloc[0]
-    by_seed = runs.groupby("seed")[chosen].mean()
-    interval = intervals.of_counts(own.alone(arm), metric_of(metric))
+    by_seed = runs.groupby(repeat_of(runs))[chosen].mean()
+    counts = own.alone(arm)
+    interval = intervals.of_counts(counts, metric_of(metric))
+    spread = power.spread(leave_out(counts, metric), _splits(runs, own))
     energy = [runs[name].mean() for name in ENERGY if name in runs]
     return {
         "arm": arm,
@@ -371,12 +386,20 @@ def _row(arm: str, runs: pd.DataFrame, own: study.Networks, metric: str) -> dict
         "lo": interval.low,
         "hi": interval.high,
         "subjects": interval.subjects,
+        **{f"sd_{name}": value for name, value in spread.items()},
         **{name: _mean(runs, name) for name in (*SHOWN, *CELLS, *COSTS)},
         "wh": sum(energy) if energy else float("nan"),
         "overfits": _mean(runs, "overfits"),
         "verdicts": int(runs["overfits"].notna().sum()) if "overfits" in runs else 0,
         "run_id": best["run_id"],
     }
+
+
+def _splits(runs: pd.DataFrame, own: study.Networks) -> list[int]:
+    """The seed of the split of each repeat, in the order of `own`."""
+    splits = runs["split_seed"] if "split_seed" in runs else runs["seed"]
+    by_repeat = dict(zip(repeat_of(runs), splits.astype(int), strict=True))
+    return [by_repeat[repeat] for repeat in dict.fromkeys(repeat for repeat, _ in own.blocks)]
 
 
 def _mean(runs: pd.DataFrame, name: str) -> float:

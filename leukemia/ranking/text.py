@@ -12,6 +12,7 @@ from leukemia.ranking.rank import BASELINE, SHOWN, Ranking
 def as_text(ranking: Ranking) -> str:
     """The tables of a ranking: order, comparisons and costs, and what the choice is worth."""
     parts = [_order_text(ranking), _comparison_text(ranking), *_worth_text(ranking)]
+    parts += _spread_text(ranking)
     return "\n\n".join([*parts, _cost_text(ranking.table)])
 
 
@@ -84,6 +85,18 @@ def _worth_text(ranking: Ranking) -> list[str]:
         f"[{value.low:.3f}, {value.high:.3f}]{over}, of networks and subjects that had no say in "
         f"the choice (chosen: {chosen})"
     ]
+
+
+def _spread_text(ranking: Ranking) -> list[str]:
+    """What each test figure's deviation comes from; nothing where networks are not measured."""
+    table = ranking.table
+    if table["sd_networks"].isna().all():
+        return []
+    titles = {"subjects": "subjects", "splits": "splits", "networks": "networks"}
+    if table["sd_splits"].isna().all():
+        titles = {"subjects": "subjects", "networks": "networks and their splits"}
+    by_title = {title: _numbers(table[f"sd_{name}"], 4) for name, title in titles.items()}
+    return [aligned({f"deviation of test {ranking.metric} from": table["arm"], **by_title})]
 
 
 def _cost_text(table: pd.DataFrame) -> str:

@@ -25,8 +25,8 @@ PROTOCOLS, PROTOCOLS_TABLE = "protocols", "protocols-table"
 PROTOCOL_SUMMARY = "protocol summary"  # the kind of a run that stands for many
 # In the order of the saved table: a figure, then how wide it is, then the rest.
 COLUMNS = ["rank", "tie", "val", "val_sd", "runs", "test", "lo", "hi", "gain", "gain_p", "lead",
-           "lead_p", "subjects", *SHOWN, *CELLS, *COSTS, "wh", "s_per_point",
-           "overfits"]  # fmt: skip
+           "lead_p", "subjects", "sd_subjects", "sd_splits", "sd_networks", *SHOWN, *CELLS, *COSTS,
+           "wh", "s_per_point", "overfits"]  # fmt: skip
 SHARED = ["protocol", "budget", "data_digest", "weights", "simulated_data", "cells"]
 # One colour an arm on every chart; Okabe and Ito 2008, distinct to colour-blind readers.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
