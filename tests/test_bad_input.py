@@ -234,7 +234,7 @@ def test_a_study_says_why_its_runs_failed_and_marks_them(table: Path, store: Pat
     )
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("Error: none of 1 runs went well; adasyn, subject, seed 0, fold 0: ")
+    assert last.startswith("Error: none of 1 runs went well, so nothing is ranked; adasyn, ")
     assert "'gone.h5': no such file" in last
     assert "Traceback" not in done.stderr
     runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
