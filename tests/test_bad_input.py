@@ -239,7 +239,8 @@ def test_a_study_says_why_its_runs_failed_and_marks_them(table: Path, store: Pat
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     trial = "adasyn, subject, seed 3, fold 0 of split 0"
-    assert last.startswith(f"Error: none of 1 runs went well; {trial}: ")
+    start = f"Error: none of 1 runs went well, so nothing is ranked; {trial}: "
+    assert last.startswith(start)
     assert "'gone.h5': no such file" in last
     assert "Traceback" not in done.stderr
     runs = mlflow.search_runs(search_all_experiments=True, output_format="list")

@@ -51,10 +51,10 @@ def folds_of(
             have no official split.
     """
     there = {name: range(number_of_folds(index, subjects, name, asked)) for name in protocols}
-    for fold in wanted:
-        if not any(fold in folds for folds in there.values()):
-            has = ", ".join(f"{name} has 0 to {len(folds) - 1}" for name, folds in there.items())
-            raise UserError(f"there is no fold {fold} to test on: protocol {has}")
+    if wanted and not any(fold in folds for folds in there.values() for fold in wanted):
+        has = ", ".join(f"{name} has 0 to {len(folds) - 1}" for name, folds in there.items())
+        given = ",".join(map(str, wanted))
+        raise UserError(f"there is no fold {given} to test on: protocol {has}")
     return {
         name: [fold for fold in folds if not wanted or fold in wanted]
         for name, folds in there.items()
