@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from leukemia.evaluation.jackknife import Jackknife, Repeats, leave_out, subject_counts
+from leukemia.evaluation.jackknife import Jackknife
 from leukemia.evaluation.variance_components import (
     VarianceComponents,
     of_networks,
@@ -34,23 +34,17 @@ class Components:
     single: float
     lasting: float
 
-    @property
-    def sds(self) -> tuple[float, float, float]:
-        """Standard deviations, in the same order."""
-        net, single, lasting = (
-            float(np.sqrt(each)) for each in (self.net, self.single, self.lasting)
-        )
-        return net, single, lasting
 
+@dataclass(frozen=True, kw_only=True)
+class Pilot:
+    """Components of variance, and what they were measured on, in a few words."""
 
-def components(a: Repeats, b: Repeats, metric: str) -> Components:
-    """Of the difference of two techniques on the same seeds (2 or more) and folds."""
-    gap = leave_out(subject_counts(a), metric).less(leave_out(subject_counts(b), metric))
-    return components_of(gap)
+    components: Components
+    about: str
 
 
 def components_of(gap: Jackknife) -> Components:
-    """Of a difference's jackknife."""
+    """Of the jackknife of a difference over 2 seeds or more."""
     seeds, subjects = len(gap.whole), int(np.count_nonzero(gap.kinds))
     networks = int(np.count_nonzero(gap.shares))
     of_net, of_subject, single = of_networks(gap)[0], of_subjects(gap)[0], within_seeds(gap)
@@ -83,13 +77,12 @@ def spread(own: Jackknife, splits: Sequence[int]) -> dict[str, float]:
     return parts
 
 
-def of_one_technique(repeats: Repeats, metric: str) -> Components:
+def of_one_technique(own: Jackknife) -> Components:
     """What equal techniques would differ by, from 2 seeds or more of one technique.
 
     Two techniques are two networks a seed and fold, so networks count twice. What a technique does
     to a subject in every network alike is not to be seen in one technique: `lasting` is 0.
     """
-    own = leave_out(subject_counts(repeats), metric)
     seeds, subjects = len(own.whole), int(np.count_nonzero(own.kinds))
     of_net = max(of_networks(own)[0] - within_seeds(own), 0.0) * np.count_nonzero(own.shares)
     apart = replace(own, whole=np.diff(own.whole), without=np.diff(own.without, axis=0))

@@ -20,7 +20,7 @@ from leukemia.evaluation.metrics import METRICS, metric_of
 from leukemia.ranking import networks as study
 from leukemia.ranking import power, verdicts
 from leukemia.ranking.networks import Block, Network
-from leukemia.ranking.power import LEVEL
+from leukemia.ranking.power import LEVEL, Pilot
 from leukemia.ranking.verdicts import Contrast, Worth
 from leukemia.splits import leaks_in
 
@@ -41,14 +41,16 @@ class Ranking:
     table: one row an arm, best first (see `rank`). comparisons: one row a paired comparison (see
     `compare`). worth: of the whole way of choosing; None where the networks are too few. gain:
     over the baseline: that of `worth`, else the leader's on its own networks; None where there is
-    no baseline to compare with, or it leads on its own. metric: what it goes by. notes: what a
-    reader must know, one line each.
+    no baseline to compare with, or it leads on its own. pilot: what differences vary by, for
+    planning other studies; None where networks are too few to tell. metric: what it goes by.
+    notes: what a reader must know, one line each.
     """
 
     table: pd.DataFrame
     comparisons: pd.DataFrame
     worth: Worth | None
     gain: Difference | None
+    pilot: Pilot | None
     metric: str
     notes: tuple[str, ...]
 
@@ -89,9 +91,9 @@ def rank(records: pd.DataFrame, cells: Mapping[str, Network], metric: str = CHOI
     test, lo, hi (over subjects and networks), subjects, sd_subjects, sd_splits, sd_networks (what
     each adds to the deviation of `test`, NaN where it is not told apart), the means of SHOWN, CELLS
     and COSTS (NaN where no run has them), wh (NaN where the machine reports none), overfits (share
-    of the runs whose verdict says so, of `verdicts` runs that have one), against (the arm that it is measured
-    by), gain and gain_p (paired difference to that and its corrected p), lead and lead_p (to the
-    leader), s_per_point (extra seconds for each percentage point gained, NaN where the gain's
+    of the runs whose verdict says so, of `verdicts` runs that have one), against (the arm that it
+    is measured by), gain and gain_p (paired difference to that and its corrected p), lead and
+    lead_p (to the leader), s_per_point (extra seconds for each percentage point gained, NaN where the gain's
     interval holds 0), run_id (the arm's run that is best on validation). Equal means are ordered
     by arm's name.
     """
@@ -120,6 +122,7 @@ def rank(records: pd.DataFrame, cells: Mapping[str, Network], metric: str = CHOI
         comparisons=compared,
         worth=worth,
         gain=worth.gain if worth else _leader_s_gain(records, cells, table, metric),
+        pilot=_pilot(records, cells, whole, contrasts, metric),
         metric=metric,
         notes=tuple(filter(None, notes)),
     )
@@ -295,6 +298,30 @@ def _leader_s_gain(
     pair = networks_of(records[records["arm"].isin([leader, BASELINE])], cells)
     gap = comparison.of_jackknives(*verdicts.gap(pair, leader, BASELINE, metric), metric)
     return comparison.with_luck(gap, metric, len(both)) if pair.repeats == 1 else gap
+
+
+def _pilot(
+    records: pd.DataFrame,
+    cells: Mapping[str, Network],
+    whole: study.Networks,
+    contrasts: list[Contrast],
+    metric: str,
+) -> Pilot | None:
+    """From the contrasts, or from the repeats of one technique, the baseline if it is there."""
+    if contrasts and _even(records) and verdicts.enough(whole):
+        gaps = [verdicts.gap(whole, each.arm, each.against, metric) for each in contrasts]
+        parts = power.mean([power.components_of(one.less(other)) for one, other in gaps])
+        return Pilot(components=parts, about=f"{len(contrasts)} differences of techniques")
+    arms = sorted(_blocks(records), key=lambda arm: arm != BASELINE)
+    own = networks_of(records[records["arm"] == arms[0]], cells)
+    if own.repeats < verdicts.FEWEST:
+        return None
+    parts = power.of_one_technique(leave_out(own.alone(arms[0]), metric))
+    return Pilot(
+        components=parts,
+        about=f"{own.repeats} repeats of {arms[0]} alone, which do not tell what a technique does "
+        f"to single subjects in every network alike",
+    )
 
 
 def _adjusted(
