@@ -192,18 +192,20 @@ def test_what_chance_adds_lies_within_the_interval() -> None:
         assert (slope.value - slope.low) - (slope.high - slope.value) == pytest.approx(too_high)
 
 
-def test_where_one_subject_decides_the_interval_counts_few_degrees_of_freedom() -> None:
-    cells = predictions(40, mixed=True)
+def test_networks_that_differ_widen_the_interval_of_several_seeds() -> None:
+    cells, rng = predictions(40, mixed=True), np.random.default_rng(0)
     odds = logit(cells.scores.astype(np.float64).clip(0.01, 0.99))
-    odd = np.where(cells.subjects == "s007", odds - 9 * (2.0 * cells.labels - 1), odds)
-    even, dominated = (
-        measure([[of(cells.labels, expit(each), cells.subjects)]], "slope").jackknife
-        for each in (odds, odd)
-    )
-    assert recalibration._of_subjects(even)[1] > 20
-    variance, freedom = recalibration._of_subjects(dominated)
-    assert freedom < 5
-    assert variance > recalibration._of_subjects(even)[0]
+    half = cells.subjects < "s020"
+
+    def of_seeds(luck: float) -> list[list[Predictions]]:
+        moved = [odds + np.where(half, *rng.normal(0, luck, 2)) for _ in range(3)]
+        seeds = [of(cells.labels, expit(each), cells.subjects) for each in moved]
+        return [[take(seed, half), take(seed, ~half)] for seed in seeds]
+
+    same, lucky = interval_of(of_seeds(0.0), "citl"), interval_of(of_seeds(0.8), "citl")
+    one = interval_of(of_seeds(0.0)[:1], "citl")
+    assert (same.high - same.low) >= 0.9 * (one.high - one.low)
+    assert lucky.high - lucky.low > 1.5 * (same.high - same.low)
 
 
 def test_a_statistic_that_there_is_not_is_refused() -> None:

@@ -7,7 +7,7 @@ expected calibration error. Unlike ranks, probabilities of two networks claim to
 so the folds of a seed are pooled.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,14 +15,16 @@ from scipy.special import expit, logit
 
 from leukemia.errors import UserError
 from leukemia.evaluation.calibration import BINS, log_odds
-from leukemia.evaluation.jackknife import Jackknife, Repeats, aligned, subject_counts
-from leukemia.evaluation.predictions import Predictions
-from leukemia.evaluation.variance_components import (
-    NOTHING,
-    VarianceComponents,
-    of_subjects,
-    over_subjects_and_networks,
+from leukemia.evaluation.jackknife import (
+    Fold,
+    Jackknife,
+    Repeats,
+    aligned,
+    leave_out,
+    subject_counts,
 )
+from leukemia.evaluation.predictions import Predictions
+from leukemia.evaluation.variance_components import NOTHING, over_subjects_and_networks
 
 STEPS = 100  # of Newton's method, which needs about 8
 CLOSE = 1e-8  # a smaller step ends it
@@ -104,24 +106,14 @@ def measure(repeats: Repeats, statistic: str) -> Measured:
         UserError: no such statistic, or a seed without cells.
     """
     entry, counts = statistic_of(statistic), subject_counts(repeats)
-    seeds = []
-    for folds in counts.folds:
-        places, labels, scores = (
-            np.concatenate([getattr(fold, name) for fold in folds])
-            for name in ("places", "labels", "scores")
-        )
-        seeds.append(Pooled(places=places, labels=labels, scores=scores, kinds=counts.kinds))
+    seeds = [_pooled(folds, counts.kinds) for folds in counts.folds]
     values = np.stack([entry.without_each(cells) for cells in seeds])
-    alone = np.ones((len(values), 1))  # pooled: the networks of a seed are not told apart
-    jackknife = Jackknife(
-        names=counts.names,
-        kinds=counts.kinds,
-        sizes=np.ones(len(counts.names)),
-        whole=values[:, 0],
-        without=values[:, 1:],
-        without_fold=np.nan * alone,
-        shares=alone,
-    )
+    usual = leave_out(counts, "acc")  # which is defined in every seed: the same subjects and folds
+    without_fold = np.full(usual.shares.shape, np.nan)
+    for number, folds in enumerate(counts.folds):
+        if len(folds) > 1:
+            without_fold[number, : len(folds)] = entry.without_each(_by_fold(folds))[1:]
+    jackknife = replace(usual, whole=values[:, 0], without=values[:, 1:], without_fold=without_fold)
     too_high = (
         float(np.mean([entry.by_chance(cells) for cells in seeds]))
         if entry.by_chance
@@ -162,7 +154,7 @@ def difference_of(a: Repeats | Measured, b: Repeats | Measured, statistic: str) 
     least, most = statistic_of(statistic).bounds
     first, second = _measured(a, statistic), _measured(b, statistic)
     of_a, of_b = aligned(first.jackknife, second.jackknife)
-    if len(of_a.whole) != len(of_b.whole):
+    if of_a.shares.shape != of_b.shares.shape:
         of_a, of_b = of_a.over_seeds(), of_b.over_seeds()
     bounds = (least - most, most - least)
     return _around(of_a.less(of_b), bounds, first.too_high - second.too_high)
@@ -201,13 +193,28 @@ def _measured(technique: Repeats | Measured, statistic: str) -> Measured:
     return technique if isinstance(technique, Measured) else measure(technique, statistic)
 
 
+def _pooled(folds: Sequence[Fold], kinds: np.ndarray) -> Pooled:
+    """The cells of a seed."""
+    places, labels, scores = (
+        np.concatenate([getattr(fold, name) for fold in folds])
+        for name in ("places", "labels", "scores")
+    )
+    return Pooled(places=places, labels=labels, scores=scores, kinds=kinds)
+
+
+def _by_fold(folds: Sequence[Fold]) -> Pooled:
+    """The same with folds in the place of subjects."""
+    sizes = [len(fold.labels) for fold in folds]
+    places = np.repeat(np.arange(len(folds)), sizes)
+    return replace(_pooled(folds, np.full(len(folds), 3)), places=places)
+
+
 def _around(jackknife: Jackknife, bounds: tuple[float, float], too_high: float) -> Estimate:
     """The interval about the value and the value less `too_high`, whichever lies further out."""
     subjects, value, nan = len(jackknife.names), jackknife.value, float("nan")
     if reason := _reason(jackknife):
         return Estimate(value=value, low=nan, high=nan, p=nan, subjects=subjects, reason=reason)
-    of_seeds = over_subjects_and_networks(jackknife).parts[1:]
-    components = VarianceComponents(parts=(_of_subjects(jackknife), *of_seeds))
+    components = over_subjects_and_networks(jackknife)
     reach, ends = 0.0, sorted((value, value - too_high))
     nearest = max(ends[0], -ends[1], 0.0)  # how far from 0 both are
     p = float(nearest == 0)
@@ -231,18 +238,10 @@ def _reason(jackknife: Jackknife) -> str:
     if np.isnan(jackknife.without).any():
         name = jackknife.names[np.isnan(jackknife.without).any(axis=0)][0]
         return f"without subject {name} the scores separate the classes, or are all equal"
+    several = len(jackknife.whole) > 1 and jackknife.shares.shape[1] > 1
+    if several and np.isnan(jackknife.without_fold[jackknife.shares > 0]).any():
+        return "without one of the folds the scores separate the classes, or are all equal"
     return ""
-
-
-def _of_subjects(jackknife: Jackknife) -> tuple[float, float]:
-    """(variance, degrees of freedom), of which there are fewer where few subjects move the value.
-
-    Of n normal effects that vary alike, 3 (sum of squares)^2 / (sum of fourth powers) is n.
-    """
-    variance, freedom = of_subjects(jackknife)
-    squares = _centred(jackknife.without.mean(axis=0), jackknife.kinds) ** 2
-    fourth = float(np.sum(squares**2))
-    return variance, min(freedom, 3 * float(squares.sum()) ** 2 / fourth) if fourth else freedom
 
 
 def _bias(jackknife: Jackknife) -> float:
