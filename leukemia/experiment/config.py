@@ -5,14 +5,16 @@ from dataclasses import dataclass, fields
 from types import ModuleType
 from typing import Any
 
-from leukemia.cells import Names
+import numpy as np
+
+from leukemia.cells import Indices, Names
 from leukemia.contract import Schedule
 from leukemia.data.decoding import Geometry
 from leukemia.data.index import Index
 from leukemia.data.near_duplicates import Pair
 from leukemia.experiment import provenance
 from leukemia.model.classifier import ModelConfig
-from leukemia.splits.protocol import Split
+from leukemia.splits.protocol import SPLITS, Split
 from leukemia.techniques import defaults
 
 
@@ -89,6 +91,14 @@ class Experiment:
     pairs: tuple[Pair, ...]
     split: Split
     config: ExperimentConfig
+
+    @property
+    def shown(self) -> Indices:
+        """The rows of the index that the technique sees: those of training, or all of them under
+        the protocol that balances before it splits."""
+        if not self.split.balances_first:
+            return self.split.rows["train"]
+        return np.sort(np.concatenate([self.split.rows[name] for name in SPLITS]))
 
     def protocol_line(self) -> str:
         """What a figure of this experiment was measured on, in a sentence or two."""
