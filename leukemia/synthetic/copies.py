@@ -106,16 +106,16 @@ def examine(
     training_of: (n,) str, the subjects of the training cells. unseen: genuine cells of others, on
     which false alarms are counted. 2,000 cells against 2,000 take a minute on one core.
     """
-    trained = _Looks(training)
+    trained = Looks(training)
     genuine = _of_others(trained, training_of)
     limit = limit_of(genuine)
-    of_made = likeness(_Looks(made), trained)
+    of_made = likeness(Looks(made), trained)
     copies = of_made.correlation >= limit
     share = binomtest(int(copies.sum()), len(copies))
     exact = share.proportion_ci(0.95, "exact")
     alarms = None
     if unseen is not None:
-        searched = likeness(_Looks(unseen[_spread(len(unseen))]), trained).correlation
+        searched = likeness(Looks(unseen[_spread(len(unseen))]), trained).correlation
         alarms = int((searched >= limit).sum()), len(searched)
     return Copies(
         copies=copies, made=of_made, genuine=genuine, limit=limit,
@@ -152,7 +152,7 @@ def metrics(copies: Copies) -> dict[str, float]:
 
 
 def likeness(
-    looks: "_Looks", among: "_Looks", apart: tuple[np.ndarray, np.ndarray] | None = None
+    looks: "Looks", among: "Looks", apart: tuple[np.ndarray, np.ndarray] | None = None
 ) -> Likeness:
     """What each image is most alike. apart: the subjects of both; one's own are left out."""
     some = _candidates(looks.thumbs, among.thumbs, apart, LOOKED_AT)
@@ -175,7 +175,7 @@ def candidates(
     images: Images, among: Images, apart: tuple[np.ndarray, np.ndarray] | None, count: int
 ) -> Candidates:
     """The `count` images that are most alike in the coarse look; -inf where there are fewer."""
-    return _candidates(_Looks(images).thumbs, _Looks(among).thumbs, apart, count)
+    return _candidates(Looks(images).thumbs, Looks(among).thumbs, apart, count)
 
 
 def turned(image: np.ndarray, turn: int) -> np.ndarray:
@@ -183,12 +183,12 @@ def turned(image: np.ndarray, turn: int) -> np.ndarray:
     return np.moveaxis(TURNS[turn].of(np.moveaxis(image, -1, 0)), 0, -1)
 
 
-def _of_others(trained: "_Looks", subjects: np.ndarray) -> np.ndarray:
+def _of_others(trained: "Looks", subjects: np.ndarray) -> np.ndarray:
     """(c,) for some training cells the correlation with the most alike cell of another subject."""
     if len(set(subjects.tolist())) < 2:
         return np.zeros(0)
     rows = _spread(len(subjects))
-    some = _Looks(trained.images[rows])
+    some = Looks(trained.images[rows])
     return likeness(some, trained, (subjects[rows], subjects)).correlation
 
 
@@ -244,7 +244,7 @@ def _windows(thumbs: np.ndarray, down: int, right: int) -> np.ndarray:
     return unit
 
 
-class _Looks:
+class Looks:
     """Images as both looks see them, each worked out when it is first asked for."""
 
     def __init__(self, images: Images):
@@ -267,7 +267,7 @@ class _Looks:
             thumbs[row] = grey - gaussian_filter(grey, BROAD * THUMB)
         return thumbs
 
-    def correlation(self, row: int, others: "_Looks", other: int, turn: int) -> float:
+    def correlation(self, row: int, others: "Looks", other: int, turn: int) -> float:
         """The correlation of an image's structure with another's after a turn, where they overlap,
         at the best place, also between two pixels."""
         products = self._spectrum(row, 0) * others._spectrum(other, turn).conj()
