@@ -241,7 +241,10 @@ def sections(metrics: set[str], pictures: list[str], last_gan_epoch: int) -> lis
         made = tuple(Card(kind="bar", keys=(name,)) for name in MADE if name in metrics)
         sections.append(
             Section(
-                name="Synthetic cells: distance, coverage, probe and copies", cards=made, columns=3, height=300
+                name="Synthetic cells: distance, probe, copies",
+                cards=made,
+                columns=3,
+                height=300,
             )
         )
     for name, key in PICTURES.items():
