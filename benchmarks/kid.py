@@ -69,7 +69,8 @@ def clustered(design: Design, rng: np.random.Generator) -> tuple[np.ndarray, np.
 
 def independent(design: Design, count: int, rng: np.random.Generator) -> np.ndarray:
     """(count, 64) features of independent cells of the same law."""
-    return rng.normal(size=(count, DIMENSIONS)) * SPECTRA[design.spectrum]
+    drawn: np.ndarray = rng.normal(size=(count, DIMENSIONS)) * SPECTRA[design.spectrum]
+    return drawn
 
 
 def moved(design: Design, features: np.ndarray) -> np.ndarray:

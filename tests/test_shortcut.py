@@ -76,7 +76,7 @@ def test_what_is_made_of_a_subjects_cells_is_judged_with_them(drawn):
 def test_same_seed_same_probe(drawn):
     real, groups, fresh = drawn
     assert probe(real[:20], fresh[:20], groups[:20], None, 3) == probe(
-        real[:20], fresh[:20], groups[:20], 3
+        real[:20], fresh[:20], groups[:20], None, 3
     )
 
 

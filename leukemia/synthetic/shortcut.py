@@ -208,18 +208,21 @@ class _Network:
 
     def __init__(self, shape: tuple[int, ...], seed: int):
         seeds = iter(np.random.default_rng(seed).integers(2**31, size=4).tolist())
-        inputs = x = keras.Input(shape)
+        # All have names of their own: Keras counts those that it gives, and a classifier that is
+        # built after this would differ from one that is not in the last bit.
+        inputs = x = keras.Input(shape, name="probed")
         for width in (8, 16, 32):
             start = keras.initializers.HeUniform(seed=next(seeds))
             convolution = layers.Conv2D(
-                width, 3, 2, padding="same", activation="relu", kernel_initializer=start
-            )
+                width, 3, 2, padding="same", activation="relu", kernel_initializer=start,
+                name=f"probe_{width}",
+            )  # fmt: skip
             x = convolution(x)
-        x = layers.GlobalAveragePooling2D()(x)
+        x = layers.GlobalAveragePooling2D(name="probe_mean")(x)
         start = keras.initializers.GlorotUniform(seed=next(seeds))
-        chance = layers.Dense(1, activation="sigmoid", kernel_initializer=start)(x)
-        self._model, self._seed = keras.Model(inputs, chance), seed
-        optimizer = keras.optimizers.Adam(RATE)
+        head = layers.Dense(1, activation="sigmoid", kernel_initializer=start, name="probe_head")
+        self._model, self._seed = keras.Model(inputs, head(x), name="probe"), seed
+        optimizer = keras.optimizers.Adam(RATE, name="probe_adam")
         optimizer.build(self._model.trainable_variables)
         self._model.compile(optimizer, "binary_crossentropy")
         self._variables = [*self._model.variables, *optimizer.variables]
