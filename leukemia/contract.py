@@ -49,6 +49,8 @@ Loss = Callable[[Any, Any, NDArray[np.float32]], Any]
 BatchChange = Callable[[Batch, np.random.Generator], Batch]
 # (features (n, d) float32, labels (n,) int8, generator) -> synthetic rows, at the start of a stage.
 FeatureSampler = Callable[[NDArray[np.float32], Labels, np.random.Generator], SyntheticFeatures]
+# (images (n, S, S, 3) uint8) -> (n, d) float32, to measure distances in.
+Features = Callable[[Images], NDArray[np.float32]]
 # (labels (n,), scores (n,)) of the VALIDATION cells -> the score from which a cell is positive.
 Decision = Callable[[Labels, Scores], float]
 
@@ -117,9 +119,13 @@ class TrainingSet:
     parents: (m, k) int, the rows of the training cells that each synthetic cell was made of;
         None where every synthetic cell was learned from all the cells of its class.
     epoch_size: cells in an epoch where not each cell once: they are then visited in turn.
+    most_copies: the share of synthetic cells that may be copies of training cells: those found are
+        then dropped, and more refuse the run. None: copies are what the technique makes (turned
+        cells, a blend near its parent), so that they are counted and nothing follows.
     metrics: what the technique measured of its work, by metric name.
-    copied: why too many synthetic cells are copies of real ones, "" where they are not.
+    notes: what it has to say of its work, by tag name.
     files: what else the run should keep, by artifact path (a trained generator).
+    copied: why too many synthetic cells are copies: the review writes it, no technique.
     """
 
     cells: Cells
@@ -134,9 +140,11 @@ class TrainingSet:
     decide: Decision | None = None
     parents: Indices | None = None
     epoch_size: int | None = None
+    most_copies: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
-    copied: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
+    copied: str = ""
 
     def part(self, rows: Mask) -> "TrainingSet":
         """The cells at `rows` ((n,) bool) with their weights: what is left after a split."""
@@ -203,10 +211,8 @@ class TechniqueContext:
     rng: its only source of chance. report: the listener that it tells of its progress.
     schedule: the learning rates and epochs that the budget sets. pretrained: whether the backbone
         starts from weights that were learned elsewhere.
-    unseen: the validation cells, to measure synthetic cells against and never to make any of; None
-        where the protocol has shown the technique every cell.
-    features: images (n, S, S, 3) uint8 -> (n, d) float32, pooled features of the network that
-        `network` names; None where there is none.
+    features: images (n, S, S, 3) uint8 -> (n, d) float32, to measure distances in: pooled features
+        of the pretrained network that `network` names, or the fixed features where none is there.
     about: what metrics here are measured on, for whoever looks at them.
     folder: where unfinished work lies so that it can go on; None: it cannot.
     """
@@ -215,8 +221,7 @@ class TechniqueContext:
     report: Report = silent
     schedule: Schedule | None = None
     pretrained: bool = False
-    unseen: Cells | None = None
-    features: Callable[[Images], NDArray[np.float32]] | None = None
+    features: Features | None = None
     network: str = ""
     about: str = ""
     folder: Path | None = None

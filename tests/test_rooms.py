@@ -16,7 +16,7 @@ ORDER = [
     {"evaluation", "data"},
     {"splits"},
     {"model"},
-    {"gan"},
+    {"gan", "synthetic"},
     {"techniques"},
     {"experiment"},
     {"ranking"},

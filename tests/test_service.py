@@ -198,7 +198,7 @@ class TestEveryRun:
                   "test_citl_p_hi", "test_brier_p", "train_prior", "effective_prior",
                   "synthetic", "left_out"}  # fmt: skip
         assert judged <= set(run.data.metrics)
-        costs = {"balance_s", "train_s", "peak_gib", "log_s", "epoch_seconds"}
+        costs = {"balance_s", "review_s", "train_s", "peak_gib", "log_s", "epoch_seconds"}
         assert costs <= set(run.data.metrics)
 
     def test_logs_what_it_takes_to_repeat_it(self, name: str, runs: dict[str, Run]) -> None:
@@ -576,9 +576,11 @@ def test_gans_of_several_seeds_stand_side_by_side(
     assert {run.data.tags["seed"] for run in alone} == {"0", "1"}
     assert len({run.data.metrics["synth_kid"] for run in alone}) == 2
     assert artifacts(alone[0], "gan") == {
-        "plan.json", "losses.csv", "epochs.csv", "course.png", "samples.gif", "copies.png",
-        "shortcut.png", "review.txt",
+        "plan.json", "losses.csv", "epochs.csv", "course.png", "samples.gif",
     }  # fmt: skip
+    assert artifacts(alone[0], "review") == {"copies.png", "shortcut.png", "review.txt"}
+    assert alone[0].data.tags["review_features"] == "fixed features"
+    assert alone[0].data.tags["gan_epoch"].startswith("Generator of ")
     assert "synthetic_cells.zip" in artifacts(alone[0])
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from benchmarks.harness import Contender, Job, Run
 from benchmarks.jobs import adasyn, adasyn_thesis
+from leukemia.cells import Cells
+from leukemia.contract import Features, TrainingSet
 
 STEPS, BATCH = 2, 32
 UNSEEN = 1_000  # validation cells that made ones are measured against; the same again, for memory
@@ -50,10 +52,11 @@ def _with(name: str, folder: Path) -> Run:
         context = TechniqueContext(
             rng=np.random.default_rng(0),
             report=silent,
-            unseen=cells.take(rows[:UNSEEN]),
             features=features,
         )
         made = technique.balance(cells.take(rows), settings, context)
+        if made.synthetic.any():
+            _review(cells, made, features)
         few = cells.take(rows[:BATCH])
         features(few.images)
         answers = Answers(classifier, {"validation": few})
@@ -70,6 +73,21 @@ def _with(name: str, folder: Path) -> Run:
         fit(classifier, inputs)
 
     return run
+
+
+def _review(cells: Cells, made: TrainingSet, features: Features) -> None:
+    """Measure the synthetic cells as an experiment does."""
+    import numpy as np
+
+    from leukemia.synthetic.review import Kind, review
+
+    rarer = cells.take(cells.labels == cells.minority())
+    training, unseen = (
+        Kind(images=each.images, subjects=each.subjects)
+        for each in (rarer, rarer.take(np.arange(UNSEEN)))
+    )
+    new = Kind(images=made.cells.take(made.synthetic).images, subjects=None)
+    review(new, training, unseen, features, "network", None, "", 0)
 
 
 def with_adasyn(folder: Path) -> Run:

@@ -1,5 +1,6 @@
 """Pictures of an experiment as uint8 arrays (H, W, 3), drawn without a screen."""
 
+import io
 import textwrap
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from PIL import Image
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from leukemia.cells import Cells
@@ -239,6 +241,13 @@ def render(figure: Figure, title: str, footnote: str, **margins: float) -> np.nd
     inches = {"bottom": (0.75 + 0.11 * len(lines)) / height, "top": 1 - 0.65 / height}
     figure.subplots_adjust(**usual | inches | margins)
     return drawn(figure)
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A picture (H, W, 3) uint8 as a PNG file."""
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "png")
+    return content.getvalue()
 
 
 def drawn(figure: Figure) -> np.ndarray:

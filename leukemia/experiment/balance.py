@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from leukemia import RESEARCH_ONLY
-from leukemia.cells import Cells, Indices, Names
+from leukemia.cells import Cells, Indices, Labels, Names
 from leukemia.contract import TechniqueContext, TrainingSet
 from leukemia.errors import UserError
 from leukemia.experiment.config import Experiment
@@ -18,6 +18,7 @@ from leukemia.report import Report
 from leukemia.splits.audit import Audit, examine
 from leukemia.splits.leaks import SyntheticCells
 from leukemia.splits.protocol import SPLITS, splits_of_synthetic
+from leukemia.synthetic.fixed_features import NAME, fixed_features
 
 NOWHERE = "left out"  # the split of a cell that is in none
 
@@ -38,38 +39,42 @@ class Balanced:
 
 def context(
     experiment: Experiment,
-    cells: Cells,
     classifier: Classifier,
     features: Features,
     report: Report,
     folder: Path | None,
 ) -> TechniqueContext:
-    """What the technique may use; `features` are those that the classifier starts from."""
-    config, split = experiment.config, experiment.split
+    """What the technique may use; `features` are those that the classifier starts from. A network
+    from scratch has learned nothing, so that nothing is measured in it."""
+    config = experiment.config
+    network = f"{config.model.backbone}, weights {classifier.weights}"
     return TechniqueContext(
         rng=np.random.default_rng(config.seed),
         report=report,
         schedule=config.schedule,
         pretrained=classifier.pretrained,
-        unseen=None if split.balances_first else cells.take(split.rows["validation"]),
-        features=features,
-        network=f"{config.model.backbone}, weights {classifier.weights}",
+        features=features if classifier.pretrained else fixed_features,
+        network=network if classifier.pretrained else NAME,
         about=f"{config.title}. {experiment.protocol_line()} {RESEARCH_ONLY}",
         folder=folder,
     )
 
 
-def balance(experiment: Experiment, cells: Cells, given: TechniqueContext) -> Balanced:
-    """Let the technique work on the cells that its protocol shows it, then audit the result.
+def balance(experiment: Experiment, cells: Cells, given: TechniqueContext) -> TrainingSet:
+    """Let the technique work on the cells that its protocol shows it.
 
     Raises:
         UserError: the technique cannot balance these cells, or breaks its contract.
     """
-    split, config = experiment.split, experiment.config
-    shown = np.sort(np.concatenate([split.rows[name] for name in split.shown]))
-    train = cells.take(shown)
-    made = config.technique.balance(train, config.settings, given)
+    config, train = experiment.config, cells.take(experiment.shown)
+    made: TrainingSet = config.technique.balance(train, config.settings, given)
     hold_to_contract(train, made, config.name)
+    return made
+
+
+def placed(experiment: Experiment, cells: Cells, made: TrainingSet) -> Balanced:
+    """Put the synthetic cells into their splits, and audit the result."""
+    split, config, shown = experiment.split, experiment.config, experiment.shown
     of_real = np.full(len(cells), NOWHERE, dtype="<U10")
     for name in SPLITS:
         of_real[split.rows[name]] = name
@@ -79,7 +84,7 @@ def balance(experiment: Experiment, cells: Cells, given: TechniqueContext) -> Ba
         experiment.subjects,
         of_real,
         experiment.pairs,
-        _origins(train, made, shown, of_synthetic),
+        _origins(cells.labels[shown], made, shown, of_synthetic),
         split.name,
     )
     of_all = np.concatenate([of_real[np.delete(shown, made.left_out)], of_synthetic])
@@ -137,19 +142,19 @@ def threads() -> int:
 
 
 def _origins(
-    train: Cells, made: TrainingSet, shown: Indices, of_synthetic: Names
+    labels: Labels, made: TrainingSet, shown: Indices, of_synthetic: Names
 ) -> SyntheticCells | None:
     """The splits of synthetic cells and the rows of the index that they come from; None if there
-    are none. `shown`: the rows of the index that are `train`."""
+    are none. `shown`: the rows of the index that the technique saw; labels: theirs."""
     if not len(of_synthetic):
         return None
     if made.parents is not None:
         parents = np.where(made.parents < 0, -1, shown[made.parents])
-        return SyntheticCells(splits=of_synthetic, parents=parents)
+        return SyntheticCells(splits=of_synthetic, parents=parents, copied=made.copied)
     label = made.cells.labels[made.synthetic][0]
     return SyntheticCells(
         splits=of_synthetic,
         parents=None,
-        learned_from=shown[train.labels == label],
+        learned_from=shown[labels == label],
         copied=made.copied,
     )

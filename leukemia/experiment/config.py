@@ -5,7 +5,9 @@ from dataclasses import dataclass, fields
 from types import ModuleType
 from typing import Any
 
-from leukemia.cells import Names
+import numpy as np
+
+from leukemia.cells import Indices, Names
 from leukemia.contract import Schedule
 from leukemia.data.decoding import Geometry
 from leukemia.data.index import Index
@@ -91,6 +93,12 @@ class Experiment:
     pairs: tuple[Pair, ...]
     split: Split
     config: ExperimentConfig
+
+    @property
+    def shown(self) -> Indices:
+        """The rows of the index that the technique sees: those of training, and under a protocol
+        that balances before it splits those of other splits too."""
+        return np.sort(np.concatenate([self.split.rows[name] for name in self.split.shown]))
 
     def protocol_line(self) -> str:
         """What a figure of this experiment was measured on, in a sentence or two."""

@@ -1,4 +1,4 @@
-"""One experiment: cells -> technique -> audit -> classifier -> evaluation -> Outcome."""
+"""One experiment: cells -> technique -> review -> audit -> classifier -> evaluation -> Outcome."""
 
 import time
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ from leukemia.evaluation.doubled_counts import as_the_thesis_counts
 from leukemia.evaluation.evaluate import Evaluation, evaluate
 from leukemia.evaluation.predictions import THRESHOLD, Predictions, refuse_diverged
 from leukemia.experiment import energy
-from leukemia.experiment.balance import Balanced, balance, context, threads
+from leukemia.experiment.balance import Balanced, balance, context, placed, threads
 from leukemia.experiment.config import Experiment
 from leukemia.experiment.memory import peak_gib
+from leukemia.experiment.review import reviewed
 from leukemia.model.classifier import Classifier, build
 from leukemia.model.features import Features
 from leukemia.model.inference import Predictor, measuring
@@ -55,7 +56,7 @@ def run(
     folder: Path | None = None,
     cache: Path | None = None,
 ) -> Outcome:
-    """Balance, audit, train and evaluate; test cells are looked at once, after training.
+    """Balance, review, audit, train and evaluate; test cells are looked at once, after training.
 
     The same cells, split and config on the same machine give the same outcome, bit for bit.
 
@@ -75,9 +76,11 @@ def run(
     clock, classifier = Clock(), build(config.model, config.seed)
     features = features_of(experiment, cells, classifier, report, cache)
     clock.note("features")
-    given = context(experiment, cells, classifier, features, report, folder)
-    balanced = balance(experiment, cells, given)
+    given = context(experiment, classifier, features, report, folder)
+    made = balance(experiment, cells, given)
     clock.note("balance")
+    balanced = placed(experiment, cells, reviewed(experiment, cells, made, given))
+    clock.note("review")
     answers = Answers(classifier, {s: cells.take(rows[s]) for s in SPLITS}, config.arm)
     training = balanced.training
     stages = training.stages or given.stages()
@@ -115,12 +118,14 @@ def only_balanced(
     folder: Path | None = None,
     cache: Path | None = None,
 ) -> TrainingSet:
-    """The training set that the technique makes, without training a classifier; as `run`."""
+    """The training set that the technique makes, reviewed, without training a classifier; as
+    `run`."""
     tf.config.experimental.enable_op_determinism()
     classifier = build(experiment.config.model, experiment.config.seed)
     features = features_of(experiment, cells, classifier, report, cache)
-    given = context(experiment, cells, classifier, features, report, folder)
-    return balance(experiment, cells, given).training
+    given = context(experiment, classifier, features, report, folder)
+    made = reviewed(experiment, cells, balance(experiment, cells, given), given)
+    return placed(experiment, cells, made).training
 
 
 def features_of(

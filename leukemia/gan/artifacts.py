@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from leukemia.errors import UserError
+from leukemia.evaluation.plots import png
 from leukemia.gan import course_plot, pictures
 from leukemia.gan.config import GanConfig
 from leukemia.gan.training import Trained
@@ -45,7 +46,7 @@ def files(
         "gan/plan.json": json.dumps(asdict(config), indent=2).encode(),
         "gan/losses.csv": course_plot.steps_csv(progress.steps).encode(),
         "gan/epochs.csv": course_plot.epochs_csv(progress.history).encode(),
-        "gan/course.png": pictures.png(drawn),
+        "gan/course.png": png(drawn),
         "gan/samples.gif": pictures.animation(grids),
     }
 

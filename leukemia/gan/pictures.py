@@ -87,13 +87,6 @@ def animation(grids: Iterable[np.ndarray], milliseconds: int = 700) -> bytes:
     return content.getvalue()
 
 
-def png(image: np.ndarray) -> bytes:
-    """A picture (H, W, 3) uint8 as a PNG file."""
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, "png")
-    return content.getvalue()
-
-
 def _held(shape: tuple[int, ...], size: int) -> bool:
     """Whether images of this (height, width) lie unchanged on a canvas of `size` px."""
     return shape[0] == shape[1] and canvas(shape[0]) == size

@@ -25,21 +25,20 @@ MEASURES = {
 
 def table(by_seed: Mapping[int, Mapping[str, float]]) -> pd.DataFrame:
     """One row a measure: its value for each seed, mean and standard deviation over the seeds, and
-    the floor, what the real training cells themselves would measure; NaN where there is none."""
+    the mean floor, what training cells in their place measure; NaN where there is none."""
     rows = {}
     for name, label in MEASURES.items():
         values = {f"seed {seed}": metrics.get(name, np.nan) for seed, metrics in by_seed.items()}
         several = np.array(list(values.values()))
         if np.isnan(several).all():
             continue
-        floors = [
-            metrics.get(name.replace("synth_", "floor_"), np.nan) for metrics in by_seed.values()
-        ]
+        floor = name.replace("synth_", "floor_")
+        floors = [metrics[floor] for metrics in by_seed.values() if floor in metrics]
         rows[label] = {
             **values,
             "mean": np.nanmean(several),
             "sd": np.std(several, ddof=1) if len(several) > 1 else np.nan,
-            "floor": floors[0] if len(set(floors)) == 1 else np.nan,
+            "floor": np.mean(floors) if floors else np.nan,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("measure")
 

@@ -21,12 +21,14 @@ from leukemia.gan.checkpoint import Progress
 from leukemia.gan.config import GanConfig
 from leukemia.gan.step import METRICS, Players, Step, compiled, players
 from leukemia.model import precision
+from leukemia.model.inference import predict
 from leukemia.report import Report
 
 LOOKS = 10  # how often in a training samples are shown and measured
 CHECKPOINT_S = 30  # seconds between two checkpoints, at least
 STEPS_A_READ = 16  # steps whose losses are read from the device at once
 RESTARTS = 3
+SEEN = 256  # images that a discriminator is shown at once
 APART = 1_000_003  # between the seeds of two attempts
 BEST = "gan_kid"  # the measure that chooses among the generators; less is better
 
@@ -273,6 +275,15 @@ class _Course:
     def _note(self, epoch: int, values: dict[str, float]) -> None:
         self._progress.note(epoch, values)
         self._report(epoch, values)
+
+
+def logits(discriminator: keras.Model, images: np.ndarray) -> np.ndarray:
+    """(n,) float32: how real the discriminator takes images (n, S, S, 3) uint8 to be."""
+    side, told = discriminator.input_shape[1], []
+    for start in range(0, len(images), SEEN):
+        seen = pictures.put_on(images[start : start + SEEN], side).astype(np.float32) / 127.5 - 1
+        told.append(predict(discriminator, seen)[:, 0])
+    return np.concatenate(told)
 
 
 def looks(epochs: int) -> set[int]:

@@ -93,9 +93,9 @@ def rank(records: pd.DataFrame, cells: Mapping[str, Network], metric: str = CHOI
     and COSTS (NaN where no run has them), wh (NaN where the machine reports none), overfits (share
     of the runs whose verdict says so, of `verdicts` runs that have one), against (the arm that it
     is measured by), gain and gain_p (paired difference to that and its corrected p), lead and
-    lead_p (to the leader), s_per_point (extra seconds for each percentage point gained, NaN where the
-    gain's interval holds 0), run_id (the arm's run that is best on validation). Equal means are ordered
-    by arm's name.
+    lead_p (to the leader), s_per_point (extra seconds for each percentage point gained, NaN where
+    the gain's interval holds 0), run_id (the arm's run that is best on validation). Equal means are
+    ordered by arm's name.
     """
     sign = metric_of(metric).sign
     whole = networks_of(records, cells)

@@ -19,7 +19,7 @@ from leukemia.text.spreadsheet import as_csv
 from leukemia.tracking import runs
 from leukemia.tracking.logbook import Logbook
 
-REVIEW = "gan/review.txt"
+REVIEW = "review/review.txt"
 
 
 @dataclass(frozen=True, kw_only=True)

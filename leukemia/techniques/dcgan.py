@@ -13,7 +13,7 @@ place of disease. No two trainings agree, so one run is no evidence.
 Cost: 1,000 epochs of 2,300 cells at 128 px took the thesis 8.5 hours on a GPU.
 """
 
-from dataclasses import fields, make_dataclass, replace
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from leukemia.cells import Cells
 from leukemia.contract import (
+    Features,
     Schedule,
     Stage,
     TechniqueContext,
@@ -33,8 +34,7 @@ from leukemia.errors import UserError
 from leukemia.gan.config import ON_COLLAPSE, RECIPES, GanConfig, canvas
 
 if TYPE_CHECKING:
-    from leukemia.gan.review import Review, Reviewer
-    from leukemia.gan.training import Trained
+    from leukemia.gan.training import SampleScorer, Trained
 
 AS_THESIS = {"gan": "thesis"}
 THESIS = Schedule(
@@ -43,7 +43,9 @@ THESIS = Schedule(
 # A minute for 100 cells on two cores: enough to see the job work, not to make good cells.
 QUICK = {"gan_size": 32, "gan_epochs": 150, "gan_batch": 32, "gan_lr": 2e-4}
 ANY_SIDE = 64  # px: no setting is right for one size of cells and wrong for another
-MOST_COPIES = 0.05  # five times what new genuine cells would be called
+MOST_COPIES = 0.05  # five times what other people's cells would be called
+SAMPLES = 500  # synthetic and held-out cells that are measured at an epoch, at most
+LEAST_SAMPLES = 50
 
 # TensorFlow takes seconds to import, and `--help` reads Settings: hence imports in functions.
 
@@ -131,9 +133,9 @@ def config_of(settings: Any, side: int) -> GanConfig:
 
 
 def balance(train: Cells, settings: Any, context: TechniqueContext) -> TrainingSet:
-    """The training cells and as many synthetic ones as the rarer class lacks, less copies.
+    """The training cells and as many synthetic ones as the rarer class lacks.
 
-    The generator, what it was trained on and its review come back as files.
+    The generator and what it was trained on come back as files.
 
     Raises:
         UserError: fewer than 2 cells to learn from; a setting is out of its range; the reused
@@ -141,88 +143,118 @@ def balance(train: Cells, settings: Any, context: TechniqueContext) -> TrainingS
     """
     if train.shortage() == 0:
         return unchanged(train)
-    synthetic, review, files = _synthetic(train, settings, context)
-    return replace(
-        with_synthetic(train, synthetic, "dcgan"),
-        metrics=review.metrics,
-        copied=review.refusal,
-        files=files | review.files,
-    )
-
-
-def _synthetic(
-    train: Cells, settings: Any, context: TechniqueContext
-) -> "tuple[np.ndarray, Review, dict[str, bytes]]":
-    """Images (m, H, W, 3) uint8 of new cells without the copies, the review of them and of the
-    copies, and the generator's files."""
     from leukemia.gan import artifacts, pictures
 
-    rarer = train.minority()
-    cells = train.take(train.labels == rarer).loaded()
-    reviewer = _reviewer(cells, rarer, settings, context)
     training_seed, synthesis_seed = context.rng.integers(2**31, size=2).tolist()
-    discriminator = None
+    cells = train.take(train.labels == train.minority()).loaded()
     if settings.gan_run:
-        files = artifacts.again(Path(settings.gan_run), cells.digest())
+        made = _Made(files=artifacts.again(Path(settings.gan_run), cells.digest()))
     else:
-        trained, files = _trained(train, cells, settings, training_seed, context, reviewer)
-        discriminator = trained.discriminator
+        made = _trained(train, cells, settings, training_seed, context)
     synthetic = pictures.generate(
-        artifacts.generator(files), train.shortage(), synthesis_seed, train.images.shape[1:3]
+        artifacts.generator(made.files), train.shortage(), synthesis_seed, train.images.shape[1:3]
     )
-    review = reviewer.review(synthetic, discriminator, synthesis_seed)
-    return synthetic[~review.copies] if review.copies.any() else synthetic, review, files
+    return replace(
+        with_synthetic(train, synthetic, "dcgan"),
+        most_copies=settings.gan_copies,
+        metrics=made.metrics,
+        notes=made.notes,
+        files=made.files,
+    )
 
 
-def _reviewer(cells: Cells, rarer: int, settings: Any, context: TechniqueContext) -> "Reviewer":
-    """Measures synthetic cells against the validation cells of the rarer class."""
-    from leukemia.gan.review import Images, Reviewer, pixels
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """What is kept of a generator: its files, and what was measured and is said of its training."""
 
-    unseen = context.unseen and context.unseen.take(context.unseen.labels == rarer).loaded()
-    apart = unseen is not None and len(unseen) > 1
-    real = (
-        f"{len(unseen)} validation cells of the rarer class, which did not train the GAN"
-        if unseen is not None and apart
-        else "the very cells that train the GAN, because there are no others"
-    )
-    network = context.network or "no network, but pixels"
-    return Reviewer(
-        training=Images(images=np.asarray(cells.images), groups=cells.subjects),
-        unseen=Images(images=np.asarray(unseen.images), groups=unseen.subjects)
-        if unseen is not None and apart
-        else None,
-        features=context.features or pixels,
-        limit=settings.gan_copies,
-        about=f"Measured against {real}; features of {network}. {context.about}".strip(),
-    )
+    files: dict[str, bytes]
+    metrics: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 def _trained(
-    train: Cells,
-    cells: Cells,
-    settings: Any,
-    seed: int,
-    context: TechniqueContext,
-    reviewer: "Reviewer",
-) -> "tuple[Trained, dict[str, bytes]]":
-    """A new generator of such cells of the training cells, and the files of its run."""
+    train: Cells, cells: Cells, settings: Any, seed: int, context: TechniqueContext
+) -> _Made:
+    """A new generator of such cells of the training cells.
+
+    Cells of some of their subjects are held out from its training: on them its best epoch is
+    chosen, and its discriminator is attacked.
+    """
     if len(cells) < 2:
         raise UserError(
             f"the rarer class has {len(cells)} training cells: a GAN needs 2 or more; "
             "add cells, or choose another technique"
         )
     from leukemia.gan import artifacts, pictures, training
+    from leukemia.gan.held_out import held_out
+    from leukemia.synthetic.fixed_features import NAME, fixed_features
 
     config = training.resolved(config_of(settings, cells.images.shape[1]))
+    held = held_out(cells.subjects, seed)
+    learned, spared = cells.take(~held).loaded(), cells.take(held).loaded()
+    features, network = context.features or fixed_features, context.network or NAME
+    measured, floor = scorer(learned, spared, features) if held.any() else (None, None)
     terms = training.Terms(
-        scorer=reviewer.scorer(), folder=context.folder, on_collapse=settings.gan_on_collapse
+        scorer=measured, folder=context.folder, on_collapse=settings.gan_on_collapse
     )
-    images = pictures.put_on(np.asarray(cells.images), config.size)
+    images = pictures.put_on(np.asarray(learned.images), config.size)
     of_others = None
     if config.conditional:
         of_others = pictures.put_on(train.images[train.labels != cells.labels[0]], config.size)
     trained = training.train(images, config, seed, context.report, terms, of_others)
-    trained_on: dict[str, str | int] = {"digest": cells.digest(), "count": len(cells), "seed": seed}
-    floor = reviewer.floor.get("floor_kid")
-    title = f"GAN ({settings.gan}), {len(cells)} cells of {config.size} px"
-    return trained, artifacts.files(trained, config, trained_on, floor, title, reviewer.about)
+    trained_on: dict[str, str | int] = {
+        "digest": cells.digest(), "count": len(learned), "seed": seed,
+    }  # fmt: skip
+    choice = _choice(trained, cells, spared, network)
+    title = f"GAN ({settings.gan}), {len(learned)} cells of {config.size} px"
+    about = f"{choice} {context.about}".strip()
+    return _Made(
+        files=artifacts.files(trained, config, trained_on, floor, title, about),
+        metrics=_attacked(trained, learned, spared) if held.any() else {},
+        notes={"gan_epoch": choice},
+    )
+
+
+def scorer(learned: Cells, spared: Cells, features: Features) -> "tuple[SampleScorer, float]":
+    """Measures samples against the cells that were held out; and the KID of perfect samples, which
+    as many of the cells learned from have in their place."""
+    from leukemia.gan import pictures
+    from leukemia.gan.training import SampleScorer
+    from leukemia.synthetic import measures
+    from leukemia.synthetic.kid import kid
+
+    side, count = learned.images.shape[1:3], min(SAMPLES, len(learned))
+    real, subjects = features(spared.images[:SAMPLES]), spared.subjects[:SAMPLES]
+
+    def measure(made: np.ndarray) -> dict[str, float]:
+        of_made = features(pictures.taken_off(made, side))
+        figures = measures.measure(real, of_made, subjects)
+        return {f"gan_{name}": value for name, value in figures.items()}
+
+    floor = kid(real, features(learned.images[:count]), subjects).value
+    return SampleScorer(count=max(count, LEAST_SAMPLES), measure=measure), floor
+
+
+def _choice(trained: "Trained", cells: Cells, spared: Cells, network: str) -> str:
+    """A sentence on which epoch's generator makes the cells, and why that one."""
+    epoch, last = trained.chosen_epoch, trained.progress.epoch
+    if len(spared):
+        return (
+            f"Generator of epoch {epoch} of {last}: lowest KID ({network}) to {len(spared)} "
+            f"training cells of {len(set(spared.subjects))} subjects that it did not learn from."
+        )
+    return (
+        f"Generator of the last epoch, {last}: the rarer class has "
+        f"{len(set(cells.subjects))} training subjects, too few to hold any out and choose an "
+        f"epoch on them."
+    )
+
+
+def _attacked(trained: "Trained", learned: Cells, spared: Cells) -> dict[str, float]:
+    """How well the discriminator knows the cells that it was trained on from those held out."""
+    from leukemia.gan.training import logits
+    from leukemia.synthetic import membership
+
+    taken = [logits(trained.discriminator, np.asarray(each.images)) for each in (learned, spared)]
+    told = membership.attack(taken[0], taken[1], learned.subjects, spared.subjects)
+    return membership.metrics("discriminator", told)

@@ -242,7 +242,10 @@ def sections(metrics: set[str], pictures: list[str], last_gan_epoch: int) -> lis
         made = tuple(Card(kind="bar", keys=(name,)) for name in MADE if name in metrics)
         sections.append(
             Section(
-                name="Made cells: distance, probe and copies", cards=made, columns=3, height=300
+                name="Synthetic cells: distance, probe, copies",
+                cards=made,
+                columns=3,
+                height=300,
             )
         )
     for name, key in PICTURES.items():
@@ -255,7 +258,7 @@ def sections(metrics: set[str], pictures: list[str], last_gan_epoch: int) -> lis
     return sections
 
 
-MADE = ("synth_kid", "synth_probe_raw", "synth_copy_rate")
+MADE = ("synth_kid", "synth_coverage", "synth_probe_raw", "synth_copy_rate", "review_s")
 PICTURES = {
     "Confusion matrices on test cells": "confusion_test",
     "Calibration on test cells": "reliability",

@@ -43,6 +43,7 @@ from leukemia.tracking import MANIFEST, MODEL, WORKERS, logged_model, manifest, 
 SECONDS_BETWEEN = 2.0  # two requests with numbers: one of 25 epochs costs as much as one of 1
 MOST_AT_ONCE = 1000  # metrics that MLflow takes in a request
 DATASET_TRIES = 5
+LONGEST_TAG = 5000  # characters
 SERVED_WITH = ("keras", "mlflow", "numpy", "tensorflow")  # packages that a logged model needs
 
 
@@ -156,6 +157,7 @@ class Logbook:
         """What a technique made and measured, where no classifier was trained."""
         with self._counted():
             self._metrics(made.metrics, 0)
+            self._tags({name: text[:LONGEST_TAG] for name, text in made.notes.items()})
             with tempfile.TemporaryDirectory() as folder:
                 artifacts.write_training_set(Path(folder), made)
                 self._client.log_artifacts(self._run_id, folder)
@@ -297,7 +299,8 @@ def _outcome_tags(outcome: Outcome) -> dict[str, str]:
         "weights": outcome.classifier.weights,
         "note": outcome.classifier.note,
         "leaks": ",".join(sorted({each.kind for each in outcome.audit.blocking})),
-        "audit": audit.as_text(outcome.audit)[:5000],
+        "audit": audit.as_text(outcome.audit)[:LONGEST_TAG],
+        **{name: text[:LONGEST_TAG] for name, text in outcome.training_set.notes.items()},
         "verdict": evaluation.verdict.text,
         "calibration": evaluation.temperature.text,
         "operating": evaluation.operating.text,

@@ -6,9 +6,17 @@ from PIL import Image
 
 from leukemia.data.sample import draw_cells
 from leukemia.errors import UserError
-from leukemia.gan import shortcut_plot
 from leukemia.gan.pictures import resize
-from leukemia.gan.shortcut import high_passed, low_passed, metrics, power_spectrum, probe, traces
+from leukemia.synthetic import shortcut_plot
+from leukemia.synthetic.shortcut import (
+    VIEWS,
+    high_passed,
+    low_passed,
+    metrics,
+    power_spectrum,
+    probe,
+    traces,
+)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +29,7 @@ def drawn() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_other_genuine_cells_cannot_be_told(drawn):
     real, groups, fresh = drawn
-    found = probe(real, fresh, groups, 0)
+    found = probe(real, fresh, groups, None, 0)
     for view in ("raw", "low", "high"):
         assert found.accuracy[view].low < 0.5, view
         assert found.accuracy[view].value < 0.65, view
@@ -32,7 +40,7 @@ def test_other_genuine_cells_cannot_be_told(drawn):
 def test_enlarged_cells_are_told_by_their_fine_structure(drawn):
     real, groups, fresh = drawn
     blurred = resize(resize(fresh, 24), 64)
-    found = probe(real, blurred, groups, 0)
+    found = probe(real, blurred, groups, None, 0)
     assert found.accuracy["high"].low > 0.8
     assert found.accuracy["low"].value < found.accuracy["high"].value
     assert found.traces["power"] < 0.5
@@ -42,7 +50,7 @@ def test_enlarged_cells_are_told_by_their_fine_structure(drawn):
 def test_a_tint_is_told_by_broad_shades(drawn):
     real, groups, fresh = drawn
     tinted = np.clip(fresh * np.array([1.35, 1.0, 1.0]), 0, 255).astype(np.uint8)
-    found = probe(real, tinted, groups, 0)
+    found = probe(real, tinted, groups, None, 0)
     assert found.accuracy["low"].low > 0.6
     assert found.accuracy["low"].value > 0.75
 
@@ -55,10 +63,20 @@ def test_the_traces_name_a_background_that_is_not_quite_black(drawn):
     assert found["made_mean_r"] == pytest.approx(np.maximum(fresh, 1)[..., 0].mean())
 
 
+def test_what_is_made_of_a_subjects_cells_is_judged_with_them(drawn):
+    """Copies are the cells themselves: nothing tells them, and a network that had seen the real one
+    would only call it real."""
+    real, groups, _ = drawn
+    found = probe(real, real, groups, groups, 0)
+    for view in VIEWS:
+        assert found.accuracy[view].low <= 0.5 <= found.accuracy[view].high, view
+        assert found.accuracy[view].subjects == len(set(groups))
+
+
 def test_same_seed_same_probe(drawn):
     real, groups, fresh = drawn
-    assert probe(real[:20], fresh[:20], groups[:20], 3) == probe(
-        real[:20], fresh[:20], groups[:20], 3
+    assert probe(real[:20], fresh[:20], groups[:20], None, 3) == probe(
+        real[:20], fresh[:20], groups[:20], None, 3
     )
 
 
@@ -79,15 +97,15 @@ def test_the_spectrum_of_a_wave_peaks_at_its_frequency():
 def test_too_few_cells_are_refused(drawn):
     real, groups, fresh = drawn
     with pytest.raises(UserError, match="7 images of a kind"):
-        probe(real, fresh[:7], groups, 0)
+        probe(real, fresh[:7], groups, None, 0)
 
 
 def test_figures_and_picture(drawn):
     real, groups, fresh = drawn
-    found = probe(real[:16], fresh[:16], groups[:16], 0)
+    found = probe(real[:16], fresh[:16], groups[:16], None, 0)
+    views = [f"synth_probe_{view}{end}" for view in VIEWS for end in ("", "_lo", "_hi")]
     assert set(metrics(found)) == {
-        "synth_probe_raw", "synth_probe_low", "synth_probe_high", "synth_trace_power",
-        "synth_trace_black_real", "synth_trace_black_made",
+        *views, "synth_trace_power", "synth_trace_black_real", "synth_trace_black_made",
     }  # fmt: skip
     picture = shortcut_plot.figure(found, real, fresh, "drawn cells")
     assert picture.dtype == np.uint8

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from leukemia.evaluation.plots import DPI, render
-from leukemia.gan.shortcut import Shortcut, central, high_passed, low_passed, power_spectrum
+from leukemia.synthetic.shortcut import Shortcut, central, high_passed, low_passed, power_spectrum
 
 SHOWN = 4  # images of each kind
 

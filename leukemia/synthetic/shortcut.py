@@ -23,7 +23,6 @@ BROAD = 1 / 16  # of the side, standard deviation of the low pass
 EPOCHS, BATCH, RATE = 20, 16, 2e-3
 FEWEST = 8  # images of each kind
 SEEN = 256  # images that are transformed at once
-MOST = 1000  # of a kind: an interval about .03 wide, and memory that does not grow with the data
 FINE = 2 / 3  # of the highest spatial frequency: beyond it is fine structure
 TOLD = 0.5  # a view tells if its interval lies above
 
@@ -32,8 +31,8 @@ TOLD = 0.5  # a view tells if its interval lies above
 class Shortcut:
     """How well made images can be told from real ones.
 
-    accuracy: view -> balanced accuracy with its interval over the real images' subjects (each
-    made image counts as its own). traces: what differs, by name.
+    accuracy: view -> balanced accuracy with its interval over subjects, those that made images come
+    from among them. traces: what differs, by name.
     """
 
     accuracy: dict[str, Interval]
@@ -65,24 +64,34 @@ class Shortcut:
         return "colour, shape or brightness give them away"
 
 
-def probe(real: np.ndarray, made: np.ndarray, groups: np.ndarray, seed: int) -> Shortcut:
+def probe(
+    real: np.ndarray,
+    made: np.ndarray,
+    real_of: np.ndarray,
+    made_of: np.ndarray | None,
+    seed: int,
+) -> Shortcut:
     """Train the small network on one half, test it on the other, and the other way round.
 
-    As many images of each kind, (n, S, S, 3) uint8, MOST of them at most, drawn by lot; no group of
-    real images is in both halves, where there are two.
+    As many images of each kind, (n, S, S, 3) uint8, drawn by lot. No subject is in both halves,
+    where there are two, and what was made of a subject's cells is in its half: else the network
+    would tell people, or know a made image by its parent.
+
+    Args:
+        real_of: (n,) str, whom each real image is of.
+        made_of: (m,) str, whom each made image comes from; None: each is independent.
 
     Raises:
         UserError: fewer than eight images of a kind.
     """
-    count = min(len(real), len(made), MOST)
+    count = min(len(real), len(made))
     if count < FEWEST:
         raise UserError(f"{count} images of a kind cannot be told from others: give {FEWEST}")
     rng = np.random.default_rng(seed)
     rows, others = (np.sort(rng.permutation(len(each))[:count]) for each in (real, made))
     real, made = real[rows], made[others]
     images = np.concatenate([central(real), central(made)])
-    subjects = np.concatenate([groups[rows].astype(str), [f"made {n}" for n in range(count)]])
-    half = np.concatenate([_halves(groups[rows].astype(str), rng), rng.permutation(count) % 2])
+    subjects, half = _placed(real_of[rows], None if made_of is None else made_of[others], rng)
     labels = np.repeat(np.array([0, 1], np.int8), count)
     views = {"raw": images, "low": low_passed(images), "high": high_passed(images)}
     accuracy, network = {}, _Network(images.shape[1:], seed)
@@ -156,6 +165,8 @@ def metrics(shortcut: Shortcut) -> dict[str, float]:
     """The figures by metric name."""
     return {
         **{f"synth_probe_{view}": each.value for view, each in shortcut.accuracy.items()},
+        **{f"synth_probe_{view}_lo": each.low for view, each in shortcut.accuracy.items()},
+        **{f"synth_probe_{view}_hi": each.high for view, each in shortcut.accuracy.items()},
         "synth_trace_power": shortcut.traces["power"],
         "synth_trace_black_real": shortcut.traces["real_black"],
         "synth_trace_black_made": shortcut.traces["made_black"],
@@ -164,6 +175,19 @@ def metrics(shortcut: Shortcut) -> dict[str, float]:
 
 def _fine(spectrum: np.ndarray) -> float:
     return float(spectrum[int(FINE * len(spectrum)) :].sum())
+
+
+def _placed(
+    real_of: np.ndarray, made_of: np.ndarray | None, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """(2 n,) str and (2 n,) 0 or 1: subject and half of the real images, then of the made ones."""
+    count, names = len(real_of), real_of.astype(str)
+    if made_of is None:
+        made_names = np.char.add("made ", np.arange(count).astype(str))
+        halves = [_halves(names, rng), rng.permutation(count) % 2]
+        return np.concatenate([names, made_names]), np.concatenate(halves)
+    both = np.concatenate([names, made_of.astype(str)])
+    return both, _halves(both, rng)
 
 
 def _halves(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -184,18 +208,21 @@ class _Network:
 
     def __init__(self, shape: tuple[int, ...], seed: int):
         seeds = iter(np.random.default_rng(seed).integers(2**31, size=4).tolist())
-        inputs = x = keras.Input(shape)
+        # All have names of their own: Keras counts those that it gives, and a classifier that is
+        # built after this would differ from one that is not in the last bit.
+        inputs = x = keras.Input(shape, name="probed")
         for width in (8, 16, 32):
             start = keras.initializers.HeUniform(seed=next(seeds))
             convolution = layers.Conv2D(
-                width, 3, 2, padding="same", activation="relu", kernel_initializer=start
-            )
+                width, 3, 2, padding="same", activation="relu", kernel_initializer=start,
+                name=f"probe_{width}",
+            )  # fmt: skip
             x = convolution(x)
-        x = layers.GlobalAveragePooling2D()(x)
+        x = layers.GlobalAveragePooling2D(name="probe_mean")(x)
         start = keras.initializers.GlorotUniform(seed=next(seeds))
-        chance = layers.Dense(1, activation="sigmoid", kernel_initializer=start)(x)
-        self._model, self._seed = keras.Model(inputs, chance), seed
-        optimizer = keras.optimizers.Adam(RATE)
+        head = layers.Dense(1, activation="sigmoid", kernel_initializer=start, name="probe_head")
+        self._model, self._seed = keras.Model(inputs, head(x), name="probe"), seed
+        optimizer = keras.optimizers.Adam(RATE, name="probe_adam")
         optimizer.build(self._model.trainable_variables)
         self._model.compile(optimizer, "binary_crossentropy")
         self._variables = [*self._model.variables, *optimizer.variables]
