@@ -117,6 +117,13 @@ def test_fewer_than_four_subjects_have_a_value_and_no_interval() -> None:
         assert measured.subjects == count
 
 
+def test_images_that_all_share_subjects_have_no_distance() -> None:
+    x = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+    names = np.array([f"s{number // 2}" for number in range(10)])
+    found = kid(x, x[:2] + 1, names, np.array([["a", "b"], ["a", "c"]]))
+    assert np.isnan([found.value, found.low, found.high]).all()
+
+
 def test_another_law_is_told_apart() -> None:
     measured = kid(normal(60), normal(60, seed=1, mean=1), np.arange(60) // 5)
     assert 0 < measured.low < measured.value < measured.high

@@ -159,11 +159,12 @@ def of_rates(sens: np.ndarray, spec: np.ndarray, share: np.ndarray) -> Counts:
 
 
 def metric_of(name: str) -> Metric:
-    """The entry of METRICS.
+    """The entry of METRICS; of AT_BEST's names that of calls from any threshold.
 
     Raises:
         UserError: there is none of that name.
     """
+    name = AT_BEST.get(name, name)
     if name not in METRICS:
         raise UserError(f"no metric {name!r}: expected one of {', '.join(METRICS)}")
     return METRICS[name]
@@ -405,4 +406,6 @@ METRICS = {
         ),
     )
 }
-PRIMARY = tuple(name for name, metric in METRICS.items() if metric.ranks)
+# Metrics of calls from the threshold that is best on validation, by the names that runs log.
+AT_BEST = {"bal_v": "bal_acc"}
+PRIMARY = (*(name for name, metric in METRICS.items() if metric.ranks), *AT_BEST)

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from leukemia.errors import UserError
-from leukemia.evaluation import comparison, intervals
+from leukemia.evaluation import applicable, comparison, intervals
 from leukemia.evaluation.comparison import Difference
 from leukemia.evaluation.jackknife import Repeats, leave_out
-from leukemia.evaluation.metrics import METRICS, metric_of
+from leukemia.evaluation.metrics import AT_BEST, METRICS, metric_of
+from leukemia.evaluation.thresholds import at_best
 from leukemia.ranking import networks as study
 from leukemia.ranking import power, verdicts
 from leukemia.ranking.networks import Block, Network
@@ -53,6 +54,12 @@ class Ranking:
     pilot: Pilot | None
     metric: str
     notes: tuple[str, ...]
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Each arm in the ranking's order -> the one that it is measured by, "" for none."""
+        against = self.table["against"].fillna("")
+        return dict(zip(self.table["arm"].map(str), against.map(str), strict=True))
 
     @property
     def leader(self) -> str:
@@ -98,6 +105,8 @@ def rank(records: pd.DataFrame, cells: Mapping[str, Network], metric: str = CHOI
     ordered by arm's name.
     """
     sign = metric_of(metric).sign
+    if metric in AT_BEST:
+        cells = {run_id: _called_at_best(network) for run_id, network in cells.items()}
     whole = networks_of(records, cells)
     rows = [
         _row(str(arm), runs, whole if _even(records) else networks_of(runs, cells), metric)
@@ -162,8 +171,8 @@ def compare(
     Columns: arm, against, why, difference, lo, hi (paired, over subjects and networks), p,
     adjusted (p corrected for the choice and for all contrasts; NaN where there are too few
     networks for a verdict), detectable (the smallest difference that such a comparison finds in
-    80 % of studies), mcnemar and delong (their p, clustered by subject; NaN with several seeds:
-    they test networks as trained, so that over seeds p is too small).
+    80 % of studies), mcnemar and delong (their p, clustered by subject; NaN where they do not hold,
+    see `evaluation.applicable`).
     """
     told = {(each.arm, each.against) for each in contrasts}
     others = [str(arm) for arm in records["arm"].unique() if arm != leader]
@@ -385,7 +394,10 @@ def _compared(
         gap = comparison.with_luck(gap, metric, len(both))
         a, b = ([[cells[_blocks(records)[arm][block]].test for block in sorted(both)]]
                 for arm in arms)  # fmt: skip
-        tests = {"mcnemar": comparison.mcnemar(a, b).p, "delong": comparison.delong(a, b).p}
+        if not applicable.not_mcnemar(a):
+            tests["mcnemar"] = comparison.mcnemar(a, b).p
+        if not applicable.not_delong(a):
+            tests["delong"] = comparison.delong(a, b).p
     return {
         "arm": contrast.arm, "against": contrast.against, "why": contrast.why,
         "difference": gap.value, "lo": gap.low, "hi": gap.high, "p": gap.p,
@@ -420,6 +432,14 @@ def _row(arm: str, runs: pd.DataFrame, own: study.Networks, metric: str) -> dict
         "verdicts": int(runs["overfits"].notna().sum()) if "overfits" in runs else 0,
         "run_id": best["run_id"],
     }
+
+
+def _called_at_best(network: Network) -> Network:
+    """Both sides as called from the threshold that is best on validation."""
+    validation, test = (
+        at_best(network.validation, side) for side in (network.validation, network.test)
+    )
+    return Network(validation=validation, test=test)
 
 
 def _splits(runs: pd.DataFrame, own: study.Networks) -> list[int]:

@@ -10,9 +10,10 @@ import pandas as pd
 from leukemia import RESEARCH_ONLY
 from leukemia.data.cache import cache_folder
 from leukemia.errors import UserError
+from leukemia.ranking import details, peers, text
 from leukemia.ranking import inflation as inflations
-from leukemia.ranking import peers, text
 from leukemia.ranking import rank as rankings
+from leukemia.ranking.details import Details
 from leukemia.ranking.inflation import Inflation
 from leukemia.ranking.networks import Network
 from leukemia.ranking.rank import CHOICE, Ranking
@@ -28,11 +29,12 @@ from leukemia.tracking import leaderboard, records, runs, views
 class Ranked:
     """A ranking and what it was made from.
 
-    records: one row a run that is ranked. left_out: how many were not and why, in a line.
-    waived: findings of the audit that were overlooked, in a line, "" for none.
+    details: tables beside it. records: one row a run that is ranked. left_out: how many were not
+    and why, in a line. waived: findings of the audit that were overlooked, in a line, "" for none.
     """
 
     ranking: Ranking
+    details: Details
     records: pd.DataFrame
     left_out: str
     waived: str
@@ -72,6 +74,7 @@ def rank(
         ranking = replace(ranking, notes=(*ranking.notes, plans.verdict(plan, believed, metric)))
     return Ranked(
         ranking=ranking,
+        details=details.details(believed, tested, ranking.references),
         records=believed,
         left_out=" ".join(filter(None, [peers.left_out_text(left_out, metric), *doubts])),
         waived=waived,
@@ -94,7 +97,8 @@ def publish(experiment_id: str, ranked: Ranked) -> list[str]:
 def as_text(ranked: Ranked) -> str:
     """The ranking's tables, and below them what they were measured on."""
     lines = filter(None, [ranked.waived, *_terms(ranked)])
-    return f"{text.as_text(ranked.ranking)}\n\n" + "\n".join(lines)
+    beside = details.as_text(ranked.details)
+    return f"{text.as_text(ranked.ranking)}\n\n{beside}\n\n" + "\n".join(lines)
 
 
 def register(ranked: Ranked, model: str = champion.NAME, gain: str = GAINS[0]) -> list[str]:

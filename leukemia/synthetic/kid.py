@@ -29,7 +29,8 @@ FEWEST = 4  # subjects a side for an interval: the second-order part needs them
 class Kid:
     """The squared distance with its 95 % interval.
 
-    low and high are NaN where a side has fewer than FEWEST subjects. subjects: of the side that has
+    low and high are NaN where a side has fewer than FEWEST subjects, and value too where all images
+    of a side share subjects, so that there is no pair. subjects: of the side that has
     fewer.
     """
 
@@ -103,11 +104,11 @@ def _averaged(
     kernel: np.ndarray, of_x: csr_array, of_y: csr_array, counted: np.ndarray
 ) -> np.ndarray:
     """(s, t) mean of the kernel over the counted pairs of each two subjects; where two have none,
-    the mean of those that have."""
+    the mean of those that have; NaN where none has."""
     sums, weights = ((of_y @ (of_x @ each).T).T for each in (kernel * counted, counted))
     known = weights > LEAST_WEIGHT
     means: np.ndarray = np.divide(sums, weights, out=np.zeros_like(sums), where=known)
-    means[~known] = means[known].mean()
+    means[~known] = means[known].mean() if known.any() else np.nan
     return means
 
 
@@ -115,7 +116,7 @@ def _estimate(x: np.ndarray, y: np.ndarray, across: np.ndarray) -> Kid:
     """The statistic of subjects' mean kernels and its interval."""
     value = float(_mean_apart(x) + _mean_apart(y) - 2 * across.mean())
     fewest = min(across.shape)
-    if fewest < FEWEST:
+    if fewest < FEWEST or np.isnan(value):
         return Kid(value=value, low=np.nan, high=np.nan, subjects=fewest)
     chance = _Chance.of(x, y, across)
     jackknife = _jackknife(x, across) + _jackknife(y, across.T)
