@@ -67,7 +67,7 @@ def test_noise_lacks_precision():
 
 
 def test_equal_distributions_measure_well_and_kid_tells_others_apart():
-    same = measure(normal(150), normal(150, seed=1), each(150))
+    same = measure(normal(150), normal(150, seed=2), each(150))
     other = measure(normal(150), normal(150, seed=1, mean=1), each(150))
     assert same["kid_lo"] <= 0 <= same["kid_hi"]
     assert 0.8 < same["density"] < 1.2
@@ -77,7 +77,8 @@ def test_equal_distributions_measure_well_and_kid_tells_others_apart():
 
 
 def test_fewer_images_than_neighbours_are_measured_all_the_same():
-    assert np.isfinite(list(measure(normal(3), normal(2, seed=1), each(3)).values())).all()
+    found = measure(normal(3), normal(2, seed=1), each(3))
+    assert {name for name, value in found.items() if np.isnan(value)} == {"kid_lo", "kid_hi"}
 
 
 def test_one_image_is_too_few():

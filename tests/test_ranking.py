@@ -165,7 +165,7 @@ def test_one_seed_or_one_fold_alone_gives_no_verdict(
     assert found.notes[0].startswith("NO VERDICT: ")
     assert not any("TIE" in note for note in found.notes)
     verdict = as_text(found).split("\n\n")[1].splitlines()[1]
-    assert verdict.endswith(("none     -", "none     -      <0.001     <0.001"))
+    assert " none " in verdict
 
 
 def test_costs_of_runs_that_shared_the_machine_are_said_to_be() -> None:
@@ -186,9 +186,11 @@ def test_techniques_that_differ_on_the_same_cells_are_not_tied() -> None:
     assert " different " in as_text(found)
 
 
-def test_mcnemar_and_delong_test_the_networks_of_one_seed() -> None:
+def test_mcnemar_tests_the_networks_of_one_seed_and_delong_only_with_many_subjects() -> None:
     found = ranked(record("a", 0, 0.9), record("baseline", 0, 0.8), a=0.05, baseline=0.40)
-    assert (found.comparisons[["mcnemar", "delong"]].to_numpy() < 0.001).all()
+    (row,) = found.comparisons.to_dict("records")
+    assert row["mcnemar"] < 0.001
+    assert np.isnan(row["delong"])  # 10 subjects of each class
 
 
 def test_tests_of_networks_as_trained_are_left_out_where_there_are_several_seeds() -> None:

@@ -375,7 +375,8 @@ def _refit(
         slack = np.where(kept, (cells.labels == 1) - chance, 0.0) @ design
         weight = np.where(kept, chance * (1 - chance), 0.0)
         curve = np.stack([(weight * column) @ design for column in columns], axis=1)
-        known = np.linalg.det(curve) > NOTHING
+        with np.errstate(invalid="ignore"):  # of subjects that are NaN already
+            known = np.linalg.det(curve) > NOTHING
         at[~known], curve[~known] = np.nan, np.eye(len(columns))
         step = np.nan_to_num(np.linalg.solve(curve, slack[:, :, None])[:, :, 0])
         at = at + step.clip(-LONGEST, LONGEST)

@@ -127,8 +127,9 @@ def _review_row(arm: str, runs: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def _measured_in(records: pd.DataFrame) -> str:
-    told = records["review_features"].dropna().unique() if "review_features" in records else []
-    return " or ".join(sorted(set(map(str, told)) - {""}))
+    if "review_features" not in records:
+        return ""
+    return " or ".join(sorted({str(name) for name in records["review_features"].dropna() if name}))
 
 
 def _as_called(runs: pd.DataFrame, cells: Mapping[str, Network], call: Call) -> Repeats:
