@@ -233,7 +233,7 @@ def test_a_plan_is_written_before_and_the_ranking_says_whether_it_came_so(projec
     assert kept == plans.read(project / "plan.yaml")
     code, said = asked(rank, "--study", run.info.run_id, *EXPERIMENT)
     assert code == 0
-    assert f"NOT as planned (plan {digest[:12]}): ordered by bal_acc instead of wf1." in said
+    assert f"NOT as planned (plan {digest[:12]}): ordered by auroc instead of wf1." in said
 
     # What is asked for otherwise is done and named.
     code, said = asked(study, *follow, "--techniques", "baseline")

@@ -83,7 +83,9 @@ def rank(
 
 def publish(experiment_id: str, ranked: Ranked) -> list[str]:
     """Write the ranking to MLflow, and lines that say where it is to be seen."""
-    leaderboard.publish(experiment_id, ranked.ranking, ranked.records, ranked.waived)
+    leaderboard.publish(
+        experiment_id, ranked.ranking, ranked.details, ranked.records, ranked.waived
+    )
     server = runs.server()
     table = views.address(server, experiment_id, leaderboard.RANKING)
     charts = views.address(server, experiment_id, leaderboard.CHARTS, charts=True)

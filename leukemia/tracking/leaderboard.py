@@ -10,6 +10,8 @@ from mlflow.entities import Metric, Run, RunTag
 
 from leukemia.evaluation.metrics import METRICS
 from leukemia.ranking import inflation, peers
+from leukemia.ranking.details import Details
+from leukemia.ranking.details import as_text as details_text
 from leukemia.ranking.inflation import Inflation
 from leukemia.ranking.power import LEVEL
 from leukemia.ranking.rank import CELLS, CHOICE, COSTS, SHOWN, Ranking
@@ -33,12 +35,15 @@ COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 ROW = 300  # pixels that a row of three pictures takes on an image card
 
 
-def publish(experiment_id: str, ranking: Ranking, kept: pd.DataFrame, waived: str) -> None:
+def publish(
+    experiment_id: str, ranking: Ranking, details: Details, kept: pd.DataFrame, waived: str
+) -> None:
     """Write the ranking: summary runs (made or renewed), rank tags on the runs, saved views.
 
     What is no arm's, or a second one of an arm, becomes a `former summary`, which no view shows.
 
     Args:
+        details: the tables beside it.
         kept: the records that the ranking was made from.
         waived: the audit's findings that were overlooked, in a line, or "".
     """
@@ -50,8 +55,11 @@ def publish(experiment_id: str, ranking: Ranking, kept: pd.DataFrame, waived: st
         renewed.add(run.info.run_id)
         colour = COLOURS[number % len(COLOURS)]
         _write_summary(client, run.info.run_id, row, kept.iloc[-1], colour)
-        text = "\n".join([as_text(ranking), *ranking.notes, peers.line(kept), waived])
+        tables = f"{as_text(ranking)}\n\n{details_text(details)}\n"
+        text = "\n".join([tables, *ranking.notes, peers.line(kept), waived])
         _log_ranking(client, run.info.run_id, ranking, text, waived)
+        for name in ("thresholds", "calibration", "review"):
+            client.log_text(run.info.run_id, as_csv(getattr(details, name)), f"{name}.csv")
         client.set_tag(row["run_id"], "mlflow.runColor", colour)
     for run in summaries:
         if run.info.run_id not in renewed:
