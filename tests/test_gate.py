@@ -358,7 +358,7 @@ def test_a_stranger_s_model_under_another_s_run_is_not_registered(
 
 CHANGED = {  # what is written -> its kind, name and value
     "a figure": ("metric", "test_bal_acc", 0.999),
-    "the figure that ranks": ("metric", "val_bal_acc", 1.0),
+    "the figure that ranks": ("metric", "val_auroc", 1.0),
     "a tag": ("tag", "leaks", "none at all"),
     "the manifest's tag": ("tag", "manifest", "0" * 64),
     "the manifest": ("file", "manifest.json", "{}"),

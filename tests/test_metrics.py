@@ -212,6 +212,7 @@ from leukemia.evaluation.metrics import metrics
 from leukemia.ranking import peers, rank
 from leukemia.ranking.text import as_text
 from leukemia.registry.card import Logged, card
+from leukemia.ranking.networks import Network
 from tests.test_card import METRICS, TAGS, logged
 from tests.test_comparison import arms
 from tests.test_ranking import record
@@ -219,7 +220,7 @@ from tests.test_ranking import record
 a, b = arms()
 values = metrics(a.labels, a.scores)
 assert np.isclose(values["youden"], values["sens"] + values["spec"] - 1)
-tested = {"a-0-0": a, "b-0-0": b}
+tested = {"a-0-0": Network(validation=a, test=a), "b-0-0": Network(validation=b, test=b)}
 for name in ("youden", "gap"):
     jackknife = leave_out(subject_counts([[a]]), name)
     assert np.isclose(jackknife.value, values[name])

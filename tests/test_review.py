@@ -88,7 +88,9 @@ def test_a_technique_that_adds_cells_is_measured_under_the_same_names(
     own = {each for each in made.metrics if each.startswith("synth_attack_discriminator")}
     assert set(made.metrics) - own == ALWAYS
     assert set(made.files) >= FILES
-    assert np.isfinite([made.metrics["synth_kid"], made.metrics["synth_probe_raw"]]).all()
+    assert np.isfinite(made.metrics["synth_probe_raw"])
+    # ADASYN's few blends here all share a subject: there is no pair to measure a distance on.
+    assert np.isfinite(made.metrics["synth_kid"]) == (name != "adasyn")
 
 
 def test_the_review_has_a_cost_of_its_own(outcomes: dict[str, Outcome]) -> None:
@@ -206,7 +208,7 @@ def test_a_single_synthetic_cell_is_searched_for_copies_too(cells: Cells) -> Non
     found = reviewed(one, images_of(cells, rare[:20]), images_of(cells, rare[20:40]))
     assert "synth_kid" not in found.metrics
     assert found.copies.tolist() == [True]
-    assert found.refusal
+    assert found.refusal == ""  # of one cell the share is not surely above any limit
 
 
 def test_fixed_features_are_what_they_are_called(cells: Cells) -> None:

@@ -604,8 +604,10 @@ def test_the_ranking_link_opens_the_sorted_table(server: str, page) -> None:
     page.get_by_text("6 matching runs").wait_for(timeout=60_000)
     page.wait_for_timeout(2000)  # the columns are put in order after the first paint
     shown = page.evaluate(HEADS)
-    assert shown[2 : 2 + 8] == leaderboard.COLUMNS[:8]
     summaries = sorted(find("tags.kind = 'summary'"), key=lambda run: run.data.metrics["rank"])
+    # One seed has no deviation, and MLflow no column for what no run has.
+    there = {name for run in summaries for name in run.data.metrics}
+    assert shown[2 : 2 + 8] == [name for name in leaderboard.COLUMNS if name in there][:8]
     assert page.evaluate(NAMES_SHOWN) == [run.data.tags["arm"] for run in summaries]
     shot(page, "mlflow_ranking")
 
@@ -616,7 +618,7 @@ def test_the_chart_link_opens_curves_and_pictures(server: str, page) -> None:
     page.get_by_role("heading", name="gan_samples").wait_for(timeout=60_000)
     page.wait_for_timeout(5000)  # curves and pictures
     titles = page.locator("h4").all_inner_texts()
-    assert titles[:3] == ["train_loss vs val_loss", "train_acc vs val_acc", "val_bal_acc"]
+    assert titles[:3] == ["train_loss vs val_loss", "train_acc vs val_acc", "val_auroc"]
     assert titles[-6:] == ["confusion_test", "reliability", "gradcam", "subjects",
                            "synthetic_cells",
                            "gan_samples"]  # fmt: skip
@@ -654,7 +656,7 @@ def test_the_protocols_link_opens_technique_by_protocol(server: str, inflation: 
     page.goto(views.address(server, experiment_id(), leaderboard.PROTOCOLS, charts=True))
     page.get_by_role("heading", name="inflation").wait_for(timeout=60_000)
     page.wait_for_timeout(3000)
-    assert page.locator("h4").all_inner_texts() == ["test_bal_acc", "inflation"]
+    assert page.locator("h4").all_inner_texts() == ["test_auroc", "inflation"]
     for protocol in ("subject", "image", "thesis"):
         page.get_by_text(f"adasyn {protocol}").first.wait_for()
 

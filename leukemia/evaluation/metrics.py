@@ -301,6 +301,7 @@ METRICS = {
         Metric(
             name="loss",
             long_name="binary cross-entropy, unweighted",
+            luck=0.064,
             of_scores=_log_loss,
             penalty=_cross_entropy,
             bounds=(0.0, float(-np.log(LEAST))),
@@ -309,18 +310,21 @@ METRICS = {
         Metric(
             name="acc",
             long_name="accuracy",
+            luck=0.040,
             of_counts=lambda c: ratio(c.tp + c.tn, c.total, of_nothing=np.nan),
             ranks=True,
         ),
         Metric(
             name="bal_acc",
             long_name="balanced accuracy: mean of sensitivity and specificity",
+            luck=0.047,
             of_counts=lambda c: (c.sens + c.spec) / 2,
             ranks=True,
         ),
         Metric(
             name="sens",
             long_name="sensitivity: share of positive cells that are called so",
+            luck=0.111,
             of_counts=lambda c: c.sens,
             shown=True,
             classes=(1,),
@@ -328,6 +332,7 @@ METRICS = {
         Metric(
             name="spec",
             long_name="specificity: share of negative cells that are called so",
+            luck=0.168,
             of_counts=lambda c: c.spec,
             shown=True,
             classes=(0,),
@@ -335,17 +340,20 @@ METRICS = {
         Metric(
             name="prec",
             long_name="precision: share of positive calls that are right",
+            luck=0.069,
             of_counts=lambda c: ratio(c.tp, c.tp + c.fp),
         ),
         Metric(
             name="f1",
             long_name="F1 of the positive class",
+            luck=0.042,
             of_counts=lambda c: _f1(c.tp, c.fn, c.fp),
             ranks=True,
         ),
         Metric(
             name="wf1",
             long_name="F1 of both classes, weighted by their frequency (the C-NMC challenge's)",
+            luck=0.037,
             of_counts=_weighted_f1,
             ranks=True,
             shown=True,
@@ -353,6 +361,7 @@ METRICS = {
         Metric(
             name="auroc",
             long_name="area under the ROC curve",
+            luck=0.040,
             of_scores=auroc,
             without_each=_auroc_without,
             ranks=True,
@@ -361,6 +370,7 @@ METRICS = {
         Metric(
             name="auprc",
             long_name="area under the precision-recall curve (average precision)",
+            luck=0.026,
             of_scores=_auprc,
             without_each=_auprc_without,
             ranks=True,
@@ -368,6 +378,7 @@ METRICS = {
         Metric(
             name="brier",
             long_name="Brier score: mean squared distance of probability and label",
+            luck=0.024,
             of_scores=brier,
             penalty=_squared_error,
             higher_is_better=False,
@@ -375,6 +386,7 @@ METRICS = {
         Metric(
             name="mcc",
             long_name="Matthews' correlation of call and label",
+            luck=0.069,
             of_counts=_mcc,
             bounds=(-1.0, 1.0),
             ranks=True,
@@ -382,6 +394,7 @@ METRICS = {
         Metric(
             name="kappa",
             long_name="Cohen's kappa: agreement of call and label beyond chance",
+            luck=0.073,
             of_counts=_kappa,
             bounds=(-1.0, 1.0),
             ranks=True,
@@ -389,18 +402,21 @@ METRICS = {
         Metric(
             name="gmean",
             long_name="geometric mean of sensitivity and specificity",
+            luck=0.054,
             of_counts=lambda c: np.sqrt(c.sens * c.spec),
             ranks=True,
         ),
         Metric(
             name="sens90s",
             long_name="sensitivity at the threshold with a specificity of 90 %",
+            luck=0.128,
             of_scores=_sens_at_specificity,
             ranks=True,
         ),
         Metric(
             name="spec95s",
             long_name="specificity at the threshold with a sensitivity of 95 %",
+            luck=0.093,
             of_scores=_spec_at_sensitivity,
             ranks=True,
         ),

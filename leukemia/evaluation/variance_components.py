@@ -3,7 +3,7 @@
 Each part comes with the degrees of freedom of its estimate, which decide how far an interval goes.
 What a network adds is estimated from all of them, seeds times folds: between the seeds alone there
 are so few degrees of freedom that equal techniques are called different in every fifth study
-(docs/decisions/16-verdicts.md).
+(docs/verdicts.md).
 """
 
 from dataclasses import dataclass

@@ -14,7 +14,17 @@ from leukemia.data.cache import checkout
 PACKAGE = Path(__file__).resolve().parents[1]
 # What a run's figures depend on. Who ranks, tracks, registers, serves or launches runs changes
 # none of them, so the other rooms may change without a study being trained again.
-DECISIVE = ("text", "data", "splits", "evaluation", "model", "gan", "techniques", "experiment")
+DECISIVE = (
+    "text",
+    "data",
+    "splits",
+    "evaluation",
+    "model",
+    "gan",
+    "synthetic",
+    "techniques",
+    "experiment",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

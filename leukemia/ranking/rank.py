@@ -2,7 +2,7 @@
 
 Ordered by a validation metric, the area under the ROC curve by default: it is the same wherever a
 technique has put its scores, while balanced accuracy at 0.5 measures where the threshold sits
-(docs/decisions/16-verdicts.md). Test metrics stand beside it and decide only whether two techniques
+(docs/verdicts.md). Test metrics stand beside it and decide only whether two techniques
 differ significantly.
 """
 
@@ -58,8 +58,8 @@ class Ranking:
     @property
     def references(self) -> dict[str, str]:
         """Each arm in the ranking's order -> the one that it is measured by, "" for none."""
-        against = self.table["against"].fillna("")
-        return dict(zip(self.table["arm"].map(str), against.map(str), strict=True))
+        against = ["" if pd.isna(arm) else str(arm) for arm in self.table["against"]]
+        return dict(zip(self.table["arm"].map(str), against, strict=True))
 
     @property
     def leader(self) -> str:

@@ -4,7 +4,7 @@ A family of contrasts is tested by closed testing (Marcus, Peritz & Gabriel 1976
 called different only where every set of contrasts that holds it is rejected as a whole. A set is
 tested by the one of its contrasts that the other networks find largest (`networks`), so that a
 true difference among many null ones costs little power, and luck does not confirm itself. See
-docs/decisions/16-verdicts.md and `python -m benchmarks.verdicts`.
+docs/verdicts.md and `python -m benchmarks.verdicts`.
 """
 
 from collections.abc import Mapping, Sequence
