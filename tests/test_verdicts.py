@@ -24,20 +24,20 @@ def contrasts(of: Networks) -> list[Contrast]:
 
 
 def test_equal_arms_are_seldom_called_different_and_a_better_one_mostly_is() -> None:
-    """9 of 60 would be beyond chance if .06 were the truth; more studies: benchmarks/verdicts."""
+    """7 of 40 would be beyond chance if .06 were the truth; more studies: benchmarks/verdicts."""
     design = next(each for each in DESIGNS if each.name == "correlated")
     small = replace(design, seeds=3, folds=3)
     rng = np.random.default_rng(1)
     true = truth(small, METRIC, rng, studies=30)
-    null = [judged(small, 0.0, 0.0, true.metric, METRIC, rng) for _ in range(60)]
-    assert sum(each.different for each in null) < 9
-    assert sum(each.sure for each in null) < 9
+    null = [judged(small, 0.0, 0.0, true.metric, METRIC, rng) for _ in range(40)]
+    assert sum(each.different for each in null) < 7
+    assert sum(each.sure for each in null) < 7
     assert abs(np.mean([each.gain for each in null])) < 0.01
-    assert sum(each.gain_held for each in null) > 50
+    assert sum(each.gain_held for each in null) > 32
     shift = true.shifts[1]
     assert shift
-    better = [judged(small, 0.05, shift, true.metric, METRIC, rng) for _ in range(12)]
-    assert sum(each.better for each in better) > 2
+    better = [judged(small, 0.05, shift, true.metric, METRIC, rng) for _ in range(8)]
+    assert sum(each.better for each in better) > 1
 
 
 def test_a_block_s_choice_knows_nothing_of_the_block_s_network_nor_of_its_subjects() -> None:
@@ -109,7 +109,7 @@ def test_the_worth_of_the_choice_is_that_of_the_arms_which_others_chose() -> Non
 def test_the_leader_s_own_luck_is_no_gain() -> None:
     """The best of six equal arms on validation looks better than the baseline; it is not."""
     naive, net = [], []
-    for seed in range(40):
+    for seed in range(30):
         found = ranked(drawn(0.0, seed), METRIC)
         table = found.table.set_index("arm")
         naive.append(table["val"].iloc[0] - table["val"]["baseline"])
