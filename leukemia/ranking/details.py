@@ -16,7 +16,7 @@ from leukemia.evaluation.predictions import Predictions
 from leukemia.evaluation.thresholds import at_best, at_half
 from leukemia.ranking.networks import Network
 from leukemia.ranking.rank import repeats_of
-from leukemia.ranking.text import aligned
+from leukemia.ranking.text import aligned, numbers
 
 Call = Callable[[Network], Predictions]  # a network's test cells, called by some rule
 CALIBRATION = ("ece", "slope", "intercept")
@@ -170,15 +170,15 @@ def _review_text(table: pd.DataFrame, measured_in: str) -> str:
     return aligned(
         {
             "synthetic cells": table["arm"],
-            "added": _number(table["added"], 0),
+            "added": numbers(table["added"], 0),
             f"KID in {measured_in}": _with_interval(table, "synth_kid", 4),
-            "floor": _number(table["floor_kid"], 4),
-            "coverage": _number(table["synth_coverage"], 2),
+            "floor": numbers(table["floor_kid"], 4),
+            "coverage": numbers(table["synth_coverage"], 2),
             "probe": _with_interval(table, "synth_probe_raw", 2),
             "low-passed": _with_interval(table, "synth_probe_low", 2),
             "high-passed": _with_interval(table, "synth_probe_high", 2),
-            "copies": _number(table["synth_copy_rate"], 3),
-            "review s": _number(table["review_s"], 1),
+            "copies": numbers(table["synth_copy_rate"], 3),
+            "review s": numbers(table["review_s"], 1),
         }
     )
 
@@ -189,7 +189,3 @@ def _with_interval(table: pd.DataFrame, name: str, digits: int = 3) -> list[str]
         bounds = "" if np.isnan([low, high]).any() else f" [{low:.{digits}f}, {high:.{digits}f}]"
         told.append("-" if np.isnan(value) else f"{value:.{digits}f}{bounds}")
     return told
-
-
-def _number(values: pd.Series, digits: int) -> list[str]:
-    return ["-" if np.isnan(value) else f"{value:.{digits}f}" for value in values]

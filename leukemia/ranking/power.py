@@ -47,9 +47,9 @@ def components_of(gap: Jackknife) -> Components:
     """Of the jackknife of a difference over 2 seeds or more."""
     seeds, subjects = len(gap.whole), int(np.count_nonzero(gap.kinds))
     networks = int(np.count_nonzero(gap.shares))
-    of_net, of_subject, single = of_networks(gap)[0], of_subjects(gap)[0], within_seeds(gap)
+    of_subject, single = of_subjects(gap)[0], within_seeds(gap)
     return Components(
-        net=max(of_net - single, 0.0) * networks,
+        net=_luck(gap) * networks,
         single=single * seeds * subjects,
         lasting=max(of_subject - single, 0.0) * subjects,
     )
@@ -65,7 +65,7 @@ def spread(own: Jackknife, splits: Sequence[int]) -> dict[str, float]:
     parts = {"subjects": float(np.sqrt(of_subjects(own)[0])), "splits": nan, "networks": nan}
     if len(own.whole) < 2 or len(own.whole) != len(splits):
         return parts
-    networks = max(of_networks(own)[0] - within_seeds(own), 0.0)
+    networks = _luck(own)
     groups = [own.whole[np.array(splits) == split] for split in sorted(set(splits))]
     if len(groups) > 1 and min(map(len, groups)) > 1:
         within = float(np.mean([group.var(ddof=1) / len(group) for group in groups]))
@@ -84,10 +84,15 @@ def of_one_technique(own: Jackknife) -> Components:
     to a subject in every network alike is not to be seen in one technique: `lasting` is 0.
     """
     seeds, subjects = len(own.whole), int(np.count_nonzero(own.kinds))
-    of_net = max(of_networks(own)[0] - within_seeds(own), 0.0) * np.count_nonzero(own.shares)
+    of_net = _luck(own) * np.count_nonzero(own.shares)
     apart = replace(own, whole=np.diff(own.whole), without=np.diff(own.without, axis=0))
     single = within_seeds(apart) * (seeds - 1) * subjects
     return Components(net=2 * of_net, single=single, lasting=0.0)
+
+
+def _luck(jackknife: Jackknife) -> float:
+    """The variance between networks, less what the subjects that each tested add to it."""
+    return max(of_networks(jackknife)[0] - within_seeds(jackknife), 0.0)
 
 
 def mean(several: Sequence[Components]) -> Components:

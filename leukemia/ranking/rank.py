@@ -190,11 +190,11 @@ def compare(
                "delong"]  # fmt: skip
     table = pd.DataFrame(rows, columns=columns)
     kept = [each for each in contrasts if _both(records, each)]
-    adjusted = _adjusted(table["p"][: len(kept)].to_numpy(float), kept, whole, records, metric)
-    rest = np.full(len(table) - len(kept), np.nan)
+    of_contrasts, of_leader = np.split(table["p"].to_numpy(float), [len(kept)])
+    adjusted = _adjusted(of_contrasts, kept, whole, records, metric)
+    rest = np.full(len(of_leader), np.nan)
     if len(rest) and _even(records):
-        arms = [str(arm) for arm in table["arm"][len(kept) :]]
-        rest = verdicts.against_leader(leader, arms, whole, metric)
+        rest = verdicts.against_leader(of_leader, whole)
         if contrasts and not (adjusted < LEVEL).any():  # nothing differs: then no leader does
             rest = np.where(np.isnan(rest), np.nan, 1.0)
     table.insert(7, "adjusted", np.concatenate([adjusted, rest]))

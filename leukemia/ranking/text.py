@@ -30,7 +30,7 @@ def _order_text(ranking: Ranking) -> str:
             f"val {name}": _mean_sd(table["val"], table["val_sd"]),
             f"test {name}": table["test"].map("{:.3f}".format),
             "95 % interval": _interval(table["lo"], table["hi"]),
-            **{name.removeprefix("test_"): _numbers(table[name], 3) for name in SHOWN},
+            **{name.removeprefix("test_"): numbers(table[name], 3) for name in SHOWN},
         }
     )
 
@@ -49,7 +49,7 @@ def _comparison_text(ranking: Ranking) -> str:
         "p": table["p"].map(_p),
         "p corrected": table["adjusted"].map(_p),
         "verdict": table["adjusted"].map(verdict),
-        "finds": _numbers(table["detectable"], 3),
+        "finds": numbers(table["detectable"], 3),
     }
     for name, title in (("mcnemar", "McNemar p"), ("delong", "DeLong p")):
         if table[name].notna().any():
@@ -95,7 +95,7 @@ def _spread_text(ranking: Ranking) -> list[str]:
     titles = {"subjects": "subjects", "splits": "splits", "networks": "networks"}
     if table["sd_splits"].isna().all():
         titles = {"subjects": "subjects", "networks": "networks and their splits"}
-    by_title = {title: _numbers(table[f"sd_{name}"], 4) for name, title in titles.items()}
+    by_title = {title: numbers(table[f"sd_{name}"], 4) for name, title in titles.items()}
     return [aligned({f"deviation of test {ranking.metric} from": table["arm"], **by_title})]
 
 
@@ -107,13 +107,13 @@ def _cost_text(table: pd.DataFrame) -> str:
     return aligned(
         {
             "cost": table["arm"],
-            "added": _numbers(table["synthetic"], 0),
-            "left out": _numbers(table["left_out"], 0),
+            "added": numbers(table["synthetic"], 0),
+            "left out": numbers(table["left_out"], 0),
             "balance s": table["balance_s"].map("{:.1f}".format),
             "train s": table["train_s"].map("{:.1f}".format),
             "s a point": points,
             "peak GiB": table["peak_gib"].map("{:.2f}".format),
-            "Wh": _numbers(table["wh"], 1),
+            "Wh": numbers(table["wh"], 1),
             "overfits": [
                 f"{share * count:.0f} of {count} runs" if count else "-"
                 for share, count in zip(table["overfits"], table["verdicts"], strict=True)
@@ -130,7 +130,7 @@ def aligned(columns: Mapping[str, object]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _numbers(values: pd.Series, digits: int) -> list[str]:
+def numbers(values: pd.Series, digits: int) -> list[str]:
     """With so many decimals; "-" for what is not known."""
     return ["-" if np.isnan(value) else f"{value:.{digits}f}" for value in values]
 

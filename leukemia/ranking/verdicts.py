@@ -77,20 +77,15 @@ def adjusted(contrasts: Sequence[Contrast], networks: Networks, metric: str) -> 
     return most
 
 
-def against_leader(
-    leader: str, others: Sequence[str], networks: Networks, metric: str
-) -> np.ndarray:
-    """(n,) p of the leader against each other arm, corrected for every pair that it may be of.
+def against_leader(p: np.ndarray, networks: Networks) -> np.ndarray:
+    """(n,) p of other arms against the leader, corrected for every pair that it may be of.
 
     Any of the arms could have led, so all pairs count, and the pairs have a fifth of the level.
     """
     arms = len(networks.arms)
     pairs = arms * (arms - 1) / 2
-    p = [
-        comparison.of_jackknives(*gap(networks, leader, each, metric), metric).p for each in others
-    ]
-    corrected: np.ndarray = np.minimum(np.array(p) * pairs * LEADER_S_PART, 1.0)
-    return corrected if enough(networks) else np.full(len(others), np.nan)
+    corrected: np.ndarray = np.minimum(p * pairs * LEADER_S_PART, 1.0)
+    return corrected if enough(networks) else np.full(len(p), np.nan)
 
 
 def worth(networks: Networks, metric: str, baseline: str) -> Worth | None:

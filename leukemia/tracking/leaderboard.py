@@ -50,13 +50,13 @@ def publish(
     client = mlflow.MlflowClient()
     summaries, renewed = _runs_of_kind(client, experiment_id, "summary"), set()
     by_arm = {run.data.tags.get("arm", ""): run for run in summaries}
+    tables = f"{as_text(ranking)}\n\n{details_text(details)}\n"
+    text = "\n".join([tables, *ranking.notes, peers.line(kept), waived])
     for number, (_, row) in enumerate(ranking.table.sort_values("arm").iterrows()):
         run = by_arm.get(row["arm"]) or _new(client, experiment_id, "summary", row["arm"])
         renewed.add(run.info.run_id)
         colour = COLOURS[number % len(COLOURS)]
         _write_summary(client, run.info.run_id, row, kept.iloc[-1], colour)
-        tables = f"{as_text(ranking)}\n\n{details_text(details)}\n"
-        text = "\n".join([tables, *ranking.notes, peers.line(kept), waived])
         _log_ranking(client, run.info.run_id, ranking, text, waived)
         for name in ("thresholds", "calibration", "review"):
             client.log_text(run.info.run_id, as_csv(getattr(details, name)), f"{name}.csv")
