@@ -257,10 +257,10 @@ def test_a_leak_in_the_words_of_an_older_run_is_the_same_leak() -> None:
 
 
 def test_arms_on_different_seeds_or_folds_are_warned_of() -> None:
-    even = pd.DataFrame([record("a", 0, 0.9), record("b", 0, 0.9)])
-    assert ranking.uneven(even) == ""
-    uneven = pd.DataFrame([record("a", 0, 0.9), record("b", 1, 0.9, fold=2)])
-    assert "a: 0/0; b: 1/2" in ranking.uneven(uneven)
+    even = ranked(record("a", 0, 0.9), record("b", 0, 0.9))
+    assert not any("different seeds/folds" in note for note in even.notes)
+    uneven = ranked(record("a", 0, 0.9), record("b", 1, 0.9, fold=2))
+    assert any("different seeds/folds (a: 0/0; b: 1/2)" in note for note in uneven.notes)
 
 
 def test_techniques_without_a_common_seed_are_not_compared() -> None:

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.calibration import Law, draw, truth
 from benchmarks.coverage import draw_cases
 from leukemia.errors import UserError
-from leukemia.evaluation import recalibration
+from leukemia.evaluation import logistic
 from leukemia.evaluation.calibration import expected_calibration_error
 from leukemia.evaluation.predictions import Predictions
 from leukemia.evaluation.recalibration import (
@@ -89,7 +89,7 @@ def test_leaving_a_subject_out_is_to_fit_anew(name: str) -> None:
 def test_of_very_many_subjects_one_step_is_as_good(name: str, monkeypatch) -> None:
     cells = predictions(300, 2, mixed=True)
     anew = measure([[cells]], name).jackknife.without
-    monkeypatch.setattr(recalibration, "MOST", 0)
+    monkeypatch.setattr(logistic, "MOST", 0)
     one_step = measure([[cells]], name).jackknife.without
     assert not np.array_equal(one_step, anew)
     np.testing.assert_allclose(one_step, anew, atol=0.1 * np.ptp(anew))

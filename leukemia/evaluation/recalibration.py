@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from leukemia.errors import UserError
+from leukemia.evaluation import logistic
 from leukemia.evaluation.calibration import BINS, log_odds
 from leukemia.evaluation.jackknife import (
     Fold,
@@ -26,11 +27,6 @@ from leukemia.evaluation.jackknife import (
 from leukemia.evaluation.predictions import Predictions
 from leukemia.evaluation.variance_components import NOTHING, over_subjects_and_networks
 
-STEPS = 100  # of Newton's method, which needs about 8
-CLOSE = 1e-8  # a smaller step ends it
-LONGEST = 2.0  # step where a subject is left out: a longer one may overshoot
-AT_ONCE = 2_000_000  # entries of the largest array, 16 MB
-MOST = 10_000_000  # cells x subjects that are fitted anew, a second; with more no subject moves far
 SURE = 2.0  # standard deviations from which on a bin's error is more than chance
 
 
@@ -275,37 +271,15 @@ def _recalibrated(cells: Pooled) -> np.ndarray:
     Source: Cox 1958.
     """
     x, positive = log_odds(cells.scores), cells.labels == 1
-    overlap = _overlap(x, positive, cells)
+    overlap = logistic.overlap(x, positive, cells.places, cells.subjects)
     if not overlap[0]:
         return np.full((1 + cells.subjects, 2), np.nan)
     middle, width = x.mean(), x.std()
     design = np.stack([np.ones_like(x), (x - middle) / width], axis=1)
-    fits = _fits(design, np.zeros_like(x), cells)
+    fits = logistic.fits(_cases(cells, design, np.zeros_like(x)))
     slope = fits[:, 1] / width
     found = np.stack([fits[:, 0] - slope * middle, slope], axis=1)
     return np.where(overlap[:, None], found, np.nan)
-
-
-def _overlap(x: np.ndarray, positive: np.ndarray, cells: Pooled) -> np.ndarray:
-    """(1 + subjects,) bool: whether neither order of the classes puts all of one above all of the
-    other, of all cells and then without each subject's."""
-    (low, high), (other_low, other_high) = (
-        (_lowest(x[side], cells.places[side], cells.subjects),
-         -_lowest(-x[side], cells.places[side], cells.subjects))
-        for side in (positive, ~positive)
-    )  # fmt: skip
-    overlap: np.ndarray = (low < other_high) & (other_low < high)
-    return overlap
-
-
-def _lowest(values: np.ndarray, places: np.ndarray, subjects: int) -> np.ndarray:
-    """(1 + subjects,): the lowest of values (n,), then without each subject's; inf of none."""
-    of_subject = np.full(subjects + 1, np.inf)  # one more, so that there is a second
-    np.minimum.at(of_subject, places, values)
-    first, second = np.partition(of_subject, 1)[:2]
-    without = np.full(subjects, first)
-    without[of_subject.argmin() : of_subject.argmin() + 1] = second
-    return np.append(first, without)
 
 
 def _in_the_large(cells: Pooled) -> np.ndarray:
@@ -321,85 +295,19 @@ def _in_the_large(cells: Pooled) -> np.ndarray:
     known = (left > 0) & (left < of_left)
     if not known[0]:
         return np.full(1 + cells.subjects, np.nan)
-    shifts = _fits(np.ones((len(cells.labels), 1)), log_odds(cells.scores), cells)[:, 0]
+    design = np.ones((len(cells.labels), 1))
+    shifts = logistic.fits(_cases(cells, design, log_odds(cells.scores)))[:, 0]
     return np.where(known, shifts, np.nan)
 
 
-def _fits(design: np.ndarray, offset: np.ndarray, cells: Pooled) -> np.ndarray:
-    """(1 + subjects, k) float64: logistic coefficients of all cells, then without each subject's.
-
-    design (n, k), offset (n,): log-odds = offset + design @ coefficients. Those without a subject
-    start from those of all, of which they are one step of Newton's method away where there are very
-    many; NaN where the method does not come to rest. Source: Pregibon 1981 (one step).
-    """
-    whole = _fit(design, offset, cells.labels == 1)
-    if len(offset) * cells.subjects > MOST:
-        return np.concatenate([whole[None], _one_step(design, offset, cells, whole)])
-    chunk = max(1, AT_ONCE // len(offset))
-    subjects = np.arange(cells.subjects)
-    left = [
-        _refit(design, offset, cells, whole, subjects[start : start + chunk])
-        for start in range(0, cells.subjects, chunk)
-    ]
-    return np.concatenate([whole[None], *left])
-
-
-def _fit(design: np.ndarray, offset: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """(k,) float64: the coefficients under which the labels are likeliest."""
-
-    def loss(at: np.ndarray) -> float:
-        odds = offset + design @ at
-        return float(np.sum(np.logaddexp(0, np.where(positive, -odds, odds))))
-
-    at = np.zeros(design.shape[1])
-    for _ in range(STEPS):
-        chance = expit(offset + design @ at)
-        curve = (design.T * (chance * (1 - chance))) @ design
-        step = np.linalg.lstsq(curve, design.T @ (positive - chance))[0]
-        while loss(at + step) > loss(at) and np.abs(step).max() > CLOSE:
-            step = step / 2
-        at = at + step
-        if np.abs(step).max() < CLOSE:
-            break
-    return at
-
-
-def _refit(
-    design: np.ndarray, offset: np.ndarray, cells: Pooled, start: np.ndarray, without: np.ndarray
-) -> np.ndarray:
-    """(m, k): coefficients without each of the subjects `without` (m,), by Newton's method."""
-    kept, columns = cells.places != without[:, None], design.T
-    at, step = np.tile(start, (len(without), 1)), np.zeros(1)
-    for _ in range(STEPS):
-        chance = expit(at @ columns + offset)
-        slack = np.where(kept, (cells.labels == 1) - chance, 0.0) @ design
-        weight = np.where(kept, chance * (1 - chance), 0.0)
-        curve = np.stack([(weight * column) @ design for column in columns], axis=1)
-        with np.errstate(invalid="ignore"):  # of subjects that are NaN already
-            known = np.linalg.det(curve) > NOTHING
-        at[~known], curve[~known] = np.nan, np.eye(len(columns))
-        step = np.nan_to_num(np.linalg.solve(curve, slack[:, :, None])[:, :, 0])
-        at = at + step.clip(-LONGEST, LONGEST)
-        if np.abs(step).max() < CLOSE:
-            break
-    return np.where(np.abs(step).max(axis=1, keepdims=True) < CLOSE, at, np.nan)
-
-
-def _one_step(
-    design: np.ndarray, offset: np.ndarray, cells: Pooled, whole: np.ndarray
-) -> np.ndarray:
-    """(subjects, k): coefficients without each subject, to the first order."""
-    chance = expit(offset + design @ whole)
-    weight, columns = chance * (1 - chance), design.T
-
-    def sums(quantity: np.ndarray) -> np.ndarray:
-        return np.bincount(cells.places, quantity, cells.subjects)
-
-    slack = np.stack([sums(column * ((cells.labels == 1) - chance)) for column in columns], 1)
-    curve = np.array([[sums(weight * one * other) for other in columns] for one in columns])
-    left = curve.sum(axis=2) - curve.transpose(2, 0, 1)
-    found: np.ndarray = whole - np.linalg.solve(left, slack[:, :, None])[:, :, 0]
-    return found
+def _cases(cells: Pooled, design: np.ndarray, offset: np.ndarray) -> logistic.Cases:
+    return logistic.Cases(
+        design=design,
+        offset=offset,
+        positive=cells.labels == 1,
+        places=cells.places,
+        subjects=cells.subjects,
+    )
 
 
 def _calibration_error(cells: Pooled) -> np.ndarray:

@@ -14,8 +14,8 @@ from leukemia.evaluation import intervals, recalibration
 from leukemia.evaluation.jackknife import Repeats
 from leukemia.evaluation.predictions import Predictions
 from leukemia.evaluation.thresholds import at_best, at_half
+from leukemia.ranking.arms import repeats_of
 from leukemia.ranking.networks import Network
-from leukemia.ranking.rank import repeats_of
 from leukemia.ranking.text import aligned, numbers
 
 Call = Callable[[Network], Predictions]  # a network's test cells, called by some rule

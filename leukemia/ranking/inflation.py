@@ -17,8 +17,8 @@ from leukemia.evaluation import comparison, intervals
 from leukemia.evaluation.jackknife import Repeats
 from leukemia.evaluation.plots import render
 from leukemia.ranking import peers
+from leukemia.ranking.arms import repeats_of
 from leukemia.ranking.networks import Network
-from leukemia.ranking.rank import repeats_of
 from leukemia.ranking.text import aligned
 
 # (what is done, the protocol that does it, the one that does all but that)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from leukemia.ranking.comparisons import BASELINE
 from leukemia.ranking.power import LEVEL
-from leukemia.ranking.rank import BASELINE, SHOWN, Ranking
+from leukemia.ranking.rank import SHOWN, Ranking
 
 
 def as_text(ranking: Ranking) -> str:

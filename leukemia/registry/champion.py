@@ -17,7 +17,8 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from leukemia.errors import UserError
 from leukemia.evaluation.predictions import THRESHOLD
 from leukemia.experiment import GOLDEN, SUBJECTS
-from leukemia.ranking.rank import BASELINE, Ranking
+from leukemia.ranking.comparisons import BASELINE
+from leukemia.ranking.rank import Ranking
 from leukemia.registry import GAINS, gate, golden
 from leukemia.registry.card import Logged, as_description, card
 from leukemia.registry.served import DIGEST, load

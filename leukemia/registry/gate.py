@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from leukemia.evaluation.metrics import metric_of
-from leukemia.ranking.rank import BASELINE, Ranking
+from leukemia.ranking.comparisons import BASELINE
+from leukemia.ranking.rank import Ranking
 from leukemia.registry import GAINS
 
 # The most that a probability may differ on golden cells: another processor sums in another order.
