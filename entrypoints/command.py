@@ -21,6 +21,7 @@ from leukemia.splits import LEAKS, PROTOCOLS, leaks_in
 from leukemia.text.escape import visible
 
 from . import console
+from .parent import follow
 
 CHAMPION = "models:/leukemia-classifier@champion"
 REGISTERED = "leukemia-classifier"
@@ -34,7 +35,8 @@ NUMBER = click.IntRange(0)  # seeds and folds
 
 
 class Command(click.Command):
-    """Ends with one line and exit code 1 on a user's mistake, 130 on an interrupt.
+    """Ends with one line and exit code 1 on a user's mistake, 130 on an interrupt, 75 where results
+    wait on this machine.
 
     An interrupted run is KILLED; below `mlflow run`, MLflow then calls it FAILED.
 
@@ -46,9 +48,18 @@ class Command(click.Command):
         super().__init__(name, context_settings=normal, **settings)
 
     def invoke(self, context: click.Context) -> Any:
-        """Run the command."""
+        """Run the command, as long as whoever started it is there."""
+        follow()
         with in_one_line(context):
             return super().invoke(context)
+
+
+class Failure(click.ClickException):
+    """A user's mistake, with the exit code that it has."""
+
+    def __init__(self, error: UserError):
+        super().__init__(str(error))
+        self.exit_code = error.exit_code  # type: ignore[misc]  # click has it of the class alone
 
 
 @contextmanager
@@ -58,7 +69,7 @@ def in_one_line(context: click.Context) -> Iterator[None]:
         yield
     except UserError as error:
         console.say(*error.choices, err=True)
-        raise click.ClickException(str(error)) from error
+        raise Failure(error) from error
     except Exception as error:  # of MLflow, which is not imported here
         if getattr(error, "error_code", "") != "PERMISSION_DENIED":
             raise

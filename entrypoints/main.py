@@ -18,7 +18,7 @@ from .command import in_one_line
 from .train import command_of
 
 # Files here that are no command of their own; the techniques are those of `train`.
-HELPERS = ("__init__", "__main__", "command", "console", "main", "planned", "train")
+HELPERS = ("__init__", "__main__", "command", "console", "main", "parent", "planned", "train")
 
 
 class Commands(click.Group):

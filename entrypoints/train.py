@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from .command import SHARED, Command, option, options_of, quietly, with_options
 
 if TYPE_CHECKING:
     from leukemia.experiment.options import ExperimentOptions
+    from leukemia.experiment.run import Outcome
 
 
 class Techniques(click.Group):
@@ -50,7 +52,6 @@ def command_of(name: str) -> click.Command:
 def train(options: "ExperimentOptions", name: str | None) -> None:
     """Run one experiment as a run of MLflow, and print how it goes."""
     from leukemia.experiment.prepare import prepare
-    from leukemia.splits.audit import as_text
     from leukemia.study import launch
 
     experiment, cells = prepare(options, progress=console.bar)
@@ -60,7 +61,15 @@ def train(options: "ExperimentOptions", name: str | None) -> None:
     if experiment.index.outside:
         console.say(f"{title}  {experiment.index.outside}")
     listener = console.training(title, epochs)
-    outcome = launch.train(experiment, cells, options, name, report=listener)
+    tell = partial(_show, title)
+    if launch.train(experiment, cells, options, name, report=listener, tell=tell) is None:
+        console.say(f"{title}  {launch.SENT_NOW}")
+
+
+def _show(title: str, outcome: "Outcome") -> None:
+    """Print what came of a training."""
+    from leukemia.splits.audit import as_text
+
     console.say(f"{title}  {outcome.classifier.note}")
     if outcome.audit.blocking:
         console.say(*as_text(outcome.audit).splitlines())

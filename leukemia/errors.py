@@ -11,7 +11,10 @@ class UserError(Exception):
     It is one line in characters that can be seen, whatever names stand in it.
 
     choices: lines that a command prints before it, where one of them is to be chosen.
+    exit_code: of a command that ends with it.
     """
+
+    exit_code = 1
 
     def __init__(self, text: str, choices: Sequence[str] = ()):
         super().__init__(visible(text))

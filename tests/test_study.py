@@ -22,6 +22,7 @@ from leukemia.experiment.options import ExperimentOptions
 from leukemia.experiment.prepare import resolve
 from leukemia.model.classifier import ModelConfig, build
 from leukemia.study import plan as plans
+from leukemia.tracking.runs import unfinished
 from tests.conftest import ROOT, copied_project, write_table
 
 pytestmark = pytest.mark.filterwarnings(
@@ -106,8 +107,9 @@ def key_of(data: Path, technique: str, seed: int) -> str:
 def occupied(project: Path, key: str) -> FileLock:
     """The place of a run, as another process that trains it holds it."""
     experiment = mlflow.get_experiment_by_name("seed 0").experiment_id
-    (project / "cache/unfinished").mkdir(parents=True, exist_ok=True)
-    return FileLock(project / f"cache/unfinished/{experiment}-{key}.lock")
+    place = unfinished(project / "cache", experiment, key)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(place.with_suffix(".lock"))
 
 
 @pytest.fixture

@@ -36,17 +36,19 @@ def ours(folder: Path) -> Run:
     """This project's logbook."""
     import mlflow
 
+    from leukemia.tracking import runs
     from leukemia.tracking.logbook import Logbook
 
     _serve(folder / "ours")
-    client = mlflow.MlflowClient()
+    client, experiment_id = mlflow.MlflowClient(), runs.connect()
 
     def run() -> None:
-        with mlflow.start_run() as started, Logbook(started) as logbook:
+        with runs.kept_run("train", "one", experiment_id, folder / "unfinished", {}) as kept:
+            logbook = Logbook(kept.journal)
             for epoch in range(1, EPOCHS + 1):
                 logbook(epoch, _values(epoch))
             logbook(EPOCHS, _pictures())
-        _told(folder / "ours.txt", client, started.info.run_id)
+        _told(folder / "ours.txt", client, kept.run_id)
 
     run()
     return run

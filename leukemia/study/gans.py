@@ -85,12 +85,10 @@ def _trained(
 ) -> TrainingSet:
     """One GAN as a run of its own; what the technique made with it."""
     cache, config = cache or cache_folder(), experiment.config
-    name = f"{experiment_id}-gan-{config.key(experiment.index)}"
-    unfinished, title = cache / "unfinished" / name, f"{config.title}, GAN alone"
-    with (
-        runs.started_run("gan", title, unfinished, nested=True) as started,
-        Logbook(started) as logbook,
-    ):
+    unfinished = runs.unfinished(cache, experiment_id, f"gan-{config.key(experiment.index)}")
+    title = f"{config.title}, GAN alone"
+    with runs.kept_run("gan", title, experiment_id, unfinished, {}) as kept:
+        logbook = Logbook(kept.journal)
         logbook.start(experiment, options)
         told = both(listener(title, config.schedule.epochs), logbook)
         made = only_balanced(experiment, cells, told, unfinished, cache)

@@ -23,15 +23,18 @@ from mlflow.entities import Run
 from leukemia.cells import Cells
 from leukemia.data.cache import cache_folder
 from leukemia.data.index import Index
+from leukemia.errors import UserError
 from leukemia.experiment.config import Experiment
 from leukemia.experiment.options import ExperimentOptions
 from leukemia.experiment.prepare import prepare, resolve
 from leukemia.experiment.run import Outcome, run
 from leukemia.report import Progress, Report, both, silent, unwatched
 from leukemia.study.grid import Trial
-from leukemia.tracking import WORKERS, records, runs
+from leukemia.tracking import PARENT, UNSENT, WORKERS, lease, manifest, records, runs, sync
 from leukemia.tracking.logbook import Logbook
+from leukemia.tracking.patience import Patience, without_secrets
 
+SENT_NOW = "an earlier attempt was whole but for the sending: it is sent now"
 INTERRUPTED = 130  # exit code of a command that Ctrl-C or a SIGTERM has ended
 INHERITED = ("mlflow.user", "mlflow.source.git.commit")  # tags of a study that its runs have too
 
@@ -53,10 +56,15 @@ def tracked(
         cache: folder for decoded cells and unfinished work, `cache_folder()` unless given.
 
     Raises:
-        UserError: the options, the data or the tracking store do not allow it.
+        UserError: the options, the data or the tracking store do not allow it, or an earlier
+            attempt had all of its results and could only not send them, which is done then.
+        Unsent: it is trained, and the store has not got all of its results.
     """
     prepared, cells = prepare(options, cache, progress)
-    return train(prepared, cells, options, experiment, report=report, cache=cache)
+    outcome = train(prepared, cells, options, experiment, report=report, cache=cache)
+    if outcome is None:
+        raise UserError(f"{prepared.config.title}: {SENT_NOW}; call it again to train it anew")
+    return outcome
 
 
 def train(
@@ -67,24 +75,32 @@ def train(
     *,
     report: Report = silent,
     cache: Path | None = None,
-) -> Outcome:
+    tell: Callable[[Outcome], object] = lambda outcome: None,
+) -> Outcome | None:
     """`tracked` from what `prepare` gave; a run that was killed goes on where it was.
 
-    name: MLflow's experiment, as in `tracked`.
+    name: MLflow's experiment, as in `tracked`. tell: told of the outcome before the store has it.
+
+    Returns:
+        None where an earlier attempt had the outcome, which is in MLflow now.
     """
     cache, config = cache or cache_folder(), experiment.config
     experiment_id = runs.connect(name)
-    unfinished = cache / "unfinished" / f"{experiment_id}-{config.key(experiment.index)}"
+    unfinished = runs.unfinished(cache, experiment_id, config.key(experiment.index))
+    tags = {manifest.TAG: manifest.PENDING}
     with (
         TemporaryDirectory() as folder,
-        runs.started_run("train", config.title, unfinished) as started,
-        Logbook(started) as logbook,
+        runs.kept_run("train", config.title, experiment_id, unfinished, tags) as kept,
     ):
+        if kept.finished:
+            return None
+        logbook = Logbook(kept.journal)
         logbook.start(experiment, options)
         settings = _fetched(config.settings, Path(folder))
         able = replace(experiment, config=replace(config, settings=settings))
         outcome = run(able, cells, both(report, logbook), unfinished, cache)
         logbook.finish(experiment, outcome, cells)
+        tell(outcome)
     return outcome
 
 
@@ -125,23 +141,25 @@ class Launcher:
         self._command, self._study, self._workers = list(command), study, workers
         self._cache = cache or cache_folder()
         self._tell, self._warn = tell, warn
-        self._lock, self._ending = threading.Lock(), False
+        self._lock, self._ending = threading.Lock(), threading.Event()
+        self._patience = Patience("the study waits; what is training goes on", self._ending)
         self._going: set[subprocess.Popen[str]] = set()
 
     def __call__(self, asked: Mapping[Trial, ExperimentOptions]) -> dict[Trial, str]:
         """Train all of them; of those that failed the last line that they wrote as an error."""
         clock, client = Clock(len(asked)), mlflow.MlflowClient()
         with ThreadPoolExecutor(self._workers) as pool:
-            going = {
-                trial: pool.submit(self._train, client, trial, options, clock)
-                for trial, options in asked.items()
-            }
             try:
+                going = {
+                    trial: pool.submit(self._train, client, trial, options, clock)
+                    for trial, options in asked.items()
+                }
                 ended = {trial: each.result() for trial, each in going.items()}
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 self._end()
                 raise
+        self._deliver(client)
         return {trial: error for trial, error in ended.items() if error is not None}
 
     def _train(
@@ -151,19 +169,25 @@ class Launcher:
         options: ExperimentOptions,
         clock: "Clock",
     ) -> str | None:
-        """Train one; None where that went well, else the last line of its errors."""
+        """Train one; None where it was trained, else the last line of its errors."""
         with self._lock:
             self._tell(clock.begun(trial))
-        run_id = self._new_run(client, trial)
+        run_id = self._patience(lambda: self._new_run(client, trial))
         code, last = INTERRUPTED, "the study ended before it began"
         if process := self._start(run_id, options):
             code, last = self._followed(process)
-            if code:  # of a traceback the last line says less than the error that the run keeps
-                last = client.get_run(run_id).data.tags.get("error", last).splitlines()[0]
-        _close(client, run_id, code, last)
+        last = self._patience(lambda: _close(client, run_id, code, last))
         with self._lock:
             clock.ended()
-        return last if code else None
+        return last if code not in (0, UNSENT) else None
+
+    def _deliver(self, client: mlflow.MlflowClient) -> None:
+        """Send what trials could not, once the store is there."""
+        store = without_secrets(mlflow.get_tracking_uri())
+        for one in sync.waiting(self._cache):
+            if one.about.store == store and one.finished:
+                self._patience(lambda: client.search_experiments(max_results=1))
+                self._warn(sync.send(one))
 
     def _new_run(self, client: mlflow.MlflowClient, trial: Trial) -> str:
         """The run below the study's that the process will go on with."""
@@ -176,6 +200,7 @@ class Launcher:
                 "mlflow.parentRunId": info.run_id,
                 "mlflow.source.name": f"{self._command[-1]} {trial.technique}",
                 "mlflow.source.type": "LOCAL",
+                **lease.tags(),
             },
         )
         run_id: str = made.info.run_id
@@ -189,9 +214,10 @@ class Launcher:
             "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
             "LEUKEMIA_CACHE": str(self._cache),
             WORKERS: str(self._workers),
+            PARENT: str(os.getpid()),
         }
         with self._lock:
-            if self._ending:
+            if self._ending.is_set():
                 return None
             process = subprocess.Popen(
                 [*self._command, *words(options)],
@@ -216,7 +242,7 @@ class Launcher:
     def _end(self) -> None:
         """End what is going on, with all that it has started."""
         with self._lock:
-            self._ending = True
+            self._ending.set()
             for process in self._going:
                 with suppress(psutil.NoSuchProcess):  # Ctrl-C reaches them too
                     root = psutil.Process(process.pid)
@@ -254,15 +280,27 @@ def words(options: ExperimentOptions) -> list[str]:
     return [options.technique, *chain(*pairs)]
 
 
-def _close(client: mlflow.MlflowClient, run_id: str, code: int, error: str) -> None:
-    """End the run of a process that could not do so itself, or went on with an earlier run."""
-    if client.get_run(run_id).info.status != "RUNNING":
-        return
+def _close(client: mlflow.MlflowClient, run_id: str, code: int, last: str) -> str:
+    """End the run of a process that could not do so itself, or went on with an earlier run; the
+    error that it ended with.
+
+    last: the line that it wrote last: of a traceback that says less than what the run keeps.
+    """
+    run = client.get_run(run_id)
+    error = _first_line(run.data.tags.get("error") or last)
+    if run.info.status != "RUNNING" or code == UNSENT:  # which `leukemia sync` is to end
+        return error
     if code:
         client.set_tag(run_id, "error", error[:5000])
     interrupted = code == INTERRUPTED or code < 0
     status = "KILLED" if interrupted else "FAILED" if code else "FINISHED"
     client.set_terminated(run_id, status)
+    return error
+
+
+def _first_line(text: str) -> str:
+    """The first line of a text."""
+    return (text.splitlines() or [""])[0]
 
 
 def _fetched(settings: Any, folder: Path) -> Any:

@@ -1,4 +1,4 @@
-"""What a training run logs, and under which name.
+"""What a training run leaves, and under which name; it is written into the run's journal.
 
 The run carries the tags kind=train, technique, arm and the TERMS that `ranking` compares by;
 its metrics are named as in `evaluation.metrics.METRICS`, behind train_, val_ or test_.
@@ -6,9 +6,6 @@ its metrics are named as in `evaluation.metrics.METRICS`, behind train_, val_ or
 
 import math
 import os
-import random
-import re
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,15 +13,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import keras
 import mlflow
 import mlflow.keras
 import numpy as np
-from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.models import Model, infer_signature
+from PIL import Image
 
 from leukemia import RESEARCH_ONLY
 from leukemia.cells import Cells
@@ -38,38 +34,26 @@ from leukemia.experiment.config import Experiment
 from leukemia.experiment.options import ExperimentOptions
 from leukemia.experiment.run import Outcome
 from leukemia.splits import audit
-from leukemia.tracking import MANIFEST, MODEL, WORKERS, logged_model, manifest, records
+from leukemia.tracking import WORKERS, manifest
+from leukemia.tracking.journal import Journal
 
-SECONDS_BETWEEN = 2.0  # two requests with numbers: one of 25 epochs costs as much as one of 1
-MOST_AT_ONCE = 1000  # metrics that MLflow takes in a request
-DATASET_TRIES = 5
 LONGEST_TAG = 5000  # characters
 SERVED_WITH = ("keras", "mlflow", "numpy", "tensorflow")  # packages that a logged model needs
 
 
 class Logbook:
-    """Logs one training run; it is also the run's `Report`. Leave it through `with`: numbers are
-    sent together, at most every few seconds, and the last of them then.
+    """Writes one training run into its journal; it is also the run's `Report`.
 
     seconds: spent on logging so far.
     """
 
-    def __init__(self, run: Run):
-        self._client, self._run_id, self.seconds = mlflow.MlflowClient(), run.info.run_id, 0.0
-        self._waiting: list[Metric] = []
-        self._sent = time.monotonic()
+    def __init__(self, journal: Journal):
+        self._journal, self.seconds = journal, 0.0
         self._pictures: set[str] = set()
-        # What the manifest binds: path -> SHA-256 of each file, and names of tags.
+        # What the manifest binds: path -> SHA-256 and bytes of each file, and names of tags.
         self._files: dict[str, str] = {}
+        self._sizes: dict[str, int] = {}
         self._bound: set[str] = set()
-        self._there = _logged(self._client, run)
-
-    def __enter__(self) -> "Logbook":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with self._counted():
-            self._send()
 
     def start(self, experiment: Experiment, options: ExperimentOptions) -> None:
         """All that is known before training: settings, data sets, code and environment.
@@ -77,11 +61,14 @@ class Logbook:
         options: as they were asked for, `auto` among them.
         """
         with self._counted():
-            self._params(options.shared() | _params(experiment))
+            params = options.shared() | _params(experiment)
+            self._journal.write("batch", params={name: str(v) for name, v in params.items()})
             self._tags(_training_tags(experiment))
             self._code()
             for name, rows in experiment.split.rows.items():
-                _log_dataset(experiment.index, rows, name, experiment.split.name)
+                data_set = _data_set(experiment.index, rows, name)
+                context = f"{experiment.split.name} {name}"
+                self._journal.write("data_set", data_set=data_set, context=context)
 
     def _code(self) -> None:
         state = provenance.code()
@@ -95,17 +82,19 @@ class Logbook:
         texts = {"code/environment.txt": provenance.environment()}
         if state.dirty:
             texts["code/uncommitted.diff"] = state.diff
-        for path, text in texts.items():
-            self._client.log_text(self._run_id, text, path)
-            self._files[path] = manifest.digest(text.encode())
+        with self._kept() as folder:
+            (folder / "code").mkdir()
+            for path, text in texts.items():
+                (folder / path).write_text(text, encoding="utf-8")
 
     def __call__(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
-        """Numbers as one request (`*_done` is for the screen only), pictures by step."""
+        """Numbers (`*_done` is for the screen only) and pictures by step; those that an attempt
+        before has written are left out."""
         with self._counted():
             pictures = {k: v for k, v in values.items() if isinstance(v, np.ndarray)}
-            self._metrics(
-                {k: v for k, v in values.items() if k not in pictures and k[-5:] != "_done"}, step
-            )
+            numbers = {k: v for k, v in values.items() if k not in pictures and k[-5:] != "_done"}
+            new = {k: v for k, v in numbers.items() if step > self._journal.last_step(k)}
+            self._metrics(new, step)
             self._images(pictures, step)
 
     def finish(self, experiment: Experiment, outcome: Outcome, cells: Cells) -> None:
@@ -116,51 +105,33 @@ class Logbook:
         with self._counted():
             last = len(outcome.history)
             measured = _outcome_metrics(outcome)
+            # At the last epoch's step: the later time makes them the run's.
             self._metrics(measured, last)
             self._tags(_outcome_tags(outcome))
             drawn = plots.draw(experiment, outcome, cells)
             self._images(drawn, last)
             self._tags({"pictures": ",".join(sorted(self._pictures))})
-            with tempfile.TemporaryDirectory() as folder:
-                artifacts.write(Path(folder), experiment, outcome, cells, drawn)
-                self._client.log_artifacts(self._run_id, folder)
-                self._files |= manifest.digests(Path(folder))
-            self._send()
-            self._bind(self._model(experiment, outcome), measured)
+            with self._kept() as folder:
+                artifacts.write(folder, experiment, outcome, cells, drawn)
+            model = self._journal.room()
+            _save_model(model, experiment, outcome)
+            self._journal.write("model", folder=model.name)
         self._metrics({"log_s": self.seconds}, last)
-
-    def _model(self, experiment: Experiment, outcome: Outcome) -> str:
-        """Log the classifier as the one model of the run; its ID."""
-        for former in records.models_of(self._run_id):  # of a run that was killed after this
-            self._client.delete_logged_model(former.model_id)
-        return _log_model(experiment, outcome)
-
-    def _bind(self, model: str, measured: Mapping[str, float]) -> None:
-        """Write the manifest of all that the run leaves."""
-        run = self._client.get_run(self._run_id)
-        with logged_model.fetched(f"models:/{model}") as logged:
-            model_sha256 = logged.digest
-        whole = manifest.Manifest(
-            run=self._run_id,
-            model=model,
-            model_sha256=model_sha256,
-            sizes=records.contents(self._run_id),
+        self._journal.write(
+            "manifest",
             files=self._files,
-            metrics={name: run.data.metrics[name] for name in measured if name in run.data.metrics},
-            tags={name: run.data.tags[name] for name in self._bound},
-            params=run.data.params,
+            sizes=self._sizes,
+            metrics=[name for name, value in measured.items() if math.isfinite(value)],
+            tags=sorted(self._bound),
         )
-        self._client.log_text(self._run_id, whole.text, MANIFEST)
-        self._client.set_tag(self._run_id, manifest.TAG, whole.sha256)
 
     def finish_made(self, made: TrainingSet) -> None:
         """What a technique made and measured, where no classifier was trained."""
         with self._counted():
             self._metrics(made.metrics, 0)
             self._tags({name: text[:LONGEST_TAG] for name, text in made.notes.items()})
-            with tempfile.TemporaryDirectory() as folder:
-                artifacts.write_training_set(Path(folder), made)
-                self._client.log_artifacts(self._run_id, folder)
+            with self._kept() as folder:
+                artifacts.write_training_set(folder, made)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -168,55 +139,37 @@ class Logbook:
         yield
         self.seconds += time.perf_counter() - start
 
-    def _params(self, params: Mapping[str, Any]) -> None:
-        """Log what is not there yet: `mlflow run` has logged its own parameters as typed."""
-        there = self._client.get_run(self._run_id).data.params
-        new = [Param(name, str(value)) for name, value in params.items() if name not in there]
-        self._client.log_batch(self._run_id, params=new)
+    @contextmanager
+    def _kept(self) -> Iterator[Path]:
+        """A folder of the journal; what the block puts there become artifacts."""
+        folder = self._journal.room()
+        yield folder
+        self._files |= manifest.digests(folder)
+        self._sizes |= {path: (folder / path).stat().st_size for path in manifest.digests(folder)}
+        self._journal.write("files", folder=folder.name)
 
     def _tags(self, tags: Mapping[str, str]) -> None:
         self._bound |= set(tags)
-        self._client.log_batch(self._run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+        self._journal.write("batch", tags=dict(tags))
 
     def _metrics(self, values: Mapping[str, float | np.ndarray], step: int) -> None:
         """What is not finite is left out: MLflow would sort it to an end."""
         now = int(time.time() * 1000)
         numbers = {name: float(value) for name, value in values.items()}
-        self._waiting += [
-            Metric(k, v, now, step)
-            for k, v in numbers.items()
-            if math.isfinite(v) and step > self._there.get(k, -1)
-        ]
-        if time.monotonic() - self._sent > SECONDS_BETWEEN or len(self._waiting) > MOST_AT_ONCE / 2:
-            self._send()
-
-    def _send(self) -> None:
-        for start in range(0, len(self._waiting), MOST_AT_ONCE):
-            batch = self._waiting[start : start + MOST_AT_ONCE]
-            self._client.log_batch(self._run_id, metrics=batch)
-        self._waiting, self._sent = [], time.monotonic()
+        points = [(k, v, now, step) for k, v in numbers.items() if math.isfinite(v)]
+        if points:
+            self._journal.write("batch", points=points)
 
     def _images(self, named: Mapping[str, np.ndarray], step: int) -> None:
         self._pictures |= set(named)
-        for name, picture in named.items():
-            if step <= self._there.get(name, -1):
-                continue
-            self._client.log_image(self._run_id, picture, key=name, step=step, synchronous=True)
-
-
-def _logged(client: mlflow.MlflowClient, run: Run) -> dict[str, int]:
-    """The last step of each metric and picture that a run which goes on has already."""
-    run_id = run.info.run_id
-    last = {
-        name: max(each.step for each in client.get_metric_history(run_id, name))
-        for name in client.get_run(run_id).data.metrics
-        if not name.startswith("system/")
-    }
-    for file in client.list_artifacts(run_id, "images") if last else []:
-        # As MLflow names them.
-        if picture := re.match(r"(\w+)[+%]step[+%](\d+)", Path(file.path).name):
-            last[picture[1]] = max(last.get(picture[1], -1), int(picture[2]))
-    return last
+        new = {k: v for k, v in named.items() if step > self._journal.last_step(k)}
+        if not new:
+            return
+        folder, now = self._journal.room(), int(time.time() * 1000)
+        for name, picture in new.items():
+            Image.fromarray(picture).save(folder / f"{name}.png")
+            file = f"{folder.name}/{name}.png"
+            self._journal.write("picture", name=name, step=step, time=now, file=file)
 
 
 def _params(experiment: Experiment) -> dict[str, Any]:
@@ -308,59 +261,41 @@ def _outcome_tags(outcome: Outcome) -> dict[str, str]:
     }
 
 
-def _log_dataset(index: Index, rows: np.ndarray, split: str, protocol: str) -> None:
+def _data_set(index: Index, rows: np.ndarray, split: str) -> dict[str, str]:
+    """A split's rows of the index, as MLflow names and digests a data set."""
     frame = index.frame.iloc[rows].reset_index(drop=True)
     with warnings.catch_warnings():
         # MLflow registers its source of local files twice and warns of its own doubt.
         warnings.simplefilter("ignore", UserWarning)
-        dataset = mlflow.data.from_pandas(
+        made = mlflow.data.from_pandas(
             frame, source=str(index.root), targets="label", name=f"{index.source}_{SHORT[split]}"
         )
-    for tries_left in range(DATASET_TRIES, 0, -1):
-        try:
-            mlflow.log_input(dataset, context=f"{protocol} {split}")
-            return
-        except mlflow.MlflowException as error:
-            # Two runs that log the same cells at once both find them missing, and one insert fails.
-            if "unique" not in str(error).lower() or tries_left == 1:
-                raise
-            time.sleep(random.uniform(0.1, 1))
+    told: dict[str, str] = made.to_dict()
+    return told
 
 
-def _save_keras(path: str, validate_serving_input: bool, **settings: Any) -> None:
-    """mlflow.keras writes an input example before its folder exists (mlflow issue 16183)."""
-    os.makedirs(path)
-    mlflow.keras.save_model(path=path, **settings)
-
-
-_KERAS = SimpleNamespace(__name__="mlflow.keras", save_model=_save_keras)
-
-
-def _log_model(experiment: Experiment, outcome: Outcome) -> str:
-    """The ID of the logged model."""
+def _save_model(folder: Path, experiment: Experiment, outcome: Outcome) -> None:
+    """The classifier as MLflow saves a model, into an empty folder."""
     trained, config, index = outcome.classifier.model, experiment.config, experiment.index
     bare = keras.Model(trained.inputs, trained.outputs, name=trained.name)  # no optimizer state
     example = outcome.training_set.cells.images[:1]
-    signature = infer_signature(example, trained.predict_on_batch(example))
-    info = Model.log(
-        artifact_path=None,
-        flavor=_KERAS,
+    mlflow.keras.save_model(
+        path=str(folder),
         model=bare,
-        name=MODEL,
-        signature=signature,
+        signature=infer_signature(example, trained.predict_on_batch(example)),
         input_example=example,
-        validate_serving_input=False,  # loads and runs the model anew: seconds, and a test does it
         pip_requirements=[f"{name}=={version(name)}" for name in SERVED_WITH],
-        metadata={
-            "positive": index.positive,
-            "negative": index.negative,
-            "crop": config.geometry.crop,
-            "image_size": config.geometry.side,
-            "threshold": outcome.predictions["test"].threshold,
-            "technique": config.arm,
-            "cells": index.describe(),
-            "protocol": experiment.protocol_line(),
-            "use": RESEARCH_ONLY,
-        },
+        mlflow_model=Model(
+            metadata={
+                "positive": index.positive,
+                "negative": index.negative,
+                "crop": config.geometry.crop,
+                "image_size": config.geometry.side,
+                "threshold": outcome.predictions["test"].threshold,
+                "technique": config.arm,
+                "cells": index.describe(),
+                "protocol": experiment.protocol_line(),
+                "use": RESEARCH_ONLY,
+            }
+        ),
     )
-    return str(info.model_id)

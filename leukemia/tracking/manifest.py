@@ -23,6 +23,7 @@ from leukemia.errors import UserError, first_line
 from leukemia.tracking import MANIFEST
 
 TAG = "manifest"  # of a run and of a version: the SHA-256 of its manifest
+PENDING = "pending"  # what the tag says until all that the run left is in the store
 LARGEST = 16 * 2**20  # bytes
 
 

@@ -77,14 +77,19 @@ def tags_with_todays_names(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _trained(experiment_id: str) -> pd.DataFrame:
-    """The finished training runs, as MLflow gives them."""
+    """The finished training runs, as MLflow gives them.
+
+    A run whose results are not all in the store is not finished, whatever its status says: MLflow
+    gives that itself where a process ends without a word.
+    """
     runs: pd.DataFrame = mlflow.search_runs(
         [experiment_id],
         "tags.kind = 'train' and attributes.status = 'FINISHED'",
         run_view_type=ViewType.ACTIVE_ONLY,
         max_results=50_000,
     )
-    return runs
+    tag = f"tags.{manifest.TAG}"
+    return runs[runs[tag] != manifest.PENDING] if tag in runs else runs
 
 
 def finished(experiment_id: str) -> dict[str, str]:

@@ -4,28 +4,36 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from types import FrameType
 
 import mlflow
-import psutil
 import requests
 from filelock import FileLock, Timeout
 from mlflow.entities import Run as Run  # entry points, which do not import mlflow, name it too
+from mlflow.entities import RunTag
+from mlflow.tracking.context.registry import resolve_tags
 
-from leukemia.data.files import write_atomically
 from leukemia.errors import UserError
+from leukemia.tracking import lease, machine
+from leukemia.tracking.journal import About, Journal
+from leukemia.tracking.patience import Patience, is_away, without_secrets
+from leukemia.tracking.sender import sending
 
 EXPERIMENT = "leukemia"
 LOCAL_UI = "http://127.0.0.1:5000"  # where `make ui` listens
 SECONDS_TO_ANSWER = 10  # that a tracking server has
-RUN_ID = "run_id"  # file in an unfinished run's folder
+UNFINISHED = "unfinished"  # folder of the cache
+JOURNAL = "journal"  # folder in that of an unfinished run
 NOT_ALLOWED = {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED"}
-SYSTEM_SECONDS = 5  # between two readings of the machine
+# MLflow's own patience is four silent minutes; `patience` has more, and says so.
+RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
 
 
 def connect(experiment: str | None = None) -> str:
@@ -39,7 +47,9 @@ def connect(experiment: str | None = None) -> str:
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one a file: a flood
-    mlflow.set_system_metrics_sampling_interval(SYSTEM_SECONDS)
+    for name, value in RETRIES.items():
+        os.environ.setdefault(name, value)
+    mlflow.set_system_metrics_sampling_interval(machine.SECONDS)
     uri = mlflow.get_tracking_uri()
     try:
         if uri.startswith("http"):  # MLflow itself would try for minutes before it gives up
@@ -127,51 +137,123 @@ def project_run(kind: str) -> Iterator[None]:
 
 
 @contextmanager
-def started_run(
-    kind: str, name: str, unfinished: Path | None = None, nested: bool = False
-) -> Iterator[Run]:
+def started_run(kind: str, name: str) -> Iterator[Run]:
     """A run that always ends: FINISHED, FAILED with the error as a tag, or KILLED.
 
     Inside `mlflow run` it is the project's own run that goes on. A SIGTERM ends it like Ctrl-C.
+    """
+    with _interruptible():
+        run = mlflow.start_run()
+        mlflow.set_tags({"mlflow.runName": name, "kind": kind, **lease.tags()})
+        with lease.held(run.info.run_id):
+            try:
+                yield run
+            except KeyboardInterrupt:
+                _ended("KILLED")
+                raise
+            except BaseException as error:
+                _ended("FAILED", str(error)[:5000])
+                raise
+            client, run_id = mlflow.MlflowClient(), run.info.run_id
+            waiting = Patience("all is done but its last word")
+            waiting(lambda: client.set_terminated(run_id, "FINISHED"))
+            _ended("FINISHED")
 
-    unfinished: a folder that keeps the run's ID; if it holds one of this store, that run goes
-        on instead. It is removed once the run has finished. nested: within the run that is on.
+
+def _ended(status: str, error: str = "") -> None:
+    """End the run, whatever the store says: its own error would hide why the run ends.
+
+    A run that is only given up is FINISHED by MLflow when the process ends.
+    """
+    with suppress(Exception):
+        if error:
+            mlflow.set_tag("error", error)
+    with suppress(Exception):
+        mlflow.end_run(status)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A run whose results are on disk before they are sent.
+
+    finished: an earlier attempt has finished it, and only what it could not send is sent.
+    """
+
+    run_id: str
+    journal: Journal
+    finished: bool
+
+
+def unfinished(cache: Path, experiment_id: str, key: str) -> Path:
+    """Where the unfinished work of a run lies: another place for each store."""
+    store = sha256(without_secrets(mlflow.get_tracking_uri()).encode()).hexdigest()[:8]
+    return cache / UNFINISHED / f"{store}-{experiment_id}-{key}"
+
+
+@contextmanager
+def kept_run(
+    kind: str, name: str, experiment_id: str, unfinished: Path, tags: Mapping[str, str]
+) -> Iterator[Kept]:
+    """A run that goes on where it was, and is FINISHED only once the store has all it left.
+
+    What the block writes into the journal is sent beside it, and a store that is away stops
+    nothing: what it has not got when the block ends waits in the folder. Inside `mlflow run` it is
+    the project's own run, unless the folder has one. A SIGTERM ends the block like Ctrl-C.
+
+    Args:
+        unfinished: the folder of unfinished work, removed once the run has finished.
+        tags: of a run that begins.
 
     Raises:
-        UserError: another process is at the same run.
+        UserError: another process is at the same run, or the project's own run holds another.
+        Unsent: the run is whole, and the store has not got all of it.
     """
     with _interruptible(), _sole(unfinished):
-        with _begun(kind, name, unfinished, nested) as run:
-            yield run
-        if unfinished:
-            shutil.rmtree(unfinished)
+        journal = Journal(unfinished / JOURNAL)
+        run_id = _continued(name, journal)
+        if run_id is None:
+            journal.remove()
+            journal = Journal(unfinished / JOURNAL)
+            run_id = _begun(kind, name, experiment_id, tags)
+            store = without_secrets(mlflow.get_tracking_uri())
+            journal.belongs(About(run_id=run_id, store=store, title=name))
+        with lease.held(run_id), sending(journal, run_id):
+            kept = Kept(run_id=run_id, journal=journal, finished=journal.finished)
+            with nullcontext() if kept.finished else _noted(kept):
+                yield kept
+        shutil.rmtree(unfinished)
 
 
 @contextmanager
-def _begun(kind: str, name: str, unfinished: Path | None, nested: bool) -> Iterator[Run]:
-    run = _continued(name, unfinished, nested)
-    run = run or mlflow.start_run(nested=nested, log_system_metrics=True)
-    if unfinished:
-        write_atomically(unfinished / RUN_ID, run.info.run_id.encode())
-    mlflow.set_tags({"mlflow.runName": name, "kind": kind, **_process_tags()})
+def _noted(kept: Kept) -> Iterator[None]:
+    """Write into the journal how the run begins and ends, and what the machine does meanwhile."""
+    journal = kept.journal
+    journal.write("batch", tags=lease.tags())
+    journal.write("status", status="RUNNING", error="")
+    step = 1 + journal.last_step(f"{machine.PREFIX}cpu_utilization_percentage")
     try:
-        yield run
+        with machine.watched(kept.run_id, lambda values, step: _write(journal, values, step), step):
+            yield
     except KeyboardInterrupt:
-        mlflow.end_run("KILLED")
+        journal.write("status", status="KILLED", error="")
         raise
     except BaseException as error:
-        mlflow.set_tag("error", str(error)[:5000])
-        mlflow.end_run("FAILED")
+        with suppress(UserError):  # of a full disk, which is what the error may tell of
+            journal.write("status", status="FAILED", error=str(error)[:5000])
         raise
-    mlflow.end_run()
+    journal.write("status", status="FINISHED", error="")
+
+
+def _write(journal: Journal, values: Mapping[str, float], step: int) -> None:
+    now = int(time.time() * 1000)
+    points = [(name, float(value), now, step) for name, value in values.items()]
+    with suppress(UserError):
+        journal.write("batch", points=points)
 
 
 @contextmanager
-def _sole(folder: Path | None) -> Iterator[None]:
+def _sole(folder: Path) -> Iterator[None]:
     """This process alone works in `folder`, which is made if it is not there."""
-    if folder is None:
-        yield
-        return
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder.with_suffix(".lock"), timeout=0):
@@ -182,41 +264,75 @@ def _sole(folder: Path | None) -> Iterator[None]:
         ) from error
 
 
-def _continued(name: str, unfinished: Path | None, nested: bool) -> Run | None:
-    """The run whose ID lies in the folder, going on; None if there is none.
+def _continued(name: str, journal: Journal) -> str | None:
+    """The ID of the run that the journal is of, where it can go on; None if it cannot.
 
     The fresh run that `mlflow run` made for this command then says where the work went on.
     """
-    note = unfinished and unfinished / RUN_ID
-    if not note or not note.exists():
+    about, client = journal.about, mlflow.MlflowClient()
+    if about is None:
         return None
-    run_id, client = note.read_text(), mlflow.MlflowClient()
     try:
-        run = client.get_run(run_id)
-    except mlflow.MlflowException:  # of another store
+        run = client.get_run(about.run_id)
+    except mlflow.MlflowException as error:
+        if is_away(error):
+            raise
         return None
     if run.info.lifecycle_stage != "active":  # somebody deleted it
         return None
-    if "error" in run.data.tags:  # of the attempt that failed
-        client.delete_tag(run_id, "error")
     project = os.environ.pop("MLFLOW_RUN_ID", None)
-    if project and project != run_id:
+    if project and project != about.run_id:
         client.set_tag(project, "kind", "continuation")
-        client.set_tag(project, "continues", run_id)
+        client.set_tag(project, "continues", about.run_id)
         client.set_tag(project, "mlflow.runName", f"went on with {name}")
-    return mlflow.start_run(run_id=run_id, nested=nested, log_system_metrics=True)
+    return about.run_id
+
+
+def _begun(kind: str, name: str, experiment_id: str, tags: Mapping[str, str]) -> str:
+    """The ID of the project's own run, or of a new one below the run that is going on."""
+    client = mlflow.MlflowClient()
+    told = {"mlflow.runName": name, "kind": kind, **lease.tags(), **tags}
+    if project := os.environ.pop("MLFLOW_RUN_ID", None):
+        _refuse_used(client, project)
+        client.log_batch(project, tags=[RunTag(key, value) for key, value in told.items()])
+        return project
+    above = mlflow.active_run()
+    parent = {"mlflow.parentRunId": above.info.run_id} if above else {}
+    run = client.create_run(experiment_id, run_name=name, tags=resolve_tags(told | parent))
+    run_id: str = run.info.run_id
+    return run_id
+
+
+def _refuse_used(client: mlflow.MlflowClient, run_id: str) -> None:
+    """Two trainings in one run would be ranked as one that never had these figures.
+
+    Raises:
+        UserError: the run is not there or holds a training.
+    """
+    mend = "unset MLFLOW_RUN_ID, and a run is begun"
+    try:
+        run = client.get_run(run_id)
+    except mlflow.MlflowException as error:
+        if is_away(error):
+            raise
+        raise UserError(f"MLFLOW_RUN_ID is {run_id}, which is no run there; {mend}") from error
+    if run.info.lifecycle_stage != "active":
+        raise UserError(f"MLFLOW_RUN_ID is {run_id}, a run that was deleted; {mend}")
+    if "key" in run.data.tags:
+        raise UserError(
+            f"MLFLOW_RUN_ID is {run_id}, which holds a training already "
+            f"({run.data.tags.get('mlflow.runName', '')}); {mend}"
+        )
 
 
 def reap(experiment_id: str) -> int:
-    """Mark as KILLED this machine's runs that say RUNNING but whose process is gone.
+    """Mark as KILLED the runs that say RUNNING and that nobody is at any more.
 
     A lab's server lets nobody but who began a run do so: another user's is left as it is.
     """
     client = mlflow.MlflowClient()
-    running = client.search_runs(
-        [experiment_id], f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
-    )
-    return sum(_killed(client, run) for run in running if not _alive(run.data.tags))
+    running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'")
+    return sum(_killed(client, run) for run in running if lease.is_over(run))
 
 
 def _killed(client: mlflow.MlflowClient, run: Run) -> bool:
@@ -261,20 +377,3 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     # Not SIG_IGN: of a signal that came at the same time Python would print an error.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     raise KeyboardInterrupt
-
-
-def _process_tags() -> dict[str, str]:
-    process = psutil.Process()
-    return {
-        "host": socket.gethostname(),
-        "pid": str(process.pid),
-        "pid_started": str(process.create_time()),
-    }
-
-
-def _alive(tags: Mapping[str, str]) -> bool:
-    try:
-        process = psutil.Process(int(tags["pid"]))
-        return str(process.create_time()) == tags["pid_started"]
-    except (psutil.NoSuchProcess, KeyError, ValueError):
-        return False
