@@ -20,7 +20,7 @@ from leukemia.registry import GAINS
 from leukemia.splits import LEAKS, PROTOCOLS, leaks_in
 from leukemia.text.escape import visible
 
-from . import console
+from . import console, troubles
 from .parent import follow
 
 CHAMPION = "models:/leukemia-classifier@champion"
@@ -70,11 +70,10 @@ def in_one_line(context: click.Context) -> Iterator[None]:
     except UserError as error:
         console.say(*error.choices, err=True)
         raise Failure(error) from error
-    except Exception as error:  # of MLflow, which is not imported here
-        if getattr(error, "error_code", "") != "PERMISSION_DENIED":
+    except Exception as error:
+        if not (text := troubles.line(error)):
             raise
-        first = visible(str(error).splitlines()[0])
-        raise click.ClickException(f"the tracking server does not allow this: {first}") from error
+        raise click.ClickException(visible(text)) from error
     except KeyboardInterrupt:
         console.say("interrupted; the run keeps what it had logged", err=True)
         context.exit(130)

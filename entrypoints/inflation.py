@@ -19,7 +19,7 @@ from .command import (
     options_of,
     with_options,
 )
-from .study import TRIALS, exit_if, train_all
+from .study import TRIALS, named, refuse_if, train_all
 
 # Only the protocol may differ: `thesis` would otherwise bring its own epochs and scaling.
 SAME_FOR_ALL = {"budget": "equal", "scaling": "imagenet"}
@@ -75,7 +75,7 @@ def main(
     with runs.started_run("inflation", f"inflation of {len(techniques)} techniques") as inflation:
         failed, keys = train_all(trials, options, index, inflation, again, workers)
         report(experiment_id, metric, keys)
-    exit_if(failed)
+        refuse_if(named(failed, len(trials)))
 
 
 def report(experiment_id: str, metric: str, keys: frozenset[str]) -> None:

@@ -18,7 +18,17 @@ from .command import in_one_line
 from .train import command_of
 
 # Files here that are no command of their own; the techniques are those of `train`.
-HELPERS = ("__init__", "__main__", "command", "console", "main", "parent", "planned", "train")
+HELPERS = (
+    "__init__",
+    "__main__",
+    "command",
+    "console",
+    "main",
+    "parent",
+    "planned",
+    "train",
+    "troubles",
+)
 
 
 class Commands(click.Group):

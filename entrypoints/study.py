@@ -106,6 +106,7 @@ def main(
     from leukemia.registry.champion import Refused
     from leukemia.study import grid, results
     from leukemia.tracking import runs
+    from leukemia.tracking.patience import Patience
 
     options = options_of(given)
     experiment_id = runs.connect(experiment)
@@ -116,13 +117,18 @@ def main(
     trials = grid.trials(folds, seeds, techniques, repeats)
     with runs.started_run("study", f"study of {len(techniques)} techniques") as study:
         failed, keys = train_all(trials, options, index, study, again, workers, plan)
-        ranked = results.rank(experiment_id, None, metric, waive, keys=keys, plan=plan)
+        missing = named(failed, len(trials))
+        ranked = Patience("the study waits")(
+            lambda: results.rank(
+                experiment_id, None, metric, waive, keys=keys, plan=plan, missing=missing
+            )
+        )
         publish(experiment_id, ranked)
         try:
             register(ranked, model, gain)
         except Refused as error:  # an answer of the study like any other
             console.say(f"Not registered: {error}.")
-    exit_if(failed)
+        refuse_if(missing)
 
 
 @quietly
@@ -167,12 +173,25 @@ def train_all(
     return failed, frozenset(key for trial, key in keys.items() if trial not in failed)
 
 
-def exit_if(failed: "dict[Trial, str]") -> None:
-    """Name the trials that failed, and exit with 1 if there are any."""
-    for trial, error in failed.items():
-        console.say(f"Failed and not ranked: {trial}: {_reason(error)}", err=True)
-    if failed:
-        sys.exit(1)
+def named(failed: "dict[Trial, str]", trials: int) -> str:
+    """The trials that failed, in a line that a ranking is shown with; "" for none.
+
+    trials: how many there were.
+    """
+    if not failed:
+        return ""
+    each = "; ".join(f"{trial}: {_reason(error)}" for trial, error in failed.items())
+    return f"NOT RANKED: {len(failed)} of {trials} runs failed: {each}"
+
+
+def refuse_if(missing: str) -> None:
+    """Let a study end as failed where runs of it did.
+
+    Raises:
+        UserError: it says which.
+    """
+    if missing:
+        raise UserError(f"{missing}. Give the same command again: what is there is kept")
 
 
 def _reason(error: str) -> str:

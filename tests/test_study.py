@@ -175,7 +175,11 @@ def test_what_failed_is_named_and_the_rest_of_the_plan_is_ranked(project: Path, 
     with occupied(project, key_of(project / "cells", "weighted", 0)):
         code, said = studied("baseline,weighted")
     assert code == 1
-    assert "Failed and not ranked: weighted, subject, seed 0, fold 0: " in said
+    named = "NOT RANKED: 1 of 2 runs failed: weighted, subject, seed 0, fold 0: the very same run"
+    assert f"Note: {named}" in said
+    assert said.strip().splitlines()[-1].startswith(f"Error: {named}")
+    (failed,) = find("tags.kind = 'study'")
+    assert failed.info.status == "FAILED"
     assert "Ranked: 1 run of baseline on terms=" in said
     assert registered() == [own.info.run_id]
 

@@ -89,9 +89,12 @@ def _memory(paths: list[Path], cache: Path | None) -> Path | None:
 def _recall(memory: Path | None) -> dict[tuple[str, int, int], str]:
     if memory is None or not memory.exists():
         return {}
-    frame = pd.read_csv(memory)
-    keys = zip(frame["path"], frame["size"], frame["mtime_ns"], strict=True)
-    return dict(zip(keys, frame["sha256"], strict=True))
+    try:
+        frame = pd.read_csv(memory, keep_default_na=False)
+        keys = zip(frame["path"], frame["size"], frame["mtime_ns"], strict=True)
+        return dict(zip(keys, frame["sha256"], strict=True))
+    except (ValueError, KeyError):  # damaged: then all are read once more
+        return {}
 
 
 def _remember(memory: Path, known: dict[tuple[str, int, int], str]) -> None:

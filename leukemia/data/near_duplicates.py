@@ -12,6 +12,7 @@ one that was compressed hard after it had been made small (JPEG of a 32 px pictu
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -127,7 +128,7 @@ def remembered(
     key: a digest of the images in this order, fit for a file's name.
     """
     memory = cache / "near_duplicates" / f"{key}-{VERSION}.json"
-    if memory.exists():
+    with suppress(FileNotFoundError, ValueError, TypeError):  # not there, or damaged
         return tuple(Pair(**row) for row in json.loads(memory.read_text()))
     pairs = alike(images, progress)
     write_atomically(memory, json.dumps([asdict(pair) for pair in pairs]).encode())

@@ -49,12 +49,22 @@ def decode(
             has no room. Nothing is left behind then.
     """
     target = cache / "pixels" / f"{_key(index, geometry)}.npy"
-    if not target.exists():
+    if (pixels := _opened(target)) is None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_suffix(".lock")):
-            if not target.exists():  # another run may have built it while this one waited
+            if _opened(target) is None:  # another run may have built it while this one waited
                 _build(index, geometry, target, progress)
-    pixels: Pixels = np.load(target, mmap_mode="r")
+        pixels = _opened(target)
+    assert pixels is not None
+    return pixels
+
+
+def _opened(target: Path) -> Pixels | None:
+    """The pixels, mapped; None where they are not there or cut short, as by a full disk."""
+    try:
+        pixels: Pixels = np.load(target, mmap_mode="r")
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
     return pixels
 
 

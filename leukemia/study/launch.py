@@ -4,6 +4,7 @@ outcome = tracked(ExperimentOptions(data="sample", technique="weighted"))
 """
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -237,7 +238,7 @@ class Launcher:
         code = process.wait()
         with self._lock:
             self._going.discard(process)
-        return code, last if code >= 0 else f"ended by signal {-code}"
+        return code, last if code >= 0 else _ended_by(-code)
 
     def _end(self) -> None:
         """End what is going on, with all that it has started."""
@@ -278,6 +279,11 @@ def words(options: ExperimentOptions) -> list[str]:
     named = options.shared() | dict(options.settings)
     pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in named.items()]
     return [options.technique, *chain(*pairs)]
+
+
+def _ended_by(number: int) -> str:
+    why = ": perhaps memory ran out, then give fewer workers or a smaller batch_size"
+    return f"ended by signal {number}{why if number == signal.SIGKILL else ''}"
 
 
 def _close(client: mlflow.MlflowClient, run_id: str, code: int, last: str) -> str:

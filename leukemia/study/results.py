@@ -50,6 +50,7 @@ def rank(
     terms: str = "",
     keys: Set[str] | None = None,
     plan: Plan | None = None,
+    missing: str = "",
 ) -> Ranked:
     """The order of an experiment's techniques; publishes nothing.
 
@@ -60,6 +61,7 @@ def rank(
         terms: the first digits of the digest of the terms to rank, where there are several.
         keys: of the runs to rank, such as a study's; None: of any run.
         plan: what was planned: a note of the ranking says whether it came so.
+        missing: what should have been there too, as a note of the ranking; "" for nothing.
 
     Raises:
         UserError: there are no such runs, they are of several terms, or their audit found what is
@@ -70,8 +72,9 @@ def rank(
     believed, tested, doubts = _believed(kept, cache)
     waived = rankings.refuse_leaks(believed, set(waive))
     ranking = rankings.rank(believed, tested, metric)
-    if plan:
-        ranking = replace(ranking, notes=(*ranking.notes, plans.verdict(plan, believed, metric)))
+    planned = plans.verdict(plan, believed, metric) if plan else ""
+    notes = filter(None, (missing, *ranking.notes, planned))
+    ranking = replace(ranking, notes=tuple(notes))
     return Ranked(
         ranking=ranking,
         details=details.details(believed, tested, ranking.references),

@@ -104,8 +104,13 @@ def check(manifest: Manifest, path: str, content: bytes) -> None:
     Raises:
         UserError: it is another.
     """
-    if manifest.files.get(path) != digest(content):
+    if differs(manifest, path, content):
         raise UserError(f"its file {path} is not the one that it ended with")
+
+
+def differs(manifest: Manifest, path: str, content: bytes) -> bool:
+    """Whether a file is another than the one that the run wrote."""
+    return manifest.files.get(path) != digest(content)
 
 
 def _parsed(text: str) -> Manifest:
