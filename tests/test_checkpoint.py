@@ -8,8 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from leukemia.cells import Cells
 from leukemia.contract import Stage, TrainingSet, schedule, unchanged
 from leukemia.data.sample import draw_cells
 from leukemia.errors import UserError
+from leukemia.experiment.options import ExperimentOptions
+from leukemia.experiment.prepare import prepare
+from leukemia.experiment.run import run
 from leukemia.model import checkpoint, unfinished
 from leukemia.model.backbones import BACKBONES, Backbone
 from leukemia.model.classifier import Classifier, ModelConfig, build
@@ -144,8 +147,8 @@ KILLS = list(zip(ALL, itertools.cycle([1, 2, 3]), strict=False))
 def test_with_every_technique_it_ends_the_same(
     name: str, after: int, few: Cells, start: Path, tmp_path: Path
 ) -> None:
-    """Killed within the first stage or right after it, from scratch, so that the second goes on with
-    network and optimizer; or in the second stage, which follows that of a head."""
+    """Killed within the first stage or right after it, from scratch, so that the second goes on
+    with network and optimizer; or in the second stage, which follows that of a head."""
     chosen = model("forgetful", start if after == 3 else None)
     course = Course(tmp_path, chosen, balance(name, few), few)
     assert course.resumed(after) == course.whole
@@ -233,6 +236,40 @@ with knowing():
     given = (chosen, unchanged(few), few)
     resumed = end_of(*trained(*given, folder=tmp_path), few)
     assert resumed == end_of(*trained(*given), few)
+
+
+def test_an_experiment_goes_on_and_one_killed_after_training_only_evaluates(
+    table: Path, tmp_path: Path
+) -> None:
+    options = ExperimentOptions(
+        technique="baseline", data=str(table), positive="blast", folds=3, budget="quick",
+        image_size=32, crop=0, backbone="miniature", backbone_weights="none", batch_size=16,
+    )  # fmt: skip
+    experiment, cells = prepare(options, tmp_path / "cache")
+
+    def kill(epoch: int, values: Mapping[str, Any]) -> None:
+        if epoch == 4 and "val_loss" in values:
+            raise KeyboardInterrupt
+
+    outcomes = []
+    for folder, report in (("whole", silent), ("killed", kill), ("killed", silent)):
+        keras.backend.clear_session()
+        with suppress(KeyboardInterrupt):
+            outcomes.append(run(experiment, cells, report, tmp_path / folder))
+    keras.backend.clear_session()
+    outcomes.append(run(experiment, cells, refuse, tmp_path / "killed"))
+    whole, resumed, evaluated = outcomes
+    for other in (resumed, evaluated):
+        assert end_of(other.classifier, other.history, cells) == end_of(
+            whole.classifier, whole.history, cells
+        )
+        assert repr(other.evaluation.metrics) == repr(whole.evaluation.metrics)
+    for cost in ("features_s", "balance_s", "review_s", "train_s"):
+        assert evaluated.costs[cost] == resumed.costs[cost]
+
+
+def refuse(epoch: int, values: Mapping[str, Any]) -> None:
+    assert "epoch_done" not in values, "it is trained again"
 
 
 class TestFile:
