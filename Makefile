@@ -15,7 +15,7 @@ export UV_SYSTEM_CERTS := true
 export UV_COMPILE_BYTECODE := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup study test test-slow coverage fuzz screenshots bench lint format ui server lock audit-deps \
+.PHONY: setup study test test-slow coverage fuzz faults screenshots bench lint format ui server lock audit-deps \
 	sbom pin-images clean
 
 setup: .venv/ready
@@ -57,6 +57,11 @@ coverage: setup
 SECONDS ?= 300
 fuzz: setup
 	$(BIN)/python -m tests.fuzz $(SECONDS) fuzz
+
+# Faults injected on the real parts: hours. POINTS: kills of each technique.
+POINTS ?= 20
+faults: setup
+	$(BIN)/python -m tests.faults.kills --points $(POINTS)
 
 # The documents' pictures, as the tests' browser sees them.
 screenshots: setup

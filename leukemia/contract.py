@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from leukemia.cells import Cells, Indices, Labels, Mask, Scores
 from leukemia.images import Images, Pixels, lazy
-from leukemia.report import Report, silent
+from leukemia.report import Report, nothing, silent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +214,8 @@ class TechniqueContext:
     features: images (n, S, S, 3) uint8 -> (n, d) float32, to measure distances in: pooled features
         of the pretrained network that `network` names, or the fixed features where none is there.
     about: what metrics here are measured on, for whoever looks at them.
-    folder: where unfinished work lies so that it can go on; None: it cannot.
+    folder: where unfinished work lies so that it can go on; None: it cannot. saved: to be called
+        each time after work was left there: what was spent until then stays part of the costs.
     """
 
     rng: np.random.Generator
@@ -225,6 +226,7 @@ class TechniqueContext:
     network: str = ""
     about: str = ""
     folder: Path | None = None
+    saved: Callable[[], None] = nothing
 
     def stages(self) -> tuple[Stage, ...]:
         """The stages that the budget sets, to be changed or added to."""

@@ -16,6 +16,10 @@ def silent(step: int, values: Mapping[str, float | np.ndarray]) -> None:
     """Listen to nothing: for tests and for calls from a notebook."""
 
 
+def nothing() -> None:
+    """What is called where nobody waits for a call."""
+
+
 def both(first: Report, second: Report) -> Report:
     """One listener that passes everything on to two."""
 

@@ -15,11 +15,11 @@ import pytest
 import tensorflow as tf
 
 from leukemia.errors import UserError
-from leukemia.gan import checkpoint, collapse, networks, pictures, training
+from leukemia.gan import collapse, networks, pictures, training
 from leukemia.gan.config import MODERN, GanConfig
 from leukemia.gan.step import METRICS, compiled, players
 from leukemia.gan.training import SampleScorer, Terms
-from leukemia.model import precision
+from leukemia.model import checkpoint, precision
 from leukemia.report import silent
 
 # Saving a model has NumPy copy TensorFlow's variables, whose __array__ knows no `copy` yet.

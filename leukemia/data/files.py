@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import pandas as pd
 
@@ -54,13 +54,19 @@ def in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> 
             yield from results
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """All of `content` at `path`, or nothing: a reader never sees half a file."""
+def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
+    """All of `content` at `path`, or nothing: a reader never sees half a file, nor does one after
+    the machine has lost its power.
+
+    content: or what writes it, where it is too large to be held as a whole.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.write(content) if isinstance(content, bytes) else content(file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
         os.unlink(name)

@@ -1,6 +1,7 @@
 """The technique's turn: what it is given, what it hands back, and whether that keeps its word."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from leukemia.errors import UserError
 from leukemia.experiment.config import Experiment
 from leukemia.model.classifier import Classifier
 from leukemia.model.features import Features
-from leukemia.report import Report
+from leukemia.report import Report, nothing
 from leukemia.splits.audit import Audit, examine
 from leukemia.splits.leaks import SyntheticCells
 from leukemia.splits.protocol import SPLITS, splits_of_synthetic
@@ -43,6 +44,7 @@ def context(
     features: Features,
     report: Report,
     folder: Path | None,
+    saved: Callable[[], None] = nothing,
 ) -> TechniqueContext:
     """What the technique may use; `features` are those that the classifier starts from. A network
     from scratch has learned nothing, so that nothing is measured in it."""
@@ -57,6 +59,7 @@ def context(
         network=network if classifier.pretrained else NAME,
         about=f"{config.title}. {experiment.protocol_line()} {RESEARCH_ONLY}",
         folder=folder,
+        saved=saved,
     )
 
 

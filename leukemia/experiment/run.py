@@ -1,6 +1,6 @@
 """One experiment: cells -> technique -> review -> audit -> classifier -> evaluation -> Outcome."""
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache as remembered
 from pathlib import Path
@@ -14,19 +14,20 @@ from leukemia.errors import UserError
 from leukemia.evaluation.doubled_counts import as_the_thesis_counts
 from leukemia.evaluation.evaluate import Evaluation, evaluate
 from leukemia.evaluation.predictions import THRESHOLD, Predictions, refuse_diverged
-from leukemia.experiment import energy
 from leukemia.experiment.balance import Balanced, balance, context, placed, threads
+from leukemia.experiment.clock import Clock
 from leukemia.experiment.config import Experiment
-from leukemia.experiment.memory import peak_gib
 from leukemia.experiment.review import reviewed
 from leukemia.model.classifier import Classifier, build
 from leukemia.model.features import Features
 from leukemia.model.inference import Predictor, measuring
 from leukemia.model.rows import effective_prior
 from leukemia.model.training import FitInputs, History, fit
-from leukemia.report import Report, silent
+from leukemia.report import Report, nothing, silent
 from leukemia.splits.audit import Audit
 from leukemia.splits.protocol import SPLITS
+
+CLASSIFIER = "classifier"  # the folder of its unfinished training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,38 +63,41 @@ def run(
 
     Args:
         cells: those of the experiment's index, in its order.
-        folder: where a technique may leave unfinished work, so that the same experiment goes on
-            with it.
+        folder: where technique and classifier leave unfinished work, so that the same experiment
+            goes on with it, to the same outcome; its costs add up.
         cache: where features of cells are kept for all experiments that start from the same
             network.
 
     Raises:
         UserError: the technique cannot balance these cells, loss or scores are no longer finite,
-            or the threshold that the technique decides on is not.
+            the threshold that the technique decides on is not, or unfinished work can be neither
+            read nor kept.
     """
     tf.config.experimental.enable_op_determinism()
     config, rows = experiment.config, experiment.split.rows
-    clock, classifier = Clock(), build(config.model, config.seed)
-    features = features_of(experiment, cells, classifier, report, cache)
-    clock.note("features")
-    given = context(experiment, classifier, features, report, folder)
-    made = balance(experiment, cells, given)
-    clock.note("balance")
-    balanced = placed(experiment, cells, reviewed(experiment, cells, made, given))
-    clock.note("review")
+    clock = Clock(folder)
+    with clock.step("features"):
+        classifier = build(config.model, config.seed)
+        features = features_of(experiment, cells, classifier, report, cache, clock.keep)
+    given = context(experiment, classifier, features, report, folder, clock.keep)
+    with clock.step("balance"):
+        made = balance(experiment, cells, given)
+    with clock.step("review"):
+        balanced = placed(experiment, cells, reviewed(experiment, cells, made, given))
     answers = Answers(classifier, {s: cells.take(rows[s]) for s in SPLITS}, config.arm)
     training = balanced.training
     stages = training.stages or given.stages()
-    history = fit(
-        classifier,
-        FitInputs(
-            training=training, validation=answers.cells["validation"],
-            stages=stages, batch_size=config.batch_size,
-            seed=config.seed, report=report, threads=threads(), features=features,
-            final=lambda: answers.scores("validation"), title=config.arm,
-        ),
-    )  # fmt: skip
-    clock.note("train")
+    with clock.step("train"):
+        history = fit(
+            classifier,
+            FitInputs(
+                training=training, validation=answers.cells["validation"],
+                stages=stages, batch_size=config.batch_size,
+                seed=config.seed, report=report, threads=threads(), features=features,
+                final=lambda: answers.scores("validation"), title=config.arm,
+                folder=folder and folder / CLASSIFIER, saved=clock.keep,
+            ),
+        )  # fmt: skip
     predictions = answers.predictions(training)
     return Outcome(
         classifier=classifier,
@@ -107,7 +111,7 @@ def run(
         thesis=_thesis_metrics(
             experiment, answers.predictor(), balanced, predictions["test"].threshold
         ),
-        costs=clock.costs | {"peak_gib": peak_gib()},
+        costs=clock.costs,
     )
 
 
@@ -134,15 +138,18 @@ def features_of(
     classifier: Classifier,
     report: Report,
     cache: Path | None,
+    saved: Callable[[], None] = nothing,
 ) -> Features:
     """Features of the classifier's backbone as it was built; those of training and validation
-    cells are kept in `cache`, since every technique needs them."""
+    cells are kept in `cache`, since every technique needs them. saved: called as they are kept."""
     features = Features(classifier, threads(), cache)
+
+    def kept(done: float) -> None:
+        saved()
+        report(1, {"epoch_done": done})
+
     for split in SPLITS[:2]:
-        features.keep(
-            cells.take(experiment.split.rows[split]).images,
-            lambda done: report(1, {"epoch_done": done}),
-        )
+        features.keep(cells.take(experiment.split.rows[split]).images, kept)
     return features
 
 
@@ -178,21 +185,6 @@ class Answers:
             split: _predictions(cells, self.scores(split), threshold)
             for split, cells in self.cells.items()
         }
-
-
-class Clock:
-    """Seconds and, where the machine counts them, watt-hours of each step."""
-
-    def __init__(self) -> None:
-        self.costs: dict[str, float] = {}
-        self._then = time.perf_counter(), energy.read()
-
-    def note(self, step: str) -> None:
-        """Count what was spent since the last note as the cost of `step`."""
-        now = time.perf_counter(), energy.read()
-        self.costs[f"{step}_s"] = now[0] - self._then[0]
-        self.costs[f"{step}_wh"] = energy.watt_hours(self._then[1], now[1])
-        self._then = now
 
 
 def _predictions(cells: Cells, scores: Scores, threshold: float) -> Predictions:

@@ -6,21 +6,16 @@ schedule, so nothing else is needed to reach the very state of an uninterrupted 
 """
 
 import hashlib
-import io
-import json
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from zipfile import BadZipFile
 
 import keras
 import numpy as np
 
-from leukemia.data.files import write_atomically
-from leukemia.errors import UserError
 from leukemia.gan.config import GanConfig
 from leukemia.gan.step import METRICS
-
-FILE = "checkpoint.npz"
+from leukemia.model import checkpoint
 
 
 @dataclass(kw_only=True)
@@ -60,27 +55,17 @@ def save(folder: Path, mark: str, variables: list[keras.Variable], progress: Pro
         UserError: it cannot be written, as on a full disk.
     """
     header = {
-        "mark": mark,
         "epoch": progress.epoch,
         "history": progress.history,
         "best_epoch": progress.best_epoch,
     }
     arrays = {
-        "progress": np.frombuffer(json.dumps(header).encode(), np.uint8),
         "steps": progress.steps,
         **{f"grid_{epoch}": picture for epoch, picture in progress.grids.items()},
         **{f"best_{n:03d}": weight for n, weight in enumerate(progress.best)},
-        **{f"state_{n:03d}": _array(each) for n, each in enumerate(variables)},
     }
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **arrays)
-    try:
-        write_atomically(folder / FILE, content.getvalue())
-    except OSError as error:
-        raise UserError(
-            f"the GAN's checkpoint cannot be written to {folder} ({error.strerror}); make room "
-            f"there and give the same command again: it goes on from the last one"
-        ) from error
+    state = chain(arrays.items(), checkpoint.named("state", variables))
+    checkpoint.write(folder, "the GAN", mark, header, state)
 
 
 def restore(folder: Path, mark: str, variables: list[keras.Variable]) -> Progress | None:
@@ -89,19 +74,11 @@ def restore(folder: Path, mark: str, variables: list[keras.Variable]) -> Progres
     Raises:
         UserError: the file there is damaged or of another training.
     """
-    path = folder / FILE
-    if not path.exists():
+    there = checkpoint.read(folder, mark)
+    if there is None:
         return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = json.loads(arrays.pop("progress").tobytes())
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise UserError(f"{path} is damaged ({error}): remove it to begin anew") from error
-    if header["mark"] != mark:
-        raise UserError(f"{path} is of another training: remove it, or give another folder")
-    for n, variable in enumerate(variables):
-        variable.assign(arrays[f"state_{n:03d}"])
+    header, arrays = there
+    checkpoint.assign(arrays, "state", variables)
     return Progress(
         epoch=header["epoch"],
         history={
@@ -112,8 +89,3 @@ def restore(folder: Path, mark: str, variables: list[keras.Variable]) -> Progres
         best_epoch=header["best_epoch"],
         best=[arrays[name] for name in sorted(arrays) if name.startswith("best_")],
     )
-
-
-def _array(variable: keras.Variable) -> np.ndarray:
-    array: np.ndarray = keras.ops.convert_to_numpy(variable)
-    return array

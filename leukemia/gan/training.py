@@ -22,7 +22,7 @@ from leukemia.gan.config import GanConfig
 from leukemia.gan.step import METRICS, Players, Step, compiled, players
 from leukemia.model import precision
 from leukemia.model.inference import predict
-from leukemia.report import Report
+from leukemia.report import Report, nothing
 
 LOOKS = 10  # how often in a training samples are shown and measured
 CHECKPOINT_S = 30  # seconds between two checkpoints, at least
@@ -48,11 +48,13 @@ class Terms:
 
     scorer: measures samples about ten times; the best generator is kept. None: the last is.
     folder: where the unfinished training lies, so that it can go on. None: it cannot.
+    saved: called each time after that was brought up to date.
     on_collapse: stop with an error, restart with another seed at most three times, or ignore.
     """
 
     scorer: SampleScorer | None = None
     folder: Path | None = None
+    saved: Callable[[], None] = nothing
     on_collapse: str = "ignore"
 
 
@@ -263,6 +265,7 @@ class _Course:
         due = is_last or time.monotonic() - self._saved > CHECKPOINT_S
         if self._folder and due:
             checkpoint.save(self._folder, self._mark, self._players.variables(), self._progress)
+            self._terms.saved()
             self._saved = time.monotonic()
 
     def _generator(self, best: list[np.ndarray] | None = None) -> keras.Model:

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -33,7 +34,9 @@ from leukemia.model.rows import (
     weighed,
     with_sampled,
 )
-from leukemia.report import Report
+from leukemia.model.unfinished import History as History  # whoever fits names it too
+from leukemia.model.unfinished import Unfinished, fingerprint
+from leukemia.report import Report, nothing
 
 SECONDS_BETWEEN_PROGRESS = 5.0
 COUNTERS = {
@@ -42,8 +45,6 @@ COUNTERS = {
     "fp": keras.metrics.FalsePositives,
     "tn": keras.metrics.TrueNegatives,
 }
-
-History = list[dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,8 @@ class FitInputs:
     final: gives the probabilities of the validation cells after the last epoch, so that whoever
         needs them afterwards need not compute them again; None: as after any epoch.
     title: who trains, for the message where that diverges.
+    folder: where the unfinished training lies, so that it can go on; None: it cannot. saved: called
+        each time after that was brought up to date.
     """
 
     training: TrainingSet
@@ -68,6 +71,8 @@ class FitInputs:
     features: Callable[..., NDArray[np.float32]] | None = None
     final: Callable[[], Scores] | None = None
     title: str = "the classifier"
+    folder: Path | None = None
+    saved: Callable[[], None] = nothing
 
 
 def fit(classifier: Classifier, inputs: FitInputs) -> History:
@@ -77,29 +82,40 @@ def fit(classifier: Classifier, inputs: FitInputs) -> History:
     rate, whether the backbone trains (`unfrozen`) and the epoch's seconds; within an epoch
     `epoch_done`, a fraction. train_* come from the passes themselves, synthetic cells included,
     while the weights move (loss with the technique's weights); val_* from one pass after the
-    epoch over real cells. Same seed, same weights on the same machine.
+    epoch over real cells. Same seed, same weights on the same machine, however often it was killed
+    and went on; one that goes on reports its past once more.
 
     Raises:
-        UserError: loss or scores are no longer finite, or a stage cannot do what the technique
-            asks.
+        UserError: loss or scores are no longer finite, a stage cannot do what the technique
+            asks, or the unfinished training can be neither read nor kept.
     """
     keras.utils.set_random_seed(inputs.seed)
     check_stages(inputs)
     stages = [stage for stage in inputs.stages if stage.epochs]
-    history: History = []
+    kept = _unfinished(classifier, inputs)
+    history = list(kept.history)
+    for row in history:
+        inputs.report(int(row["epoch"]), {k: v for k, v in row.items() if k != "epoch"})
     trained: tuple[FitModel, Rows, Inputs] | None = None
     for place, stage in enumerate(stages):
-        before = stages[place - 1] if place else None
-        first = len(history) + 1
-        if trained is None or not _goes_on(before, stage):
-            trained = _prepared(classifier, inputs, stage, place, first)
+        end = sum(each.epochs for each in stages[: place + 1])
+        left = range(max(end - stage.epochs, len(history)) + 1, end + 1)
+        if not left:  # as it left the classifier
+            (classifier.freeze if stage.trains == "head" else classifier.unfreeze)()
+            continue
+        root = _root(stages, place)
+        if trained is None or root == place:
+            trained = _prepared(classifier, inputs, stages[root], root, left.start)
+            if len(history) > sum(each.epochs for each in stages[:root]):
+                kept.restore(trained[0].optimizer)
         model, rows, validation = trained
         rows = weighed(rows, inputs.training, stage)
         model.optimizer.learning_rate = stage.learning_rate
-        for epoch in range(first, first + stage.epochs):
-            last = place == len(stages) - 1 and epoch == first + stage.epochs - 1
+        for epoch in left:
+            last = place == len(stages) - 1 and epoch == end
             scores = inputs.final if inputs.final and last else _scores_of(model, validation)
             history.append(_epoch(model, rows, inputs, stage, epoch, scores))
+            kept.save(history, model.optimizer, stage.trains, epoch == end)
     return history
 
 
@@ -201,13 +217,25 @@ def compile_for(model: FitModel, loss: Loss | None, counts: NDArray[np.float32])
     model.optimizer.build(model.trainable_variables)
 
 
-def _goes_on(before: Stage | None, stage: Stage) -> bool:
-    """Whether a stage goes on with the model and the optimizer of the one before it."""
-    return bool(
-        before
-        and (before.trains, before.loss) == (stage.trains, stage.loss)
-        and not stage.fresh_head
-    )
+def _unfinished(classifier: Classifier, inputs: FitInputs) -> Unfinished:
+    def mark() -> str:
+        return fingerprint(
+            classifier,
+            inputs.training,
+            inputs.validation,
+            inputs.stages,
+            inputs.batch_size,
+            inputs.seed,
+        )
+
+    return Unfinished(classifier, inputs.folder, mark, inputs.saved)
+
+
+def _root(stages: list[Stage], place: int) -> int:
+    """The stage whose model and optimizer the one at `place` goes on with; its own if none."""
+    before, stage = stages[place - 1], stages[place]
+    goes_on = (before.trains, before.loss) == (stage.trains, stage.loss) and not stage.fresh_head
+    return _root(stages, place - 1) if place and goes_on else place
 
 
 def _prepared(

@@ -195,7 +195,10 @@ def _trained(
     features, network = context.features or fixed_features, context.network or NAME
     measured, floor = scorer(learned, spared, features) if held.any() else (None, None)
     terms = training.Terms(
-        scorer=measured, folder=context.folder, on_collapse=settings.gan_on_collapse
+        scorer=measured,
+        folder=context.folder,
+        saved=context.saved,
+        on_collapse=settings.gan_on_collapse,
     )
     images = pictures.put_on(np.asarray(learned.images), config.size)
     of_others = None

@@ -1,0 +1,267 @@
+"""Whole trainings killed with SIGKILL at random moments until they have finished.
+
+    python -m tests.faults.kills [--points 20] [--techniques baseline,dcgan] [--backbone resnet50]
+
+For each technique one training is left alone; others, each in a project of its own, are killed at
+random moments of its length and started again by the same command, until as many kills were made.
+Weights, history, predictions and figures must be the same, bit for bit, and there must be one run.
+Costs must be within a tenth, but for what a start takes (`--start-seconds` for each kill: the graph
+of a network is built anew). A technique's lines say so; exit code 1 where anything differs.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import repeat
+from pathlib import Path
+
+import mlflow
+import numpy as np
+
+from leukemia import techniques
+from leukemia.errors import UserError
+from leukemia.model.checkpoint import FILE, HEADER
+
+ROOT = Path(__file__).resolve().parents[2]
+COSTS = ("features_s", "balance_s", "review_s", "train_s")
+NEVER_THE_SAME = ("_s", "_wh", "_seconds", "_gib")  # ends of the names of metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What a finished training leaves: digests by name, costs in seconds."""
+
+    digests: dict[str, str]
+    costs: dict[str, float]
+
+
+@dataclass(kw_only=True)
+class Round:
+    """A training that was killed some times: where, and what it left."""
+
+    kept: list[str] = field(default_factory=list)
+    left: Left | None = None
+    fault: str = ""
+
+
+def main() -> int:
+    """The number of techniques of which something differs."""
+    asked = arguments()
+    with tempfile.TemporaryDirectory(prefix="kills-") as made:
+        base = Path(asked.out or made)
+        base.mkdir(parents=True, exist_ok=True)
+        entry(base, "sample", "--out", "sample", "--cells", str(asked.cells)).wait()
+        names = asked.techniques.split(",") if asked.techniques else techniques.names()
+        with ThreadPoolExecutor(asked.workers) as pool:
+            wrong = list(pool.map(lambda name: tried(base, name, asked), names))
+    return sum(wrong)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    for name, default, text in (
+        ("points", 20, "kills a technique"),
+        ("techniques", "", "names with commas; none: all that there are"),
+        ("backbone", "miniature", "as of a training"),
+        ("backbone-weights", "none", "as of a training"),
+        ("image-size", 32, "as of a training"),
+        ("budget", "quick", "as of a training"),
+        ("batch-size", 32, "as of a training"),
+        ("cells", 130, "simulated cells in all"),
+        ("workers", 1, "techniques at a time"),
+        ("seed", 0, "decides the moments, in shares of an undisturbed training's length"),
+        ("start-seconds", 15.0, "that each kill may add to a cost"),
+        ("out", "", "folder that is kept; none: a temporary one"),
+    ):
+        parser.add_argument(
+            f"--{name}", default=default, type=type(default), help=f"{text} (default: {default})"
+        )
+    return parser.parse_args()
+
+
+def tried(base: Path, name: str, asked: argparse.Namespace) -> bool:
+    """Kill a technique's trainings, print its line, and say whether anything differs."""
+    start = time.monotonic()
+    whole = trained(Round(), base / name / "whole", name, asked, repeat(None))
+    length = time.monotonic() - start
+    if whole.left is None:
+        print(f"{name}: {whole.fault}", flush=True)
+        return True
+    rounds: list[Round] = []
+    rng = np.random.default_rng([asked.seed, sum(name.encode())])
+
+    def moments() -> Iterator[float | None]:
+        while True:
+            yield rng.uniform(0, length) if count(rounds) < asked.points else None
+
+    while count(rounds) < asked.points:
+        rounds.append(Round())
+        trained(rounds[-1], base / name / f"round_{len(rounds)}", name, asked, moments())
+    faults = [each for one in rounds for each in differences(one, whole.left, asked.start_seconds)]
+    print(line(name, length, rounds, whole.left, faults), flush=True)
+    return bool(faults)
+
+
+def count(rounds: list[Round]) -> int:
+    """How many kills were made."""
+    return sum(len(each.kept) for each in rounds)
+
+
+def trained(
+    round_: Round,
+    place: Path,
+    name: str,
+    asked: argparse.Namespace,
+    moments: Iterator[float | None],
+) -> Round:
+    """Start a training, kill it after so many seconds, and start it again until one ends.
+
+    moments: how many; None: it may end.
+    """
+    place.mkdir(parents=True)
+    options = ("backbone", "backbone-weights", "image-size", "budget", "batch-size")
+    words = [f"--{each}={getattr(asked, each.replace('-', '_'))}" for each in options]
+    while True:
+        process = entry(place, "train", name, "--data", "../../sample", *words)
+        try:
+            code = process.wait(next(moments))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            round_.kept.append(kept(place))
+            continue
+        if code:
+            errors = (place / "errors.txt").read_text().splitlines()
+            round_.fault = f"exit code {code}: {errors[-1] if errors else ''}"
+            return round_
+        try:
+            round_.left = left(place)
+        except UserError as error:
+            round_.fault = str(error)
+        return round_
+
+
+def entry(place: Path, command: str, *words: str) -> subprocess.Popen[bytes]:
+    """A command in a folder with a store and a cache of its own, in a group of its own."""
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{place.absolute()}/mlflow.db",
+        "LEUKEMIA_CACHE": str(place.absolute() / "cache"),
+        "PYTHONPATH": str(ROOT),
+    }
+    with open(place / "errors.txt", "wb") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", f"entrypoints.{command}", *words],
+            cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=errors,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def kept(place: Path) -> str:
+    """How many epochs lie in the folder of unfinished work, of GAN (g) and classifier (c)."""
+    counts = []
+    for letter, folder in (("g", "attempt_*"), ("c", "classifier")):
+        for path in sorted(place.glob(f"cache/unfinished/*/{folder}/{FILE}")):
+            with np.load(path) as file:
+                header = json.loads(file[HEADER].tobytes())
+            counts.append(f"{letter}{header.get('epoch', len(header['history']))}")
+    return "+".join(counts) or "-"
+
+
+def left(place: Path) -> Left:
+    """What the one run in a project has left.
+
+    Raises:
+        UserError: it is not one, or has not finished.
+    """
+    client = mlflow.MlflowClient(f"sqlite:///{place.absolute()}/mlflow.db")
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    runs = client.search_runs(experiments, "tags.kind = 'train'")
+    if [run.info.status for run in runs] != ["FINISHED"]:
+        raise UserError(f"{len(runs)} runs: {', '.join(run.info.status for run in runs)}")
+    (run,) = runs
+    metrics = {k: v for k, v in run.data.metrics.items() if is_a_figure(k)}
+    courses = {
+        name: sorted({(e.step, e.value) for e in client.get_metric_history(run.info.run_id, name)})
+        for name in metrics
+    }
+    files = local(run.info.artifact_uri)
+    (model,) = client.search_logged_models(experiments)
+    (network,) = local(model.artifact_location).rglob("*.keras")
+    return Left(
+        digests={
+            "weights": weights(network),
+            "history": digest(repr(sorted(courses.items()))),
+            "figures": digest(repr(sorted(metrics.items()))),
+            **{
+                f"predictions of {path.stem}": digest(path.read_text())
+                for path in sorted(files.glob("predictions/*.csv"))
+            },
+        },
+        costs={name: run.data.metrics[name] for name in COSTS},
+    )
+
+
+def is_a_figure(name: str) -> bool:
+    return not name.startswith("system/") and not name.endswith(NEVER_THE_SAME)
+
+
+def local(uri: str) -> Path:
+    return Path(uri.removeprefix("file://"))
+
+
+def weights(network: Path) -> str:
+    import keras
+
+    sha = hashlib.sha256()
+    for each in keras.saving.load_model(network, compile=False).get_weights():
+        sha.update(each.tobytes())
+    return sha.hexdigest()
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(one: Round, whole: Left, start_seconds: float) -> list[str]:
+    """What of a killed training is not as it should be, in words."""
+    if one.left is None:
+        return [one.fault]
+    grace = start_seconds * len(one.kept)
+    digests, costs = one.left.digests, one.left.costs
+    return [
+        *(f"{name} differ" for name, sha in whole.digests.items() if digests.get(name) != sha),
+        *(
+            f"{name} is {costs[name]:.1f} for {cost:.1f}"
+            for name, cost in whole.costs.items()
+            if abs(costs[name] - cost) > 0.1 * cost + grace
+        ),
+    ]
+
+
+def line(name: str, length: float, rounds: list[Round], whole: Left, faults: list[str]) -> str:
+    """All of a technique: how often and where it was killed, what came of it, costs in shares."""
+    kept = " ".join(each for one in rounds for each in one.kept)
+    shares = [
+        f"{cost} {whole.costs[cost]:.1f} s: "
+        + " ".join(f"{one.left.costs[cost] / whole.costs[cost]:.2f}" for one in rounds if one.left)
+        for cost in COSTS
+        if whole.costs[cost] >= 1
+    ]
+    verdict = "; ".join(faults) or "the same, bit for bit"
+    return (
+        f"{name} ({length:.0f} s): {count(rounds)} kills in {len(rounds)} runs: {verdict}\n"
+        f"  epochs kept at each kill: {kept}\n  costs, as shares: {'; '.join(shares)}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main() else 0)
