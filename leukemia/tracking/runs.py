@@ -19,6 +19,7 @@ from mlflow.entities import Run as Run  # entry points, which do not import mlfl
 
 from leukemia.data.files import write_atomically
 from leukemia.errors import UserError
+from leukemia.tracking import store
 
 EXPERIMENT = "leukemia"
 LOCAL_UI = "http://127.0.0.1:5000"  # where `make ui` listens
@@ -35,7 +36,8 @@ def connect(experiment: str | None = None) -> str:
     `mlflow run` the experiment is that run's own.
 
     Raises:
-        UserError: the store cannot be reached.
+        UserError: the store cannot be reached, or is a database that is half-made or another
+            MLflow's.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one a file: a flood
@@ -45,6 +47,8 @@ def connect(experiment: str | None = None) -> str:
         if uri.startswith("http"):  # MLflow itself would try for minutes before it gives up
             requests.head(uri, timeout=SECONDS_TO_ANSWER)
         with _one_at_a_time(uri):  # several processes would migrate a fresh database at once
+            if file := store.of(uri):
+                store.hold_to_ready(file)
             inherited = os.environ.get("MLFLOW_EXPERIMENT_ID")
             if inherited and not experiment:
                 return _inherit(inherited, uri)
