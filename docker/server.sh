@@ -53,6 +53,7 @@ admin_username = admin
 authorization_function = access:authenticate
 auth_cache_ttl_seconds = 60
 INI
+# MLflow's app with log-in is lab.py's: of two that are called so the first on the path is taken.
 exec mlflow server \
     --app-name basic-auth \
     --backend-store-uri "$DATABASE_URI" \

@@ -34,10 +34,12 @@ for part in GRPC_MASTER GRPC_VOLUME GRPC_FILER GRPC_S3 GRPC_CLIENT HTTPS_MASTER 
     export "WEED_${part}_CERT=$certificate" "WEED_${part}_KEY=$key" "WEED_${part}_CA=$certificate"
 done
 export WEED_GRPC_CA="$certificate" WEED_HTTPS_CLIENT_ENABLED=true
-# Of volumes of 1 GiB as many as the disk has room for: 8 are what it would take by itself.
+# Of volumes of 1 GiB as many as the disk has room for: 8 are what it would take by itself. A master
+# that is alone need not wait 10 s for others after each start but the first.
 exec weed -logtostderr=true server -dir="$STORE_DIR" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
     -s3 -s3.config="$STORE_DIR/s3.json" -s3.ip.bind="${HOST:-127.0.0.1}" -s3.port="${PORT:-8333}" \
     -s3.cert.file="$certificate" -s3.key.file="$key" -s3.allowedOrigins=none -s3.iam=false \
     -s3.port.iceberg=0 -s3.port.lance=0 -master.port="${MASTER_PORT:-9333}" \
     -volume.port="${VOLUME_PORT:-8080}" -filer.port="${FILER_PORT:-8888}" \
-    -master.volumeSizeLimitMB=1024 -volume.max=0 -volume.preStopSeconds=1 -master.telemetry=false
+    -master.volumeSizeLimitMB=1024 -volume.max=0 -volume.preStopSeconds=1 -master.telemetry=false \
+    -master.electionTimeout=1s

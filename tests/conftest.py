@@ -72,7 +72,7 @@ def lab() -> Iterator[Lab]:
     folder = Path(tempfile.mkdtemp(prefix="leukemia-server-"))
     folder.chmod(0o711)
     try:
-        with stack(folder, thrown_away=True) as address:
+        with stack(folder) as address:
             yield Lab(folder, address)
     finally:
         shutil.rmtree(folder)

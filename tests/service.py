@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-import psutil
 import pytest
 import requests
 
@@ -91,12 +90,8 @@ def wait_for(url: str, process: subprocess.Popen, log: Path, seconds: float = 90
 
 
 @contextmanager
-def stack(place: Path, thrown_away: bool = False) -> Iterator[str]:
-    """`native.py up` on a folder, ended with the block as by Ctrl-C.
-
-    thrown_away: nobody looks into the folder afterwards, so the store, which waits 15 s for its
-    own streams to end, is killed.
-    """
+def stack(place: Path) -> Iterator[str]:
+    """`native.py up` on a folder, ended with the block as by Ctrl-C."""
     port, log = free_port(), place / "up.log"
     with log.open("w") as out:
         process = subprocess.Popen([*native(place), "up", "--port", str(port)], stdout=out,
@@ -107,10 +102,6 @@ def stack(place: Path, thrown_away: bool = False) -> Iterator[str]:
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
     finally:
-        if thrown_away:
-            for child in psutil.Process(process.pid).children():
-                if child.name() == "weed":
-                    child.kill()
         process.terminate()
         process.wait(90)
 

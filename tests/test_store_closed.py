@@ -427,7 +427,7 @@ def test_nobody_reads_a_file_of_the_stack(lab: Lab) -> None:
     seen = let_go(READABLE, lab.folder)
     assert [each for each in seen if each != "up.log"] == []  # which is the tests' own
     assert oct((lab.folder / "store/s3.json").stat().st_mode & 0o777) == "0o600"
-    assert oct((lab.folder / "database/log").stat().st_mode & 0o777) == "0o600"
+    assert oct((lab.folder / "database.log").stat().st_mode & 0o777) == "0o600"
 
 
 @as_nobody
@@ -445,7 +445,7 @@ def test_nobody_reaches_a_socket_of_the_stack(lab: Lab, store: Store) -> None:
 def test_no_log_holds_a_secret(lab: Lab, store: Store) -> None:
     secrets = [each for name, each in store.environment.items() if "KEY" in name or "PASSW" in name]
     assert len(secrets) == 4
-    logs = [lab.folder / name for name in ("store.log", "server.log", "database/log")]
+    logs = [lab.folder / name for name in ("store.log", "server.log", "database.log")]
     for log in logs:
         text = log.read_text()
         assert text
@@ -468,7 +468,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with native()._database(folder / "database") as settings:
+            with native()._database(folder) as (_, settings):
                 yield settings | {"FOLDER": str(folder)}
     finally:
         shutil.rmtree(top)

@@ -13,6 +13,7 @@ import pandas as pd
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 _COLUMNS = ["path", "size", "mtime_ns", "sha256"]
+_SHA256 = "[0-9a-f]{64}"
 _TOGETHER = 32  # files handed to a thread at once: one by one takes half as long again
 
 
@@ -97,6 +98,7 @@ def _recall(memory: Path | None) -> dict[tuple[str, int, int], str]:
         return {}
     try:
         frame = pd.read_csv(memory, keep_default_na=False)
+        frame = frame[frame["sha256"].astype(str).str.fullmatch(_SHA256)]  # the last may be cut
         keys = zip(frame["path"], frame["size"], frame["mtime_ns"], strict=True)
         return dict(zip(keys, frame["sha256"], strict=True))
     except (ValueError, KeyError):  # damaged: then all are read once more

@@ -21,7 +21,7 @@ from mlflow.entities import RunTag
 from mlflow.tracking.context.registry import resolve_tags
 
 from leukemia.errors import UserError
-from leukemia.tracking import lease, machine
+from leukemia.tracking import lease, machine, store
 from leukemia.tracking.journal import About, Journal
 from leukemia.tracking.patience import Patience, is_away, without_secrets
 from leukemia.tracking.sender import sending
@@ -43,7 +43,8 @@ def connect(experiment: str | None = None) -> str:
     `mlflow run` the experiment is that run's own.
 
     Raises:
-        UserError: the store cannot be reached.
+        UserError: the store cannot be reached, or is a database that is half-made or another
+            MLflow's.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one a file: a flood
@@ -51,10 +52,13 @@ def connect(experiment: str | None = None) -> str:
         os.environ.setdefault(name, value)
     mlflow.set_system_metrics_sampling_interval(machine.SECONDS)
     uri = mlflow.get_tracking_uri()
+    told = without_secrets(uri)
     try:
         if uri.startswith("http"):  # MLflow itself would try for minutes before it gives up
             requests.head(uri, timeout=SECONDS_TO_ANSWER)
         with _one_at_a_time(uri):  # several processes would migrate a fresh database at once
+            if file := store.of(uri):
+                store.hold_to_ready(file)
             inherited = os.environ.get("MLFLOW_EXPERIMENT_ID")
             if inherited and not experiment:
                 return _inherit(inherited, uri)
@@ -66,16 +70,16 @@ def connect(experiment: str | None = None) -> str:
         raise
     except requests.RequestException as error:
         raise UserError(
-            f"tracking server {uri} cannot be reached; start it or set MLFLOW_TRACKING_URI"
+            f"tracking server {told} cannot be reached; start it or set MLFLOW_TRACKING_URI"
         ) from error
     except Exception as error:
         if getattr(error, "error_code", "") in NOT_ALLOWED:
             raise UserError(
-                f"tracking server {uri} does not let you in; set MLFLOW_TRACKING_USERNAME and "
+                f"tracking server {told} does not let you in; set MLFLOW_TRACKING_USERNAME and "
                 f"MLFLOW_TRACKING_PASSWORD to those of a user who may change runs there"
             ) from error
         raise UserError(
-            f"tracking store {uri} does not answer ({str(error).splitlines()[0]}); start the "
+            f"tracking store {told} does not answer ({str(error).splitlines()[0]}); start the "
             f"server or set MLFLOW_TRACKING_URI"
         ) from error
 
@@ -89,7 +93,7 @@ def _inherit(experiment_id: str, uri: str) -> str:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise UserError(
-            f"MLFLOW_EXPERIMENT_ID is {experiment_id}, which {uri} does not hold; unset it or name "
+            f"MLFLOW_EXPERIMENT_ID is {experiment_id}, which {without_secrets(uri)} lacks; unset it or name "
             f"an experiment that is there"
         ) from error
 
@@ -123,7 +127,7 @@ def _one_at_a_time(uri: str) -> Iterator[None]:
 def server() -> str:
     """The address at which people see the runs: the tracking server's, else that of `make ui`."""
     uri = mlflow.get_tracking_uri()
-    return uri if uri.startswith("http") else LOCAL_UI
+    return without_secrets(uri) if uri.startswith("http") else LOCAL_UI
 
 
 @contextmanager
@@ -186,8 +190,8 @@ class Kept:
 
 def unfinished(cache: Path, experiment_id: str, key: str) -> Path:
     """Where the unfinished work of a run lies: another place for each store."""
-    store = sha256(without_secrets(mlflow.get_tracking_uri()).encode()).hexdigest()[:8]
-    return cache / UNFINISHED / f"{store}-{experiment_id}-{key}"
+    address = sha256(without_secrets(mlflow.get_tracking_uri()).encode()).hexdigest()[:8]
+    return cache / UNFINISHED / f"{address}-{experiment_id}-{key}"
 
 
 @contextmanager
@@ -215,8 +219,8 @@ def kept_run(
             journal.remove()
             journal = Journal(unfinished / JOURNAL)
             run_id = _begun(kind, name, experiment_id, tags)
-            store = without_secrets(mlflow.get_tracking_uri())
-            journal.belongs(About(run_id=run_id, store=store, title=name))
+            address = without_secrets(mlflow.get_tracking_uri())
+            journal.belongs(About(run_id=run_id, store=address, title=name))
         with lease.held(run_id), sending(journal, run_id):
             kept = Kept(run_id=run_id, journal=journal, finished=journal.finished)
             with nullcontext() if kept.finished else _noted(kept):

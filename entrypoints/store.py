@@ -1,0 +1,34 @@
+"""Make the SQLite database of the runs, finish one that is half-made, or upgrade an older MLflow's.
+
+It works on a copy and keeps the old file beside it. Start it as `leukemia store` or as
+`python -m entrypoints.store`: `mlflow run` itself opens the database first.
+"""
+
+import click
+
+from . import console
+from .command import Command, option
+
+
+@click.command(cls=Command, help=__doc__)
+@option("look", "change nothing; exit code 1 where it must be mended", default=False, type=bool)
+def main(look: bool) -> None:
+    """Bring the database to this MLflow's tables."""
+    import mlflow
+
+    from leukemia.errors import UserError
+    from leukemia.tracking import store
+
+    uri = mlflow.get_tracking_uri()
+    file = store.of(uri)
+    if file and look:
+        store.hold_to_ready(file)
+        console.say(f"{file}: {store.look(file).state.value}")
+    elif file:
+        console.say(store.mend(file))
+    elif not look:
+        raise UserError(f"{uri} is a server's, and whoever runs it looks after its database")
+
+
+if __name__ == "__main__":
+    main()
