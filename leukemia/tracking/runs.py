@@ -93,8 +93,8 @@ def _inherit(experiment_id: str, uri: str) -> str:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise UserError(
-            f"MLFLOW_EXPERIMENT_ID is {experiment_id}, which {without_secrets(uri)} lacks; unset it or name "
-            f"an experiment that is there"
+            f"MLFLOW_EXPERIMENT_ID is {experiment_id}, which {without_secrets(uri)} does not hold; "
+            f"unset it or name an experiment that is there"
         ) from error
 
 
