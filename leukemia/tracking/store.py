@@ -97,8 +97,8 @@ def hold_to_ready(file: Path) -> None:
         )
     if seen.state is State.OLDER:
         raise UserError(
-            f"{file} was written by an older MLflow (its tables are of {_age(seen.revision)}) than "
-            f"this one ({mlflow.__version__}); {MEND} upgrades it and keeps a copy"
+            f"{file} was written by an older MLflow than this one, {mlflow.__version__}, or is not "
+            f"finished (its tables are of {_age(seen.revision)}); {MEND} upgrades it and keeps a copy"
         )
     if seen.state is State.NEWER:
         raise UserError(_of_newer(file, seen))
