@@ -14,12 +14,10 @@ from .command import Command, option
 @option("look", "change nothing; exit code 1 where it must be mended", default=False, type=bool)
 def main(look: bool) -> None:
     """Bring the database to this MLflow's tables."""
-    import mlflow
-
     from leukemia.errors import UserError
     from leukemia.tracking import store
 
-    uri = mlflow.get_tracking_uri()
+    uri = store.address()
     file = store.of(uri)
     if file and look:
         store.hold_to_ready(file)

@@ -81,11 +81,10 @@ def wait_for(url: str, process: subprocess.Popen, log: Path, seconds: float = 90
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()[-3000:]
-        try:
+        with suppress(requests.RequestException):
             if requests.get(url, timeout=2).status_code < 500:
                 return
-        except requests.RequestException:
-            time.sleep(0.3)
+        time.sleep(0.3)
     raise AssertionError(f"{url} did not answer in {seconds} s: {log.read_text()[-3000:]}")
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -155,7 +156,7 @@ def test_an_older_mlflows_is_not_changed_by_reading_and_upgraded_without_loss(
     before = file.read_bytes()
     for each in (CliRunner().invoke(rank.main, []),
                  CliRunner().invoke(entry.main, ["--look", "true"])):  # fmt: skip
-        refused(each, "was written by an older MLflow (its tables are of 20")
+        refused(each, "was written by an older MLflow than this one")
     assert file.read_bytes() == before
     result = mended()
     assert result.exit_code == 0, result.output
@@ -200,6 +201,37 @@ def test_what_is_no_sqlite_database_of_this_project_is_told(
         store.hold_to_ready(file)
 
 
-def test_make_setup_makes_the_database_once() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    assert "\nsetup: .venv/ready mlflow.db\n" in makefile
+def test_make_setup_makes_the_database_once(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    words = ["make", "--dry-run", "--old-file=.venv/ready", "mlflow.db"]
+    made = "-m entrypoints.store"
+    assert made in subprocess.run(words, cwd=tmp_path, capture_output=True, text=True).stdout
+    (tmp_path / "mlflow.db").touch()
+    assert made not in subprocess.run(words, cwd=tmp_path, capture_output=True, text=True).stdout
+    assert "\nsetup: .venv/ready mlflow.db\n" in (tmp_path / "Makefile").read_text()
+
+
+def make_ui(port: int) -> tuple[int, str]:
+    """Code and words of `make ui` in an environment that is set up."""
+    done = subprocess.run(
+        ["make", "--old-file=setup", "ui", f"BIN={BIN}", f"PORT={port}"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr.splitlines()[0]
+
+
+def test_make_ui_ends_in_a_line_where_its_port_is_taken_or_the_database_is_half_made(
+    file: Path, half_made: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, said = make_ui(port)
+    assert code == 2  # make's
+    assert said == (
+        f"Error: port {port} of 127.0.0.1: Address already in use; end what listens there, or "
+        f"name another with PORT="
+    )
+    shutil.copy(half_made, file)
+    code, said = make_ui(port)
+    assert code == 2
+    assert said.startswith(f"Error: {file} is half-made: ")

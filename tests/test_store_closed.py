@@ -619,3 +619,17 @@ def test_a_training_in_a_container_reaches_the_server_alone() -> None:
     assert compose["networks"]["inside"] == {"internal": True}
     ports = {name: each.get("ports", []) for name, each in compose["services"].items()}
     assert [each for name in ports for each in ports[name]] == ["127.0.0.1:${PORT:-5000}:5000"]
+
+
+def test_in_compose_each_part_is_started_again_and_waited_for() -> None:
+    services = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
+    for name in ("postgres", "store", "server"):
+        assert services[name]["restart"] == "unless-stopped"
+        assert services[name]["healthcheck"]["test"]
+    for name in ("server", "backup", "trainer"):
+        waits = services[name]["depends_on"].values()
+        assert [each["condition"] for each in waits] == ["service_healthy"] * len(waits)
+    assert "127.0.0.1:5000/health" in services["server"]["healthcheck"]["test"][-1]  # of the chain
+    copied = (DOCKER / "Dockerfile").read_text()
+    for needed in ("docker/lab.py", "docker/lab-0.dist-info", "docker/access.py"):
+        assert f"COPY {needed}" in copied or f" {needed} " in copied

@@ -190,6 +190,25 @@ def test_a_second_server_is_refused_in_a_line(up: Up, tmp_path: Path) -> None:
     assert up.health()[0] == 200
 
 
+def test_a_full_disk_and_one_that_is_read_only_are_told_in_a_line(up: Up) -> None:
+    place = up.folder / "small"
+    place.mkdir()
+    small = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
+    if subprocess.run(small, capture_output=True).returncode:
+        pytest.skip("this user may mount no disk")
+    try:
+        for reason in ("No space left on device", "Read-only file system"):
+            words = [*native(place / "server"), "up", "--port", str(free_port())]
+            done = subprocess.run(words, capture_output=True, text=True)
+            assert done.returncode == 1
+            (line,) = done.stderr.splitlines()
+            assert line.startswith("Error: ")
+            assert reason in line
+            subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_it_starts_again_at_once_after_it_was_ended_or_killed(
     up: Up, client: mlflow.MlflowClient, number: signal.Signals

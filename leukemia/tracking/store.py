@@ -51,6 +51,11 @@ class Look:
     records: int = 0
 
 
+def address() -> str:
+    """Where runs are kept, as MLflow is told: MLFLOW_TRACKING_URI, else `sqlite:///mlflow.db`."""
+    return str(mlflow.get_tracking_uri())
+
+
 def of(uri: str) -> Path | None:
     """The file of an SQLite address; None for a server's."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
@@ -72,9 +77,9 @@ def look(file: Path) -> Look:
     """
     if not file.exists():
         return Look(state=State.NONE)
-    address = f"{file.absolute().as_uri()}?mode=rw"
+    place = f"{file.absolute().as_uri()}?mode=rw"
     try:
-        with closing(sqlite3.connect(address, timeout=LOCKED_S, uri=True)) as base:
+        with closing(sqlite3.connect(place, timeout=LOCKED_S, uri=True)) as base:
             return _seen(base)
     except sqlite3.Error as error:
         raise UserError(
@@ -97,8 +102,8 @@ def hold_to_ready(file: Path) -> None:
         )
     if seen.state is State.OLDER:
         raise UserError(
-            f"{file} was written by an older MLflow (its tables are of {_age(seen.revision)}) than "
-            f"this one ({mlflow.__version__}); {MEND} upgrades it and keeps a copy"
+            f"{file} was written by an older MLflow than this one, {mlflow.__version__}, or is not "
+            f"finished (its tables are of {_age(seen.revision)}); {MEND} upgrades it on a copy"
         )
     if seen.state is State.NEWER:
         raise UserError(_of_newer(file, seen))

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+from mlflow.entities import Run
 
 from leukemia import techniques
 from leukemia.errors import UserError
@@ -138,7 +139,9 @@ def trained(
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             round_.kept.append(kept(place))
-            continue
+            if not over(place):
+                continue
+            code = 0
         if code:
             errors = (place / "errors.txt").read_text().splitlines()
             round_.fault = f"exit code {code}: {errors[-1] if errors else ''}"
@@ -153,7 +156,7 @@ def trained(
 def entry(place: Path, command: str, *words: str) -> subprocess.Popen[bytes]:
     """A command in a folder with a store and a cache of its own, in a group of its own."""
     environment = os.environ | {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{place.absolute()}/mlflow.db",
+        "MLFLOW_TRACKING_URI": store(place),
         "LEUKEMIA_CACHE": str(place.absolute() / "cache"),
         "PYTHONPATH": str(ROOT),
     }
@@ -163,6 +166,10 @@ def entry(place: Path, command: str, *words: str) -> subprocess.Popen[bytes]:
             cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=errors,
             start_new_session=True,
         )  # fmt: skip
+
+
+def store(place: Path) -> str:
+    return f"sqlite:///{place.absolute()}/mlflow.db"
 
 
 def kept(place: Path) -> str:
@@ -176,15 +183,25 @@ def kept(place: Path) -> str:
     return "+".join(counts) or "-"
 
 
+def over(place: Path) -> bool:
+    """Whether the run had finished before its process was killed: the command would train anew."""
+    begun = (place / "mlflow.db").exists() and not any(place.glob("cache/unfinished/*/"))
+    return begun and any(run.info.status == "FINISHED" for run in runs_of(place))
+
+
+def runs_of(place: Path) -> list[Run]:
+    client = mlflow.MlflowClient(store(place))
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    return list(client.search_runs(experiments, "tags.kind = 'train'"))
+
+
 def left(place: Path) -> Left:
     """What the one run in a project has left.
 
     Raises:
         UserError: it is not one, or has not finished.
     """
-    client = mlflow.MlflowClient(f"sqlite:///{place.absolute()}/mlflow.db")
-    experiments = [each.experiment_id for each in client.search_experiments()]
-    runs = client.search_runs(experiments, "tags.kind = 'train'")
+    client, runs = mlflow.MlflowClient(store(place)), runs_of(place)
     if [run.info.status for run in runs] != ["FINISHED"]:
         raise UserError(f"{len(runs)} runs: {', '.join(run.info.status for run in runs)}")
     (run,) = runs
@@ -194,7 +211,7 @@ def left(place: Path) -> Left:
         for name in metrics
     }
     files = local(run.info.artifact_uri)
-    (model,) = client.search_logged_models(experiments)
+    (model,) = client.search_logged_models([run.info.experiment_id])
     (network,) = local(model.artifact_location).rglob("*.keras")
     return Left(
         digests={
