@@ -8,7 +8,7 @@ docs/verdicts.md and `python -m benchmarks.verdicts`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -26,6 +26,10 @@ MOST = 10  # contrasts that are tested as a closed family, of 2 ** MOST sets; mo
 # to .07 of drawn studies of equal techniques called something different, where techniques act on
 # subjects in every network alike.
 SHARED_CHOICE = 1.25
+# All networks of a study learned from the same subjects, and others would have taught them other
+# things: an interval over tested subjects does not see it. Without this the winner's 95 % interval
+# held its true value in .90 to .93 of drawn studies of trained classifiers.
+SHARED_SUBJECTS = 1.12
 LEADER_S_PART = 5  # comparisons with the leader get a fifth of the level, once it differs itself
 
 
@@ -96,11 +100,21 @@ def worth(networks: Networks, metric: str, baseline: str) -> Worth | None:
     promise = np.where(np.isnan(promise), -np.inf, promise)
     chosen = [networks.arms[row] for row in promise.argmax(axis=0)]
     shares = {arm: chosen.count(arm) / len(chosen) for arm in networks.arms}
-    value = intervals.of_counts(networks.counts(chosen), metric_of(metric))
+    value = _widened(intervals.of_counts(networks.counts(chosen), metric_of(metric)), metric)
     gain = None
     if baseline in networks.arms:
         gain = _gap(networks, chosen, [baseline] * len(chosen), metric)
     return Worth(value=value, gain=gain, chosen={arm: s for arm, s in shares.items() if s})
+
+
+def _widened(interval: Interval, metric: str) -> Interval:
+    """Longer by SHARED_SUBJECTS on either side, within the metric's bounds."""
+    least, most = metric_of(metric).bounds
+    low, high = (
+        interval.value + SHARED_SUBJECTS * (end - interval.value)
+        for end in (interval.low, interval.high)
+    )
+    return replace(interval, low=max(low, least), high=min(high, most))
 
 
 class _Tests:
