@@ -28,7 +28,7 @@ from tests.conftest import ROOT
 from tests.service import BIN, PATH
 
 OLDER = "17e22815139b"  # a revision of MLflow's tables, three before those of 3.17
-# MLflow makes a database, and is killed as it has begun to fill a table that is to replace another.
+# MLflow makes a database, or upgrades one, and is killed as soon as it has carried out a statement.
 INTERRUPTED = """
 import os, signal, sys
 from mlflow.store.db import utils
@@ -38,7 +38,7 @@ engine = utils.create_sqlalchemy_engine("sqlite:///" + sys.argv[1])
 
 @event.listens_for(engine, "after_cursor_execute")
 def end(connection, cursor, statement, *more):
-    if "CREATE TABLE _alembic_tmp_tags" in statement:
+    if sys.argv[2] in statement:
         os.kill(os.getpid(), signal.SIGKILL)
 
 utils._initialize_tables(engine)
@@ -81,9 +81,13 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def half_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("half") / "mlflow.db"
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED, str(place)], capture_output=True)
-    assert done.returncode == -signal.SIGKILL
+    interrupted(place, "CREATE TABLE _alembic_tmp_tags")  # that is to replace another
     return place
+
+
+def interrupted(file: Path, statement: str) -> None:
+    words = [sys.executable, "-c", INTERRUPTED, str(file), statement]
+    assert subprocess.run(words, capture_output=True).returncode == -signal.SIGKILL
 
 
 def mended() -> Result:
@@ -163,6 +167,19 @@ def test_an_older_mlflows_is_not_changed_by_reading_and_upgraded_without_loss(
     (kept,) = old_ones(file)
     assert "was of an older MLflow and is ready: 1 runs and models" in result.output
     assert kept.read_bytes() == before
+    run = mlflow.MlflowClient().get_run("a1")
+    assert (run.info.run_name, run.data.params) == ("of before", {"seed": "7"})
+
+
+@pytest.mark.parametrize("statement", ["ADD COLUMN", "CREATE TABLE", "CREATE INDEX"])
+def test_an_upgrade_that_was_killed_is_finished_without_loss(
+    file: Path, older: Path, statement: str
+) -> None:
+    shutil.copy(older, file)
+    interrupted(file, statement)
+    result = mended()
+    assert result.exit_code == 0, result.output
+    assert store.look(file).state is State.READY
     run = mlflow.MlflowClient().get_run("a1")
     assert (run.info.run_name, run.data.params) == ("of before", {"seed": "7"})
 

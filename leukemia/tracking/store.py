@@ -7,6 +7,7 @@ database here looks first (`hold_to_ready`), and `mend` works on a copy.
 """
 
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -24,6 +25,13 @@ from leukemia.errors import UserError, first_line
 UNFINISHED = "_alembic_tmp_"  # begins the name of a table that a step was filling when it ended
 VERSION = "alembic_version"  # the table that notes the revision
 BESIDE = ("-journal", "-wal", "-shm")  # end the names of SQLite's own files beside a database
+# What a step has made before it ended, as MLflow's next try at the same step meets it, and how that
+# is undone. Such a step has filled nothing yet: rows come in one transaction with its end.
+UNDO = (
+    (r"duplicate column name.*ALTER TABLE (\w+) ADD COLUMN (\w+)", "alter table {} drop column {}"),
+    (r"index (\w+) already exists", "drop index {}"),
+    (r"table (\w+) already exists", "drop table {}"),
+)
 LOCKED_S = 20  # to wait for another process, as MLflow does
 RECORDS = ("runs", "registered_models", "logged_models")  # what somebody would miss
 MEND = "`leukemia store` (or `python -m entrypoints.store`)"
@@ -202,7 +210,7 @@ def _mended(file: Path, fresh: Path, seen: Look) -> str:
     """Finish a copy; where that fails and nothing would be missed, make a fresh one."""
     try:
         _copy(file, fresh)
-        _migrate(fresh)
+        _finish(fresh)
         if look(fresh) != Look(state=State.READY, revision=_scripts()[0], records=seen.records):
             raise UserError("the finished copy does not hold what the old one does")
     except Exception as error:  # of MLflow's scripts, whatever they meet
@@ -235,6 +243,36 @@ def _copy(file: Path, fresh: Path) -> None:
                     if whole
                     else f'alter table "{name}" rename to "{name.removeprefix(UNFINISHED)}"'
                 )
+
+
+def _finish(file: Path) -> None:
+    """Bring a copy to this MLflow's tables, undoing what an unfinished step has made."""
+    undone: set[str] = set()
+    while True:
+        try:
+            return _migrate(file)
+        except Exception as error:  # of MLflow's scripts, whatever they meet
+            undo = _undo(str(error))
+            if not undo or undo in undone:
+                raise
+            undone.add(undo)
+            with closing(sqlite3.connect(file)) as base, base:
+                _hold_to_empty(base, undo)
+                base.execute(undo)
+
+
+def _undo(said: str) -> str:
+    """The statement that undoes what an error complains of, "" where none does."""
+    for pattern, statement in UNDO:
+        if match := re.search(pattern, said, re.DOTALL):
+            return statement.format(*match.groups())
+    return ""
+
+
+def _hold_to_empty(base: sqlite3.Connection, undo: str) -> None:
+    *words, name = undo.split()
+    if words == ["drop", "table"] and base.execute(f"select 1 from {name} limit 1").fetchone():
+        raise UserError(f"the table {name} is there before its time, with rows")
 
 
 def _migrate(file: Path) -> None:
