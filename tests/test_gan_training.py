@@ -169,6 +169,7 @@ class TestOfBothKinds:
 
     config = replace(PLAN, conditional=True, epochs=30, batch_size=8)
 
+    @pytest.mark.slow
     def test_the_wanted_kind_is_made_and_not_the_other(self):
         images, others = coloured(16), coloured(40)[..., ::-1]
         trained = training.train(images, self.config, 3, silent, others=others)

@@ -364,6 +364,7 @@ def test_the_gan_logs_its_losses_and_samples_over_time(runs: dict[str, Run]) -> 
     assert artifacts(run, "generator") == {"generator.keras", "trained_on.json"}
 
 
+@pytest.mark.slow
 def test_a_trained_generator_is_used_again_on_the_same_split_only(
     server: str, sample: Path, runs: dict[str, Run]
 ) -> None:
@@ -380,6 +381,7 @@ def test_a_trained_generator_is_used_again_on_the_same_split_only(
     mlflow.MlflowClient().set_tag(latest.info.run_id, "kind", "thrown away")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_figures_alone_or_beside_another_run(
     server: str, sample: Path, runs: dict[str, Run], tmp_path: Path
 ) -> None:
