@@ -21,7 +21,7 @@ from PIL import Image
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-# Some machines forbid it, and the tests' 150 processes compile the sources anew: half a second each.
+# Some machines forbid it: 150 processes of the tests then compile the sources, half a second each.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 from leukemia.cells import Cells
