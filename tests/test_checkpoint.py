@@ -143,7 +143,14 @@ class Course:
 
 # The other examples only leave cells out, add some as others do, or decide otherwise.
 OF_EXAMPLES = ("feature_smote", "focal", "mixup", "retraining", "root_draw")
-KILLS = list(zip((*techniques.names(), *OF_EXAMPLES), itertools.cycle([1, 2, 3]), strict=False))
+# Every technique takes a minute in all; these differ in how they train.
+OFTEN = ("baseline", "dcgan", "feature_smote", "mixup", "retraining")
+KILLS = [
+    pytest.param(name, after, marks=[] if name in OFTEN else [pytest.mark.slow])
+    for name, after in zip(
+        (*techniques.names(), *OF_EXAMPLES), itertools.cycle([1, 2, 3]), strict=False
+    )
+]
 
 
 @pytest.mark.parametrize(("name", "after"), KILLS)
@@ -221,7 +228,10 @@ class TestInEveryStage:
             trained(*course.given, folder=tmp_path / "damaged")
 
 
-@pytest.mark.parametrize(("backbone", "epoch"), [("forgetful", 4), ("miniature", 2)])
+@pytest.mark.parametrize(
+    ("backbone", "epoch"),
+    [("forgetful", 4), pytest.param("miniature", 2, marks=pytest.mark.slow)],
+)
 def test_killed_with_9_in_another_process_it_ends_the_same(
     backbone: str, epoch: int, few: Cells, start: Path, tmp_path: Path
 ) -> None:
