@@ -445,6 +445,19 @@ class TestJournal:
         lines = (tmp_path / ENTRIES).read_text().splitlines()
         assert [json.loads(line)["content"]["tags"] for line in lines] == [{"a": "1"}, {"b": "2"}]
 
+    def test_entries_that_a_power_cut_took_are_written_and_sent_again(self, tmp_path: Path) -> None:
+        journal = Journal(tmp_path)
+        for step in range(3):
+            journal.write("batch", points=[("loss", 1.0, 0, step)])
+        journal.sent(journal.next(0))
+        lines = (tmp_path / ENTRIES).read_text().splitlines(keepends=True)
+        (tmp_path / ENTRIES).write_text(lines[0])
+        again = Journal(tmp_path)
+        assert (again.waiting, again.last_step("loss")) == (0, 0)
+        assert again.next(0) == []
+        again.write("batch", points=[("loss", 1.0, 0, 1)])
+        assert [entry.content["points"][0][3] for entry in again.next(0)] == [1]
+
     def test_a_damaged_one_and_a_full_disk_are_one_line(self, tmp_path: Path) -> None:
         journal = Journal(tmp_path / "full")
         (tmp_path / "full" / ENTRIES).symlink_to("/dev/full")

@@ -55,7 +55,8 @@ class Journal:
         (folder / FILES).mkdir(parents=True, exist_ok=True)
         self._entries = _read(folder / ENTRIES)
         sent = folder / SENT
-        self._sent = int(sent.read_text()) if sent.exists() else 0
+        noted = int(sent.read_text()) if sent.exists() else 0
+        self._sent = min(noted, len(self._entries))  # a power cut may have taken the last entries
         self._steps: dict[str, int] = {}
         for entry in self._entries:
             self._remember(entry)
