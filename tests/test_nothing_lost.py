@@ -200,6 +200,7 @@ def test_what_a_server_did_not_get_before_the_end_waits_and_is_sent_by_sync(
     assert left(run_id) == whole(3)
     assert status(run_id) == "FINISHED"
     assert sync.waiting(tmp_path) == []
+    assert not place.exists()
     assert "Nothing waits" in CliRunner().invoke(sync_command.main, []).output
 
 

@@ -144,8 +144,9 @@ class Logbook:
         """A folder of the journal; what the block puts there become artifacts."""
         folder = self._journal.room()
         yield folder
-        self._files |= manifest.digests(folder)
-        self._sizes |= {path: (folder / path).stat().st_size for path in manifest.digests(folder)}
+        written = manifest.digests(folder)
+        self._files |= written
+        self._sizes |= {path: (folder / path).stat().st_size for path in written}
         self._journal.write("files", folder=folder.name)
 
     def _tags(self, tags: Mapping[str, str]) -> None:

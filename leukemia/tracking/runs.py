@@ -101,26 +101,15 @@ def _inherit(experiment_id: str, uri: str) -> str:
 def _make(name: str, uri: str) -> None:
     """Make the experiment if it is new: on a local database with its artifacts beside that."""
     if mlflow.get_experiment_by_name(name) is None:
-        beside = _database(uri).parent / "mlruns" if _is_local(uri) else None
+        file = store.of(uri)
+        beside = file.parent / "mlruns" if file else None
         mlflow.create_experiment(name, beside and beside.absolute().as_uri())
-
-
-def _is_local(uri: str) -> bool:
-    return uri.startswith("sqlite:///")
-
-
-def _database(uri: str) -> Path:
-    return Path(uri.removeprefix("sqlite:///"))
 
 
 @contextmanager
 def _one_at_a_time(uri: str) -> Iterator[None]:
-    if not _is_local(uri):
-        yield
-        return
-    database = _database(uri)
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{database}.lock"):
+    file = store.of(uri)
+    with store.alone(file) if file else nullcontext():
         yield
 
 

@@ -1,5 +1,6 @@
 """Sends what runs could not: results that wait on this machine for their store."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,8 +59,8 @@ def send(one: Waiting) -> str:
                 pass
         except Unsent as error:
             return f"{one.about.title}: {error}"
-        if journal.finished:
-            journal.remove()
+        if journal.finished:  # with its checkpoint, or the next run would go on from that
+            shutil.rmtree(one.folder)
     what = "it is finished" if one.finished else "give its command again to go on with it"
     return f"{one.about.title}: run {one.about.run_id} has all of it now; {what}"
 
