@@ -25,7 +25,7 @@ from mlflow.entities import Metric, Param, RunTag
 from leukemia.evaluation.metrics import metrics
 from leukemia.experiment import PREDICTIONS
 from leukemia.ranking.peers import TERMS
-from leukemia.tracking.runs import connect
+from leukemia.tracking.connection import connect
 
 ARMS = {"adasyn": 0.1, "augmentation": 0.0, "baseline": 0.0, "dcgan": 0.05, "weighted": 0.3}
 FOLDS = 5

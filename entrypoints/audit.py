@@ -65,7 +65,7 @@ def main(
     """Audit, print, and keep what was found."""
     from leukemia.splits.audit import as_text
     from leukemia.splits.audit_plot import audit_files
-    from leukemia.tracking import runs
+    from leukemia.tracking import connection, runs
 
     audit, picture = _audited(labels, protocol, given)
     console.say(*as_text(audit).splitlines())
@@ -73,7 +73,7 @@ def main(
         for path in audit_files(audit, picture, out):
             console.say(f"Written: {path}")
     if os.environ.get("MLFLOW_RUN_ID"):
-        runs.connect(experiment)
+        connection.connect(experiment)
         with runs.started_run("audit", "audit"), TemporaryDirectory() as folder:
             runs.log_files(audit_files(audit, picture, Path(folder)))
     if audit.blocking:

@@ -11,9 +11,9 @@ from .command import MODEL, Command
 def main(model: str) -> None:
     """Print a line for each move."""
     from leukemia.registry import champion
-    from leukemia.tracking import runs
+    from leukemia.tracking import connection, runs
 
-    runs.connect()
+    connection.connect()
     with runs.project_run("history"):
         moves, now = champion.history(model), champion.champion(model)
         for each in moves:

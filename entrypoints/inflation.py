@@ -59,12 +59,12 @@ def main(
     from leukemia.experiment.prepare import gather
     from leukemia.splits.protocol import has_official
     from leukemia.study import grid
-    from leukemia.tracking import runs
+    from leukemia.tracking import connection, lease, runs
 
     given |= {name: value for name, value in SAME_FOR_ALL.items() if given[name] == "auto"}
     options = options_of(given)
-    experiment_id = runs.connect(experiment)
-    runs.reap(experiment_id)
+    experiment_id = connection.connect(experiment)
+    lease.reap(experiment_id)
     gathered = gather(options, progress=console.bar)
     index, subjects = gathered.index, gathered.cells.subjects
     chosen = [name for name in protocols if name != "official" or has_official(index)]

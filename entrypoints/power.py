@@ -48,7 +48,7 @@ def main(
     """Print the table and keep it with its curve."""
     from leukemia.ranking import power, power_plot
     from leukemia.study import pilot
-    from leukemia.tracking import runs
+    from leukemia.tracking import connection
 
     for name, least, given in (("subjects", 4, subjects), ("seeds", 2, seeds), ("folds", 2, folds)):
         pilot.design(given, least, name)
@@ -59,7 +59,7 @@ def main(
     if known:
         measured = pilot.stated(*known)
     else:
-        experiment_id = runs.connect(experiment)
+        experiment_id = connection.connect(experiment)
         measured = pilot.of_ranked(ranked(experiment_id, metric=metric, **choice))
     grid = power.Grid(subjects=subjects, seeds=seeds, folds=folds, contrasts=contrasts)
     table = grid.table(measured.components)

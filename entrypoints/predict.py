@@ -25,10 +25,10 @@ def main(images: tuple[Path, ...], model: str, csv: Path | None) -> None:
     from leukemia.data.files import write_atomically
     from leukemia.registry import served
     from leukemia.text.spreadsheet import as_csv
-    from leukemia.tracking import runs
+    from leukemia.tracking import connection, runs
 
     paths = image_files(images)
-    runs.connect()
+    connection.connect()
     with runs.project_run("predict"):
         asked = served.load(model)
         rows = served.called(asked, paths)

@@ -13,9 +13,9 @@ from .command import MODEL, WHY, Command, option
 def main(version: str, why: str, model: str) -> None:
     """Promote."""
     from leukemia.registry import champion
-    from leukemia.tracking import runs
+    from leukemia.tracking import connection, runs
 
-    runs.connect()
+    connection.connect()
     with runs.project_run("promote"):
         moved = champion.promote(model, version, why)
         console.say(f"{model} version {version} is the champion {'now' if moved else 'already'}.")

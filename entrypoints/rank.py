@@ -38,11 +38,11 @@ CHOICE = [
 @with_options(*CHOICE, METRIC, WAIVE, EXPERIMENT)
 def main(experiment: str | None, **choice: Any) -> None:
     """Rank and publish."""
-    from leukemia.tracking import runs
+    from leukemia.tracking import connection, lease, runs
 
-    experiment_id = runs.connect(experiment)
+    experiment_id = connection.connect(experiment)
     with runs.project_run("rank"):
-        runs.reap(experiment_id)
+        lease.reap(experiment_id)
         publish(experiment_id, ranked(experiment_id, **choice))
 
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 @with_options(*CHOICE, METRIC, WAIVE, GAIN, EXPERIMENT, MODEL)
 def main(gain: str, experiment: str | None, model: str, **choice: Any) -> None:
     """Register the leader of the ranking."""
-    from leukemia.tracking import runs
+    from leukemia.tracking import connection, runs
 
-    experiment_id = runs.connect(experiment)
+    experiment_id = connection.connect(experiment)
     with runs.project_run("register"):
         register(ranked(experiment_id, **choice), model, gain)
 

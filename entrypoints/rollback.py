@@ -12,9 +12,9 @@ from .command import MODEL, WHY, Command
 def main(why: str, model: str) -> None:
     """Roll back."""
     from leukemia.registry import champion
-    from leukemia.tracking import runs
+    from leukemia.tracking import connection, runs
 
-    runs.connect()
+    connection.connect()
     with runs.project_run("rollback"):
         made = champion.rollback(model, why)
         console.say(

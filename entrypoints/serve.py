@@ -35,9 +35,9 @@ def main(model: str, host: str, port: int, allowed_hosts: str) -> None:
     from leukemia.registry import served
     from leukemia.serving.answers import Following
     from leukemia.serving.server import app
-    from leukemia.tracking import runs
+    from leukemia.tracking import connection
 
-    runs.connect()
+    connection.connect()
     following = Following(lambda: served.version_of(model), lambda version: served.load(model))
     ready = app(following, [each.strip() for each in allowed_hosts.split(",")], token)
     console.say(f"# {following.current().served.about}")

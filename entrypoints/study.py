@@ -105,12 +105,12 @@ def main(
     from leukemia.experiment.prepare import gather
     from leukemia.registry.champion import Refused
     from leukemia.study import grid, results
-    from leukemia.tracking import runs
+    from leukemia.tracking import connection, lease, runs
     from leukemia.tracking.patience import Patience
 
     options = options_of(given)
-    experiment_id = runs.connect(experiment)
-    runs.reap(experiment_id)
+    experiment_id = connection.connect(experiment)
+    lease.reap(experiment_id)
     gathered = gather(options, progress=console.bar)
     index, subjects = gathered.index, gathered.cells.subjects
     folds = grid.folds_of([protocol], index, subjects, test_folds, options.folds)

@@ -12,9 +12,9 @@ from .command import Command
 def main() -> None:
     """Send what every run has left, each to the server that it is of."""
     from leukemia.data.cache import cache_folder
-    from leukemia.tracking import runs, sync
+    from leukemia.tracking import connection, runs, sync
 
-    runs.connect()
+    connection.connect()
     with runs.project_run("sync"):
         waiting = sync.waiting(cache_folder())
         if not waiting:

@@ -32,9 +32,9 @@ def main(out: Path, experiment: str | None, terms: str) -> None:
     if not has_store(experiment):
         console.say(f"Report: {write(build(), out)[0]}")
         return
-    from leukemia.tracking import runs
+    from leukemia.tracking import connection, runs
 
-    experiment_id = runs.connect(experiment)
+    experiment_id = connection.connect(experiment)
     with runs.started_run("thesis-report", "thesis-report"):
         files = write(build(own_runs(experiment_id, terms)), out)
         runs.log_files(files)  # not the folder: it may hold what is not the report's

@@ -24,8 +24,9 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 # Some machines forbid it: 150 processes of the tests then compile the sources, half a second each.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # `make test` hands its own level and flags on: a test's make is nobody's child.
-for name in [name for name in os.environ if name.startswith("MAKE") or name == "MFLAGS"]:
-    del os.environ[name]
+os.environ.pop("MAKEFLAGS", None)
+os.environ.pop("MAKELEVEL", None)
+os.environ.pop("MFLAGS", None)
 
 from leukemia.cells import Cells
 from leukemia.data.sample import draw_cells

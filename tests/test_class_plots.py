@@ -183,14 +183,14 @@ from leukemia.experiment.options import ExperimentOptions
 from leukemia.ranking.inflation import as_text
 from leukemia.study import results
 from leukemia.study.launch import tracked
-from leukemia.tracking import runs
+from leukemia.tracking import connection
 
 for protocol in ("subject", "image", "thesis_preliminary"):
     tracked(ExperimentOptions(
         data=Path(sys.argv[1]), protocol=protocol, folds=3, budget="quick", image_size=32,
         scaling="imagenet", backbone="miniature", backbone_weights="none", precision="float32",
     ), experiment="own")
-print(as_text(results.inflation(runs.connect("own"))))
+print(as_text(results.inflation(connection.connect("own"))))
 """
 
 

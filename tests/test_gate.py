@@ -20,8 +20,7 @@ from leukemia.evaluation.metrics import METRICS
 from leukemia.experiment import GOLDEN
 from leukemia.registry import champion, gate, golden, served
 from leukemia.registry.gate import Candidate, Gain, refusals
-from leukemia.tracking import records
-from leukemia.tracking import runs as tracking
+from leukemia.tracking import connection, records
 from tests.test_ranking import ranked, record
 
 COMMANDS = {"register": register_entry.main, "promote": promote.main,
@@ -159,7 +158,7 @@ def test_the_champion_is_promoted_and_rolled_back_and_all_of_it_is_told(store: P
         assert code == 0, said
         assert f"version {seed + 1}, alias champion" in said
         assert run_of(seed).data.tags["gate"] == "passed, gain=possible"
-    tracking.connect()
+    connection.connect()
     assert champion.champion(champion.NAME) == "2"
     code, said = command("promote", "--version", "1", "--why", "fewer missed blasts")
     assert (code, said) == (0, "leukemia-classifier version 1 is the champion now.\n")

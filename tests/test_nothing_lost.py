@@ -25,8 +25,9 @@ from leukemia.errors import UserError
 from leukemia.experiment.options import ExperimentOptions
 from leukemia.study import launch
 from leukemia.study.grid import Trial
-from leukemia.tracking import lease, manifest, records, runs, sender, sync
+from leukemia.tracking import connection, lease, manifest, records, runs, sender, sync, unfinished
 from leukemia.tracking.journal import ENTRIES, SENT, Journal
+from leukemia.tracking.resumable import resumable_run
 from leukemia.tracking.sender import Unsent
 from tests.conftest import ROOT, write_table
 from tests.service import BIN, PATH, free_port, running, wait_for
@@ -78,7 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def experiment_id(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     mlflow.set_tracking_uri(server.address)
-    yield runs.connect("outages")
+    yield connection.connect("outages")
     mlflow.set_tracking_uri(None)  # what the environment says, again
 
 
@@ -96,7 +97,7 @@ def local(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     shutil.copy(empty, tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    yield runs.connect("local")
+    yield connection.connect("local")
     mlflow.set_tracking_uri(None)
 
 
@@ -154,7 +155,7 @@ def test_a_server_that_is_away_stops_nothing_and_gets_all_of_it_once(
     def away() -> list[str]:
         return [text for text in caplog.messages if "away since" in text]
 
-    with runs.kept_run("train", "away", experiment_id, tmp_path / "away", {}) as kept:
+    with resumable_run("train", "away", experiment_id, tmp_path / "away", {}) as kept:
         leave(kept.journal, range(2))
         until(lambda: not kept.journal.waiting, 30)
         server.down()
@@ -177,10 +178,10 @@ def test_what_a_server_did_not_get_before_the_end_waits_and_is_sent_by_sync(
 ) -> None:
     monkeypatch.setattr(sender.Sender.close, "__defaults__", (1.0,))
     monkeypatch.setenv("LEUKEMIA_CACHE", str(tmp_path))
-    place = runs.unfinished(tmp_path, experiment_id, "key")
+    place = unfinished.folder(tmp_path, experiment_id, "key")
 
     def outage() -> None:
-        with runs.kept_run("train", "longer", experiment_id, place, {}) as kept:
+        with resumable_run("train", "longer", experiment_id, place, {}) as kept:
             leave(kept.journal, range(1))
             until(lambda: not kept.journal.waiting, 30)
             server.down()
@@ -209,7 +210,7 @@ def test_what_is_sent_twice_stands_there_once(experiment_id: str, tmp_path: Path
     place = tmp_path / "twice"
 
     def mistaken() -> None:
-        with runs.kept_run("train", "twice", experiment_id, place, {}) as kept:
+        with resumable_run("train", "twice", experiment_id, place, {}) as kept:
             leave(kept.journal, range(3))
             raise ZeroDivisionError("a mistake")
 
@@ -222,7 +223,7 @@ def test_what_is_sent_twice_stands_there_once(experiment_id: str, tmp_path: Path
     assert mlflow.MlflowClient().get_run(run_id).data.tags["error"] == "a mistake"
     noted = place / "journal" / SENT
     noted.write_text(str(int(noted.read_text()) - 2))  # before the last picture
-    with runs.kept_run("train", "twice", experiment_id, place, {}) as again:
+    with resumable_run("train", "twice", experiment_id, place, {}) as again:
         assert again.run_id == run_id
         leave(again.journal, range(3, 4))
     assert left(run_id) == whole(4)
@@ -233,8 +234,8 @@ def test_what_is_sent_twice_stands_there_once(experiment_id: str, tmp_path: Path
 def test_a_process_at_a_run_keeps_others_from_sending_for_it(
     experiment_id: str, tmp_path: Path
 ) -> None:
-    place = runs.unfinished(tmp_path, experiment_id, "key")
-    with runs.kept_run("train", "busy", experiment_id, place, {}) as kept:
+    place = unfinished.folder(tmp_path, experiment_id, "key")
+    with resumable_run("train", "busy", experiment_id, place, {}) as kept:
         kept.journal.write("batch", tags={"a": "b"})
         assert sync.waiting(tmp_path) == []
 
@@ -342,7 +343,7 @@ def test_whoever_comes_later_ends_what_nobody_is_at(
     if of.get("pid") == "this":
         tags |= {"pid": own["pid"], "pid_started": own["pid_started"]}
     run = client.create_run(local, start_time=int((now - ago_s) * 1000), tags=tags)
-    assert runs.reap(local) == killed
+    assert lease.reap(local) == killed
     assert status(run.info.run_id) == ("KILLED" if killed else "RUNNING")
 
 
@@ -353,7 +354,7 @@ def test_a_run_holds_one_training(
 
     def begun(run_id: str) -> None:
         monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
-        with runs.kept_run("train", "one", local, tmp_path / "one", {}) as kept:
+        with resumable_run("train", "one", local, tmp_path / "one", {}) as kept:
             kept.journal.write("batch", tags={"key": "of its training"})
         assert kept.run_id == run_id
 

@@ -13,7 +13,7 @@ from leukemia.evaluation.metrics import metrics as metrics_of
 from leukemia.evaluation.predictions import Predictions
 from leukemia.ranking import peers, rank
 from leukemia.ranking.peers import TERMS
-from leukemia.tracking import records, runs
+from leukemia.tracking import connection, records
 
 OLD = {"synthetic_data": "drawn, seed 1"}
 NEW = {"simulated_data": "drawn, seed 2", "split_seed": "7"}
@@ -58,7 +58,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-        experiment = runs.connect("records")
+        experiment = connection.connect("records")
         now = pd.DataFrame(vars(predicted(1, 0.3)))
         then = pd.DataFrame(vars(predicted(2))).rename(columns={"cell_id": "origin"})
         ids = {
@@ -89,7 +89,7 @@ def test_a_run_of_before_had_the_split_of_its_seed(store: tuple) -> None:
 
 
 def test_runs_without_any_tag_of_a_split_are_read_too(store: tuple) -> None:
-    experiment = runs.connect("before")
+    experiment = connection.connect("before")
     with mlflow.start_run():
         mlflow.set_tags({"kind": "train", "seed": "2", "fold": "1", "folds": "3", "leaks": ""})
     assert records.training_runs(experiment)["split_seed"].tolist() == [2]

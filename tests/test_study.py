@@ -22,7 +22,7 @@ from leukemia.experiment.options import ExperimentOptions
 from leukemia.experiment.prepare import resolve
 from leukemia.model.classifier import ModelConfig, build
 from leukemia.study import plan as plans
-from leukemia.tracking.runs import unfinished
+from leukemia.tracking import unfinished
 from tests.conftest import ROOT, copied_project, write_table
 
 pytestmark = pytest.mark.filterwarnings(
@@ -107,7 +107,7 @@ def key_of(data: Path, technique: str, seed: int) -> str:
 def occupied(project: Path, key: str) -> FileLock:
     """The place of a run, as another process that trains it holds it."""
     experiment = mlflow.get_experiment_by_name("seed 0").experiment_id
-    place = unfinished(project / "cache", experiment, key)
+    place = unfinished.folder(project / "cache", experiment, key)
     place.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(place.with_suffix(".lock"))
 

@@ -36,14 +36,15 @@ def ours(folder: Path) -> Run:
     """This project's logbook."""
     import mlflow
 
-    from leukemia.tracking import runs
+    from leukemia.tracking import connection
     from leukemia.tracking.logbook import Logbook
+    from leukemia.tracking.resumable import resumable_run
 
     _serve(folder / "ours")
-    client, experiment_id = mlflow.MlflowClient(), runs.connect()
+    client, experiment_id = mlflow.MlflowClient(), connection.connect()
 
     def run() -> None:
-        with runs.kept_run("train", "one", experiment_id, folder / "unfinished", {}) as kept:
+        with resumable_run("train", "one", experiment_id, folder / "unfinished", {}) as kept:
             logbook = Logbook(kept.journal)
             for epoch in range(1, EPOCHS + 1):
                 logbook(epoch, _values(epoch))

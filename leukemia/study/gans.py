@@ -16,8 +16,9 @@ from leukemia.experiment.run import only_balanced
 from leukemia.gan import seeds as by_seed
 from leukemia.report import Report, both, silent
 from leukemia.text.spreadsheet import as_csv
-from leukemia.tracking import runs
+from leukemia.tracking import connection, runs, unfinished
 from leukemia.tracking.logbook import Logbook
+from leukemia.tracking.resumable import resumable_run
 
 REVIEW = "review/review.txt"
 
@@ -62,7 +63,7 @@ def train_gans(
     """
     if cells.take(experiment.split.rows["train"]).shortage() == 0:
         raise UserError("both classes have as many training cells: there is none to make")
-    experiment_id, recipe = runs.connect(name), experiment.config.settings.gan
+    experiment_id, recipe = connection.connect(name), experiment.config.settings.gan
     made = {}
     with runs.started_run("gans", f"{recipe} GAN on {len(seeds)} seeds"):
         for seed in seeds:
@@ -85,12 +86,12 @@ def _trained(
 ) -> TrainingSet:
     """One GAN as a run of its own; what the technique made with it."""
     cache, config = cache or cache_folder(), experiment.config
-    unfinished = runs.unfinished(cache, experiment_id, f"gan-{config.key(experiment.index)}")
+    place = unfinished.folder(cache, experiment_id, f"gan-{config.key(experiment.index)}")
     title = f"{config.title}, GAN alone"
-    with runs.kept_run("gan", title, experiment_id, unfinished, {}) as kept:
+    with resumable_run("gan", title, experiment_id, place, {}) as kept:
         logbook = Logbook(kept.journal)
         logbook.start(experiment, options)
         told = both(listener(title, config.schedule.epochs), logbook)
-        made = only_balanced(experiment, cells, told, unfinished, cache)
+        made = only_balanced(experiment, cells, told, place, cache)
         logbook.finish_made(made)
     return made

@@ -31,9 +31,20 @@ from leukemia.experiment.prepare import prepare, resolve
 from leukemia.experiment.run import Outcome, run
 from leukemia.report import Progress, Report, both, silent, unwatched
 from leukemia.study.grid import Trial
-from leukemia.tracking import PARENT, UNSENT, WORKERS, lease, manifest, records, runs, sync
+from leukemia.tracking import (
+    PARENT,
+    UNSENT,
+    WORKERS,
+    connection,
+    lease,
+    manifest,
+    records,
+    sync,
+    unfinished,
+)
 from leukemia.tracking.logbook import Logbook
 from leukemia.tracking.patience import Patience, without_secrets
+from leukemia.tracking.resumable import resumable_run
 
 SENT_NOW = "an earlier attempt was whole but for the sending: it is sent now"
 INTERRUPTED = 130  # exit code of a command that Ctrl-C or a SIGTERM has ended
@@ -86,12 +97,12 @@ def train(
         None where an earlier attempt had the outcome, which is in MLflow now.
     """
     cache, config = cache or cache_folder(), experiment.config
-    experiment_id = runs.connect(name)
-    unfinished = runs.unfinished(cache, experiment_id, config.key(experiment.index))
+    experiment_id = connection.connect(name)
+    place = unfinished.folder(cache, experiment_id, config.key(experiment.index))
     tags = {manifest.TAG: manifest.PENDING}
     with (
         TemporaryDirectory() as folder,
-        runs.kept_run("train", config.title, experiment_id, unfinished, tags) as kept,
+        resumable_run("train", config.title, experiment_id, place, tags) as kept,
     ):
         if kept.finished:
             return None
@@ -99,7 +110,7 @@ def train(
         logbook.start(experiment, options)
         settings = _fetched(config.settings, Path(folder))
         able = replace(experiment, config=replace(config, settings=settings))
-        outcome = run(able, cells, both(report, logbook), unfinished, cache)
+        outcome = run(able, cells, both(report, logbook), place, cache)
         logbook.finish(experiment, outcome, cells)
         tell(outcome)
     return outcome

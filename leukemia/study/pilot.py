@@ -11,7 +11,7 @@ from leukemia.ranking.power import ASKED, Components, Pilot
 from leukemia.ranking.text import aligned
 from leukemia.study.results import Ranked
 from leukemia.text import spreadsheet
-from leukemia.tracking import runs
+from leukemia.tracking import connection, runs
 
 
 def of_ranked(ranked: Ranked) -> Pilot:
@@ -63,7 +63,7 @@ def publish(experiment: str | None, text: str, table: pd.DataFrame, picture: np.
 
     picture: (H, W, 3) uint8.
     """
-    runs.connect(experiment)
+    connection.connect(experiment)
     with runs.started_run("power", "power") as run:
         mlflow.log_text(text, "power.txt")
         mlflow.log_text(spreadsheet.as_csv(table), "power.csv")

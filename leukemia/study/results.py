@@ -22,7 +22,7 @@ from leukemia.splits import THESIS_PRELIMINARY
 from leukemia.splits.protocol import over_folds
 from leukemia.study import plan as plans
 from leukemia.study.plan import Plan
-from leukemia.tracking import leaderboard, records, runs, views
+from leukemia.tracking import connection, leaderboard, records, views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def publish(experiment_id: str, ranked: Ranked) -> list[str]:
     leaderboard.publish(
         experiment_id, ranked.ranking, ranked.details, ranked.records, ranked.waived
     )
-    server = runs.server()
+    server = connection.server()
     table = views.address(server, experiment_id, leaderboard.RANKING)
     charts = views.address(server, experiment_id, leaderboard.CHARTS, charts=True)
     lines = [f"The table in MLflow: {table}", f"Curves and pictures: {charts}"]
@@ -117,7 +117,7 @@ def register(ranked: Ranked, model: str = champion.NAME, gain: str = GAINS[0]) -
     """
     ranking = ranked.ranking
     version = champion.register(ranking, model, ranked.waived, gain)
-    page = views.model_address(runs.server(), model, str(version.version))
+    page = views.model_address(connection.server(), model, str(version.version))
     return [
         f"Registered {model} version {version.version}, alias {champion.CHAMPION} "
         f"(run {ranking.leader}): models:/{model}@{champion.CHAMPION}",
@@ -146,7 +146,7 @@ def inflation(
 def publish_inflation(experiment_id: str, measured: Inflation) -> list[str]:
     """Write it to MLflow, and a line that says where it is to be seen."""
     leaderboard.publish_inflation(experiment_id, measured)
-    link = views.address(runs.server(), experiment_id, leaderboard.PROTOCOLS, charts=True)
+    link = views.address(connection.server(), experiment_id, leaderboard.PROTOCOLS, charts=True)
     return [f"Technique by protocol in MLflow: {link}"]
 
 

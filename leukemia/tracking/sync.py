@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
-from filelock import FileLock, Timeout
 
-from leukemia.tracking.journal import About, Journal
+from leukemia.tracking.journal import About
 from leukemia.tracking.patience import without_secrets
-from leukemia.tracking.runs import JOURNAL, UNFINISHED
 from leukemia.tracking.sender import Unsent, sending
+from leukemia.tracking.unfinished import alone, folders, journal_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +27,14 @@ class Waiting:
 def waiting(cache: Path) -> list[Waiting]:
     """The runs of a cache folder that nobody is at and that have something to send."""
     found = []
-    for folder in sorted((cache / UNFINISHED).glob(f"*/{JOURNAL}")):
-        with _alone(folder.parent) as alone:
-            journal = Journal(folder) if alone else None
+    for folder in folders(cache):
+        with alone(folder) as nobody_else:
+            journal = journal_in(folder) if nobody_else else None
             about = journal.about if journal else None
             if journal and about and (journal.waiting or journal.finished):
                 found.append(
                     Waiting(
-                        folder=folder.parent,
+                        folder=folder,
                         about=about,
                         entries=journal.waiting,
                         finished=journal.finished,
@@ -50,10 +49,10 @@ def send(one: Waiting) -> str:
     A run that is whole is then FINISHED, and its folder removed; what is unfinished of another
     stays, so that its training can go on.
     """
-    with _alone(one.folder) as alone, _store(one.about.store):
-        if not alone:
+    with alone(one.folder) as nobody_else, _store(one.about.store):
+        if not nobody_else:
             return f"{one.about.title}: a process is at it, which sends what it has"
-        journal = Journal(one.folder / JOURNAL)
+        journal = journal_in(one.folder)
         try:
             with sending(journal, one.about.run_id):
                 pass
@@ -63,21 +62,6 @@ def send(one: Waiting) -> str:
             shutil.rmtree(one.folder)
     what = "it is finished" if one.finished else "give its command again to go on with it"
     return f"{one.about.title}: run {one.about.run_id} has all of it now; {what}"
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[bool]:
-    """Whether this process alone works in the folder."""
-    lock = FileLock(folder.with_suffix(".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
 
 
 @contextmanager
