@@ -62,9 +62,14 @@ SECONDS ?= 300
 fuzz: setup
 	$(BIN)/python -m tests.fuzz $(SECONDS) fuzz
 
-# Faults injected on the real parts: hours. POINTS: kills of each technique.
+# Faults injected on the real parts: hours. Each kind by the tests first, then kills at random moments
+# of whole trainings (POINTS of each technique), a server that is away, and hours of studies.
 POINTS ?= 20
 faults: setup
+	$(BIN)/python -m pytest -m "slow or not slow" tests/test_nothing_lost.py tests/test_troubles.py \
+		tests/test_database.py tests/test_checkpoint.py tests/test_supervised.py
+	$(BIN)/python -m tests.faults.outage
+	$(BIN)/python -m tests.faults.soak
 	$(BIN)/python -m tests.faults.kills --points $(POINTS)
 
 # The documents' pictures, as the tests' browser sees them.

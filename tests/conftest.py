@@ -21,6 +21,8 @@ from PIL import Image
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+# As `make ui` and the lab's server have it: six processes that nobody asks anything.
+os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 # Some machines forbid it: 150 processes of the tests then compile the sources, half a second each.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # `make test` hands its own level and flags on: a test's make is nobody's child.

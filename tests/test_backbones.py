@@ -61,7 +61,12 @@ def few(cells: Cells) -> Cells:
     return cells.take(np.r_[:4, 86:90])
 
 
-@pytest.fixture(scope="module", params=list(BACKBONES))
+# What is built in other ways than these three is built, trained and saved by `make test-slow`.
+ALWAYS = ("resnet50", "efficientnetv2b0", "miniature")
+EACH = [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow) for name in BACKBONES]
+
+
+@pytest.fixture(scope="module", params=EACH)
 def from_scratch(request: pytest.FixtureRequest, few: Cells) -> Trained:
     config = ModelConfig(backbone=request.param, weights="none", size=SIDE, precision="float32")
     classifier = build(config, 0)
@@ -171,7 +176,7 @@ def test_the_entry_of_the_document_trains(few: Cells, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined")  # MobileNetV3 is not at 224 px
-@pytest.mark.parametrize("name", KERAS)
+@pytest.mark.parametrize("name", [each for each in EACH if each.values[0] in KERAS])
 def test_keras_own_file_means_the_same_here(
     name: str, few: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,11 @@
 """A technique of any kind is one file and one line of MLproject, from `mlflow run` to its rank."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,15 @@ from mlflow.entities import Run
 from tests.conftest import ROOT
 from tests.service import run_project
 
+# Whose processes are the user's own, from the project's line on; the others share one.
+AS_PROJECTS = ("feature_smote", "focal")
+IN_ONE_PROCESS = """
+import sys
+from entrypoints.train import main
+words = sys.argv[sys.argv.index("--"):]
+for name in sys.argv[1:sys.argv.index("--")]:
+    main([name, *words[1:]], standalone_mode=False)
+"""
 EXAMPLES = tuple(
     sorted(file.stem for file in (Path(__file__).parent / "examples").glob("[!_]*.py"))
 )
@@ -54,8 +63,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         asked: dict[str, Any] = {"data": folder / "sample", "budget": "quick", "image_size": 32,
                  "backbone": "miniature"}  # fmt: skip
         run_project("baseline", uri, project, **asked)  # alone: it makes the store and the cache
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda name: run_project(name, uri, project, **asked), EXAMPLES))
+        for name in AS_PROJECTS:
+            run_project(name, uri, project, **asked)
+        others = [name for name in EXAMPLES if name not in AS_PROJECTS]
+        options = [f"--{key.replace('_', '-')}={value}" for key, value in asked.items()]
+        subprocess.run(
+            [sys.executable, "-c", IN_ONE_PROCESS, *others, "--", *options],
+            check=True, cwd=project, env=os.environ | {"MLFLOW_TRACKING_URI": uri},
+        )  # fmt: skip
         ranking = run_project("rank", uri, project).stdout
         mlflow.set_tracking_uri(uri)
         found = mlflow.MlflowClient().search_runs(
@@ -78,7 +93,7 @@ def test_there_is_an_example_of_each_of_the_eight_kinds() -> None:
 def test_it_runs_and_is_ranked(name: str, lab: Lab) -> None:
     run = lab.runs[name]
     assert run.info.status == "FINISHED"
-    assert run.data.tags["mlflow.project.entryPoint"] == name
+    assert run.data.tags.get("mlflow.project.entryPoint") == (name if name in AS_PROJECTS else None)
     assert "test_bal_acc" in run.data.metrics
     order = lab.ranking[lab.ranking.index("rank  technique") :].split("\n\n")[0]
     assert re.search(rf"^\d+=?\s+{name}\s+1 ", order, re.MULTILINE), order

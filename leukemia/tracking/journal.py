@@ -9,7 +9,7 @@ import json
 import shutil
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +60,7 @@ class Journal:
         self._steps: dict[str, int] = {}
         for entry in self._entries:
             self._remember(entry)
+        self._forget(0, self._sent)
 
     @property
     def about(self) -> About | None:
@@ -129,6 +130,7 @@ class Journal:
     def sent(self, entries: list[Entry]) -> None:
         """Note that these entries, the next ones, are in the store."""
         with self._changed:
+            self._forget(self._sent, self._sent + len(entries))
             self._sent += len(entries)
             write_atomically(self.folder / SENT, str(self._sent).encode())
 
@@ -144,6 +146,12 @@ class Journal:
     def remove(self) -> None:
         """Delete the folder with all that is in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _forget(self, start: int, stop: int) -> None:
+        """Numbers that the store has are not kept in memory: a day's readings of the machine."""
+        for place in range(start, stop):
+            if self._entries[place].kind == "batch":
+                self._entries[place] = replace(self._entries[place], content={})
 
     def _remember(self, entry: Entry) -> None:
         if entry.kind == "batch":

@@ -43,7 +43,7 @@ def started_run(kind: str, name: str) -> Iterator[Run]:
                 raise
             client, run_id = mlflow.MlflowClient(), run.info.run_id
             waiting = Patience("all is done but its last word")
-            waiting(lambda: client.set_terminated(run_id, "FINISHED"))
+            waiting(lambda: client.update_run(run_id, status="FINISHED"))
             _ended("FINISHED")
 
 

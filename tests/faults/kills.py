@@ -10,7 +10,6 @@ of a network is built anew). A technique's lines say so; exit code 1 where anyth
 """
 
 import argparse
-import hashlib
 import json
 import os
 import signal
@@ -24,25 +23,13 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 
-import mlflow
 import numpy as np
-from mlflow.entities import Run
 
 from leukemia import techniques
 from leukemia.errors import UserError
 from leukemia.model.checkpoint import FILE, HEADER
-
-ROOT = Path(__file__).resolve().parents[2]
-COSTS = ("features_s", "balance_s", "review_s", "train_s")
-NEVER_THE_SAME = ("_s", "_wh", "_seconds", "_gib")  # ends of the names of metrics
-
-
-@dataclass(frozen=True, kw_only=True)
-class Left:
-    """What a finished training leaves: digests by name, costs in seconds."""
-
-    digests: dict[str, str]
-    costs: dict[str, float]
+from tests.faults import trainings
+from tests.faults.trainings import Left
 
 
 @dataclass(kw_only=True)
@@ -59,8 +46,7 @@ def main() -> int:
     asked = arguments()
     with tempfile.TemporaryDirectory(prefix="kills-") as made:
         base = Path(asked.out or made)
-        base.mkdir(parents=True, exist_ok=True)
-        entry(base, "sample", "--out", "sample", "--cells", str(asked.cells)).wait()
+        trainings.sample(base, asked.cells)
         names = asked.techniques.split(",") if asked.techniques else techniques.names()
         with ThreadPoolExecutor(asked.workers) as pool:
             wrong = list(pool.map(lambda name: tried(base, name, asked), names))
@@ -72,12 +58,6 @@ def arguments() -> argparse.Namespace:
     for name, default, text in (
         ("points", 20, "kills a technique"),
         ("techniques", "", "names with commas; none: all that there are"),
-        ("backbone", "miniature", "as of a training"),
-        ("backbone-weights", "none", "as of a training"),
-        ("image-size", 32, "as of a training"),
-        ("budget", "quick", "as of a training"),
-        ("batch-size", 32, "as of a training"),
-        ("cells", 130, "simulated cells in all"),
         ("workers", 1, "techniques at a time"),
         ("seed", 0, "decides the moments, in shares of an undisturbed training's length"),
         ("start-seconds", 15.0, "that each kill may add to a cost"),
@@ -86,6 +66,7 @@ def arguments() -> argparse.Namespace:
         parser.add_argument(
             f"--{name}", default=default, type=type(default), help=f"{text} (default: {default})"
         )
+    trainings.add_options(parser)
     return parser.parse_args()
 
 
@@ -129,10 +110,10 @@ def trained(
     moments: how many; None: it may end.
     """
     place.mkdir(parents=True)
-    options = ("backbone", "backbone-weights", "image-size", "budget", "batch-size")
-    words = [f"--{each}={getattr(asked, each.replace('-', '_'))}" for each in options]
     while True:
-        process = entry(place, "train", name, "--data", "../../sample", *words)
+        process = trainings.entry(
+            place, store(place), "train", name, "--data", "../../sample", *trainings.words(asked)
+        )
         try:
             code = process.wait(next(moments))
         except subprocess.TimeoutExpired:
@@ -147,25 +128,10 @@ def trained(
             round_.fault = f"exit code {code}: {errors[-1] if errors else ''}"
             return round_
         try:
-            round_.left = left(place)
+            round_.left = trainings.left(store(place))
         except UserError as error:
             round_.fault = str(error)
         return round_
-
-
-def entry(place: Path, command: str, *words: str) -> subprocess.Popen[bytes]:
-    """A command in a folder with a store and a cache of its own, in a group of its own."""
-    environment = os.environ | {
-        "MLFLOW_TRACKING_URI": store(place),
-        "LEUKEMIA_CACHE": str(place.absolute() / "cache"),
-        "PYTHONPATH": str(ROOT),
-    }
-    with open(place / "errors.txt", "wb") as errors:
-        return subprocess.Popen(
-            [sys.executable, "-m", f"entrypoints.{command}", *words],
-            cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=errors,
-            start_new_session=True,
-        )  # fmt: skip
 
 
 def store(place: Path) -> str:
@@ -186,97 +152,24 @@ def kept(place: Path) -> str:
 def over(place: Path) -> bool:
     """Whether the run had finished before its process was killed: the command would train anew."""
     begun = (place / "mlflow.db").exists() and not any(place.glob("cache/unfinished/*/"))
-    return begun and any(run.info.status == "FINISHED" for run in runs_of(place))
-
-
-def runs_of(place: Path) -> list[Run]:
-    client = mlflow.MlflowClient(store(place))
-    experiments = [each.experiment_id for each in client.search_experiments()]
-    return list(client.search_runs(experiments, "tags.kind = 'train'"))
-
-
-def left(place: Path) -> Left:
-    """What the one run in a project has left.
-
-    Raises:
-        UserError: it is not one, or has not finished.
-    """
-    client, runs = mlflow.MlflowClient(store(place)), runs_of(place)
-    if [run.info.status for run in runs] != ["FINISHED"]:
-        raise UserError(f"{len(runs)} runs: {', '.join(run.info.status for run in runs)}")
-    (run,) = runs
-    metrics = {k: v for k, v in run.data.metrics.items() if is_a_figure(k)}
-    courses = {
-        name: sorted({(e.step, e.value) for e in client.get_metric_history(run.info.run_id, name)})
-        for name in metrics
-    }
-    files = local(run.info.artifact_uri)
-    (model,) = client.search_logged_models([run.info.experiment_id])
-    (network,) = local(model.artifact_location).rglob("*.keras")
-    return Left(
-        digests={
-            "weights": weights(network),
-            "history": digest(repr(sorted(courses.items()))),
-            "figures": digest(repr(sorted(metrics.items()))),
-            **{
-                f"predictions of {path.stem}": digest(path.read_text())
-                for path in sorted(files.glob("predictions/*.csv"))
-            },
-        },
-        costs={name: run.data.metrics[name] for name in COSTS},
-    )
-
-
-def is_a_figure(name: str) -> bool:
-    return not name.startswith("system/") and not name.endswith(NEVER_THE_SAME)
-
-
-def local(uri: str) -> Path:
-    return Path(uri.removeprefix("file://"))
-
-
-def weights(network: Path) -> str:
-    import keras
-
-    sha = hashlib.sha256()
-    for each in keras.saving.load_model(network, compile=False).get_weights():
-        sha.update(each.tobytes())
-    return sha.hexdigest()
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return begun and any(run.info.status == "FINISHED" for run in trainings.runs_of(store(place)))
 
 
 def differences(one: Round, whole: Left, start_seconds: float) -> list[str]:
     """What of a killed training is not as it should be, in words."""
     if one.left is None:
         return [one.fault]
-    grace = start_seconds * len(one.kept)
-    digests, costs = one.left.digests, one.left.costs
-    return [
-        *(f"{name} differ" for name, sha in whole.digests.items() if digests.get(name) != sha),
-        *(
-            f"{name} is {costs[name]:.1f} for {cost:.1f}"
-            for name, cost in whole.costs.items()
-            if abs(costs[name] - cost) > 0.1 * cost + grace
-        ),
-    ]
+    return one.left.differences(whole, start_seconds * len(one.kept))
 
 
 def line(name: str, length: float, rounds: list[Round], whole: Left, faults: list[str]) -> str:
     """All of a technique: how often and where it was killed, what came of it, costs in shares."""
     kept = " ".join(each for one in rounds for each in one.kept)
-    shares = [
-        f"{cost} {whole.costs[cost]:.1f} s: "
-        + " ".join(f"{one.left.costs[cost] / whole.costs[cost]:.2f}" for one in rounds if one.left)
-        for cost in COSTS
-        if whole.costs[cost] >= 1
-    ]
+    shares = "; ".join(trainings.shares(one.left.costs, whole.costs) for one in rounds if one.left)
     verdict = "; ".join(faults) or "the same, bit for bit"
     return (
         f"{name} ({length:.0f} s): {count(rounds)} kills in {len(rounds)} runs: {verdict}\n"
-        f"  epochs kept at each kill: {kept}\n  costs, as shares: {'; '.join(shares)}"
+        f"  epochs kept at each kill: {kept}\n  costs, as shares: {shares}"
     )
 
 
