@@ -1,7 +1,8 @@
 """The parts of a stack as processes: started, watched, started again, and none left behind.
 
 A part that ends by itself is started again after 1 s, 2 s, 4 s ... up to a minute, for as long as
-it takes; each end and each return is one line. Whatever a killed stack has left of its parts is
+it takes; one that hangs is ended and started again likewise. Each end and each return is one line.
+Whatever a killed stack has left of its parts is
 known by STACK in its environment, which children inherit; a keeper that outlives the stack ends it,
 and so does the next start.
 
@@ -25,6 +26,8 @@ PATIENCE_S = 120  # for a part to answer after its first start
 FIRST_S, LONGEST_S = 1.0, 60.0  # between an end and the next start
 STEADY_S = 60  # after which an end counts as the first again
 BEAT_S = 0.3  # between two looks at the parts
+ASK_S = 10  # between two questions to a part that runs
+HUNG_S = 120.0  # without an answer: it hangs
 LOCK = "lock"  # the file in a stack's folder that a stack holds for as long as it runs
 LEFT_S = 10  # that what a killed stack has left gets to end
 
@@ -38,7 +41,8 @@ class Part:
     """How a part is started and ended, and how to tell that it answers.
 
     settings: added to the environment. user: as whom it runs, None: as whoever starts it.
-    ending: the signal by which it ends in order; grace_s: how long that may take.
+    ending: the signal by which it ends in order; grace_s: how long that may take. hung_s: for how
+    long it may answer nothing before it is ended.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Part:
     user: str | None = None
     ending: signal.Signals = signal.SIGTERM
     grace_s: float = 8
+    hung_s: float = HUNG_S
 
 
 @dataclass(kw_only=True)
@@ -56,6 +61,7 @@ class Running:
     """A part and its process; it changes as the process ends and comes back.
 
     down: when it ended, None while it runs. due: when it is to be started again, None once it was.
+    asked: when it was last asked for an answer; silent: since when it gave none, None if it did.
     """
 
     part: Part
@@ -64,6 +70,8 @@ class Running:
     ends: int = 0
     down: float | None = None
     due: float | None = None
+    asked: float = field(default_factory=time.monotonic)
+    silent: float | None = None
 
     def tend(self) -> str | None:
         """Look after it once; the line to print, if something has happened."""
@@ -71,21 +79,27 @@ class Running:
         if self.due is not None:
             return self._again() if now >= self.due else None
         if self.process.poll() is not None:
-            return self._fallen(now)
-        if self.down is not None and self.part.answers():
-            gone, self.down = now - self.down, None
-            return f"{self.part.name} answers again, {gone:.0f} s after it ended"
-        return None
+            return self._fallen(now, f"ended ({_reason(self.process.returncode)})")
+        if self.down is None and now - self.asked < min(ASK_S, self.part.hung_s / 2):
+            return None
+        self.asked = now
+        if not self.part.answers():
+            self.silent = self.silent or now
+            gone = now - self.silent
+            hangs = gone > self.part.hung_s
+            return self._fallen(now, f"hangs: no answer for {gone:.0f} s") if hangs else None
+        self.silent = None
+        if self.down is None:
+            return None
+        gone, self.down = now - self.down, None
+        return f"{self.part.name} answers again, {gone:.0f} s after it ended"
 
-    def _fallen(self, now: float) -> str:
+    def _fallen(self, now: float, why: str) -> str:
         _kill(self.process)  # what is left of its group holds its port
         self.ends = 1 if now - self.started > STEADY_S else self.ends + 1
         wait = min(FIRST_S * 2 ** (self.ends - 1), LONGEST_S)
-        self.down, self.due = self.down or now, now + wait
-        return (
-            f"{self.part.name} ended ({_reason(self.process.returncode)}); it is started again in "
-            f"{wait:.0f} s; see {self.part.log}"
-        )
+        self.down, self.due, self.silent = self.down or now, now + wait, None
+        return f"{self.part.name} {why}; it is started again in {wait:.0f} s; see {self.part.log}"
 
     def _again(self) -> str | None:
         try:

@@ -71,8 +71,8 @@ class Up:
         return self.log.read_text().splitlines()
 
 
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE_S
+def until(true: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
+    end = time.monotonic() + patience_s
     while not true():
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -160,6 +160,24 @@ def test_a_part_that_is_killed_while_a_run_is_logged_comes_back(
     assert ended.startswith(f"{words} ended (SIGKILL); it is started again in 1 s; see ")
     assert returned.startswith(f"{words} answers again, ")
     holds(client, run, 6)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_that_hangs_is_ended_after_two_minutes_and_comes_back(
+    up: Up, client: mlflow.MlflowClient, name: str
+) -> None:
+    words, program = PARTS[name]
+    run = begin(client, f"{name} hangs")
+    log(client, run, 0, 1)
+    before = len(up.lines())
+    os.killpg(up.part(program).pid, signal.SIGSTOP)
+    until(lambda: len(up.lines()) >= before + 2, 300)
+    hangs, returned = (line[len("2026-01-01 00:00:00 ") :] for line in up.lines()[before:])
+    assert hangs.startswith(f"{words} hangs: no answer for 1")
+    assert returned.startswith(f"{words} answers again, ")
+    until(lambda: up.health()[0] == 200)
+    log(client, run, 2)
+    holds(client, run, 3)
 
 
 def test_a_worker_of_the_server_that_is_killed_comes_back(
