@@ -1,6 +1,10 @@
 """What goes wrong outside of the program: a line, and caches that mend themselves."""
 
 import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -17,9 +21,10 @@ from leukemia.data.cache import cache_folder
 from leukemia.experiment.options import ExperimentOptions
 from leukemia.experiment.prepare import prepare
 from leukemia.tracking import records
-from tests.conftest import copied_project, write_table
+from tests.conftest import ROOT, copied_project, write_table
 
 LOCKED = "(sqlite3.OperationalError) database is locked\n[SQL: SELECT 1]"
+MEMORY = 2500 * 2**20  # bytes: enough to start a study and a training, not for a batch
 DENIED = mlflow.MlflowException("no", error_code=mlflow.protos.databricks_pb2.PERMISSION_DENIED)
 
 
@@ -52,6 +57,57 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPa
     assert troubles.line(ValueError("a fault")) == ""
     monkeypatch.setenv(troubles.DEBUG, "1")
     assert troubles.line(MemoryError()) == ""
+
+
+@pytest.fixture
+def little_memory() -> Iterator[Path]:
+    """A file that takes the number of a process, which then has MEMORY bytes with its children."""
+    for base, limit in (("memory", "memory.limit_in_bytes"), ("", "memory.max")):
+        group = Path("/sys/fs/cgroup") / base / f"leukemia_{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / limit).write_text(str(MEMORY))
+            yield group / "cgroup.procs"
+            return
+        except OSError:
+            continue
+        finally:
+            group.rmdir()
+    pytest.skip("no control group of memory may be made here")
+
+
+@pytest.mark.slow
+def test_a_training_that_the_system_kills_for_its_memory_is_told_in_one_line(
+    tmp_path: Path, cells: Cells, little_memory: Path
+) -> None:
+    (tmp_path / "cells").mkdir()
+    write_table(tmp_path / "cells", cells)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    words = ["--data", "cells", "--positive", "blast", "--backbone", "resnet50",
+             "--backbone-weights", "none", "--image-size", "600", "--crop", "0", "--batch-size",
+             "256", "--budget", "quick", "--techniques", "baseline", "--seeds", "0",
+             "--test-folds", "0"]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "entrypoints.study", *words],
+        cwd=tmp_path, capture_output=True, text=True,
+        env=os.environ | {"MLFLOW_TRACKING_URI": uri, "LEUKEMIA_CACHE": str(tmp_path / "cache"),
+                          "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: little_memory.write_text(str(os.getpid())),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "Error: none of 1 runs went well, so nothing is ranked; baseline, subject, seed 0, fold 0: "
+        "ended by signal 9: perhaps memory ran out, then give fewer workers or a smaller batch_size"
+    )
+    client = mlflow.MlflowClient(uri)
+    runs = client.search_runs([client.get_experiment_by_name("leukemia").experiment_id])
+    assert {run.data.tags["kind"]: run.info.status for run in runs} == {
+        "study": "FAILED", "train": "KILLED",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("left", [0.0, 0.5, 0.99])
