@@ -2,6 +2,7 @@
 
     python -m benchmarks.verdicts
     python -m benchmarks.verdicts --studies 1000 --truths 300 --only trained --metric bal_acc
+    python -m benchmarks.verdicts --planned
 
 Six arms of the very same law, or one of them better by a known amount, under two laws:
 
@@ -36,6 +37,7 @@ from leukemia.ranking.rank import CHOICE, Ranking, rank
 
 Rng = np.random.Generator
 ARMS = ("baseline", "better", "c", "d", "e", "f")
+PLANNED = ("better", "baseline")
 FEATURES = 20
 GAPS = (0.03, 0.05, 0.10)
 HIGHEST = 0.995  # a better arm is not asked for beyond
@@ -261,7 +263,9 @@ def value_of(cells: Predictions, metric: str) -> float:
     return from_confusion(confusion(cells.labels, cells.scores))[metric]
 
 
-def ranked(runs: dict[str, dict[Block, Network]], metric: str) -> Ranking:
+def ranked(
+    runs: dict[str, dict[Block, Network]], metric: str, planned: tuple[str, str] | None = None
+) -> Ranking:
     """The ranking of a study's networks, by the project's own `rank`."""
     rows, cells = [], {}
     for arm, blocks in runs.items():
@@ -275,7 +279,7 @@ def ranked(runs: dict[str, dict[Block, Network]], metric: str) -> Ranking:
                     "balance_s": 0.0, "train_s": 1.0, "synthetic": 0.0,
                 }
             )  # fmt: skip
-    return rank(pd.DataFrame(rows), cells, metric)
+    return rank(pd.DataFrame(rows), cells, metric, planned)
 
 
 @dataclass(frozen=True)
@@ -294,11 +298,12 @@ class Verdicts:
 
 
 def judged(
-    design: Design, gap: float, shift: float, base: float, metric: str, rng: Rng
-) -> Verdicts:
+    design: Design, gap: float, shift: float, base: float, metric: str, rng: Rng,
+    planned: tuple[str, str] | None = None,
+) -> Verdicts:  # fmt: skip
     """One drawn study, ranked. base: the true metric of the other arms."""
     runs = study(design, shift, rng)
-    found = ranked(runs, metric)
+    found = ranked(runs, metric, planned)
     compared = found.comparisons
     of_pair = (compared["arm"] == "better") & (compared["against"] == "baseline")
     pair = compared[of_pair].iloc[0]
@@ -317,17 +322,22 @@ def judged(
     )
 
 
-def line(design: Design, studies: int, truths: int, metric: str, seed: int) -> str:
+def line(
+    design: Design, studies: int, truths: int, metric: str, seed: int,
+    planned: tuple[str, str] | None = None,
+) -> str:  # fmt: skip
     """A design's row of the table."""
     rng = np.random.default_rng([seed, DESIGNS.index(design)])
     start, true = time.perf_counter(), truth(design, metric, rng)
-    null = [judged(design, 0.0, 0.0, true.metric, metric, rng) for _ in range(studies)]
+    null = [judged(design, 0.0, 0.0, true.metric, metric, rng, planned) for _ in range(studies)]
     parts, held = [], [null]
     for gap, shift in zip(GAPS, true.shifts, strict=True):
         if shift is None:
             parts.append(f"{'-':>11}")
             continue
-        some = [judged(design, gap, shift, true.metric, metric, rng) for _ in range(truths)]
+        some = [
+            judged(design, gap, shift, true.metric, metric, rng, planned) for _ in range(truths)
+        ]
         held.append(some)
         parts.append(f"{_share(some, 'better'):5.3f}/{_share(some, 'named'):5.3f}")
     every = [each for some in held for each in some]
@@ -351,14 +361,18 @@ def main() -> None:
     parser.add_argument("--only", default="", help="designs whose law and name hold this text")
     parser.add_argument("--metric", default=CHOICE, help="that the studies are ranked by")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument("--planned", action="store_true", help="better against baseline, in each")
     options = parser.parse_args()
     print(f"{options.studies} studies of equal arms a design, {options.truths} of each better one, "
-          f"by {options.metric}, seed {options.seed}")  # fmt: skip
+          f"by {options.metric}, seed {options.seed}{', planned' * options.planned}")  # fmt: skip
     print("law     design        metric  false      +.03        +.05        +.10      "
           "gain   sure  value   gain   min")  # fmt: skip
     for design in DESIGNS:
         if options.only in f"{design.law} {design.name}":
-            row = line(design, options.studies, options.truths, options.metric, options.seed)
+            planned = PLANNED if options.planned else None
+            row = line(
+                design, options.studies, options.truths, options.metric, options.seed, planned
+            )
             print(row, flush=True)
 
 

@@ -205,8 +205,11 @@ def test_what_a_server_did_not_get_before_the_end_waits_and_is_sent_by_sync(
     assert "Nothing waits" in CliRunner().invoke(sync_command.main, []).output
 
 
-def test_what_is_sent_twice_stands_there_once(experiment_id: str, tmp_path: Path) -> None:
-    """As after a kill between the sending of an entry and the note of it."""
+@pytest.mark.parametrize("cut", ["nothing", "the second file", "the second, half of the first"])
+def test_what_is_sent_twice_stands_there_once(
+    server: Server, experiment_id: str, tmp_path: Path, cut: str
+) -> None:
+    """As after a kill in the sending of a picture, or between it and the note of it."""
     place = tmp_path / "twice"
 
     def mistaken() -> None:
@@ -223,10 +226,19 @@ def test_what_is_sent_twice_stands_there_once(experiment_id: str, tmp_path: Path
     assert mlflow.MlflowClient().get_run(run_id).data.tags["error"] == "a mistake"
     noted = place / "journal" / SENT
     noted.write_text(str(int(noted.read_text()) - 2))  # before the last picture
+    images = server.folder / f"artifacts/{experiment_id}/{run_id}/artifacts/images"
+    small, large = sorted(images.glob("p+step+2+*"))
+    sent = {each: each.read_bytes() for each in (small, large)}
+    assert small.name.endswith("+compressed.webp")
+    if cut != "nothing":
+        small.unlink()
+    if "half" in cut:
+        large.write_bytes(sent[large][: len(sent[large]) // 2])
     with resumable_run("train", "twice", experiment_id, place, {}) as again:
         assert again.run_id == run_id
         leave(again.journal, range(3, 4))
     assert left(run_id) == whole(4)
+    assert {each: each.read_bytes() for each in sorted(images.glob("p+step+2+*"))} == sent
     assert status(run_id) == "FINISHED"
     assert "error" not in mlflow.MlflowClient().get_run(run_id).data.tags
 

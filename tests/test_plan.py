@@ -25,8 +25,14 @@ def plan(more: str = "", text: str = PLAN) -> plans.Plan:
     return plans.parsed((text + more).encode(), "p.yaml")
 
 
+BEFORE, AFTER = pd.Timestamp("2026-01-01", tz="UTC"), pd.Timestamp("2026-01-03", tz="UTC")
+
+
 def row(technique: str, seed: int, fold: int = 0, **others: Any) -> dict:
-    return record(technique, seed, 0.8, fold, technique=technique, folds="2", **others)
+    began = BEFORE + pd.Timedelta(seed + 1, "h")
+    return record(
+        technique, seed, 0.8, fold, technique=technique, folds="2", start_time=began, **others
+    )
 
 
 def ranked(*more: dict) -> pd.DataFrame:
@@ -104,9 +110,28 @@ def test_a_plan_that_says_too_little_or_is_no_file_is_one_line(tmp_path: Path) -
 
 def test_what_came_as_planned_is_said_with_the_digest_and_the_contrast() -> None:
     whole = plan("protocol: subject\ntest_folds: all\nbudget: auto\n")
-    assert plans.verdict(whole, ranked(), "bal_acc") == (
-        f"as planned (plan {whole.digest[:12]}); the planned contrast is weighted against baseline"
+    verdict = plans.verdict(whole, ranked(), "bal_acc", BEFORE)
+    assert verdict.line == (
+        f"as planned (plan {whole.digest[:12]}); the planned contrast is weighted against "
+        f"baseline, which has 0.04 of the level of 0.05 for itself"
     )
+    assert verdict.contrast == ("weighted", "baseline")
+
+
+def test_a_plan_that_is_younger_than_a_run_gives_its_contrast_nothing() -> None:
+    """Whoever has seen results could name the pair that differs most."""
+    for logged, older in ((AFTER, 8), (BEFORE + pd.Timedelta(90, "min"), 4)):
+        verdict = plans.verdict(plan(), ranked(), "bal_acc", logged)
+        assert verdict.contrast is None
+        assert verdict.line.endswith(
+            f"one comparison among others: {older} of 8 runs are older than the plan"
+        )
+
+
+def test_arms_with_other_settings_are_not_those_of_the_contrast() -> None:
+    came = ranked()
+    came["arm"] = came["arm"].replace("weighted", "weighted (mode=sampler)")
+    assert plans.verdict(plan(), came, "bal_acc", BEFORE).contrast is None
 
 
 DEVIATES: dict[str, tuple[str, pd.DataFrame, str, list[str]]] = {
@@ -154,9 +179,9 @@ def test_each_deviation_is_named(name: str) -> None:
     more, came, metric, expected = DEVIATES[name]
     planned = plan(f"{more}\n")
     assert plans.deviations(planned, came, metric) == expected
-    assert plans.verdict(planned, came, metric) == (
-        f"NOT as planned (plan {planned.digest[:12]}): {'; '.join(expected)}"
-    )
+    verdict = plans.verdict(planned, came, metric, BEFORE)
+    assert verdict.line == f"NOT as planned (plan {planned.digest[:12]}): {'; '.join(expected)}"
+    assert verdict.contrast is None
 
 
 def test_the_official_split_has_folds_of_its_own() -> None:

@@ -229,8 +229,10 @@ def test_a_plan_is_written_before_and_the_ranking_says_whether_it_came_so(projec
     code, said = asked(study, *follow)
     assert code == 0, said
     digest = sha256((project / "plan.yaml").read_bytes()).hexdigest()
+    # The baseline was there before the plan: the contrast is no better than the others.
     assert (
-        f"Note: as planned (plan {digest[:12]}); the planned contrast is weighted against baseline."
+        f"Note: as planned (plan {digest[:12]}); the planned contrast is weighted against "
+        f"baseline, which is one comparison among others: 1 of 2 runs are older than the plan."
     ) in said
     assert "Ordered by validation wf1" in said
     (run,) = find("tags.kind = 'study'")

@@ -40,6 +40,36 @@ def test_equal_arms_are_seldom_called_different_and_a_better_one_mostly_is() -> 
     assert sum(each.better for each in better) > 1
 
 
+def test_a_planned_contrast_has_most_of_the_level_and_gives_it_on() -> None:
+    others = np.array([0.004, 0.02, 0.2])
+    found, of_others = verdicts.with_planned(0.032, others)
+    assert found == pytest.approx(0.04)
+    np.testing.assert_allclose(of_others, [0.02, 0.04, 0.2])  # once it differs: what it has
+    found, of_others = verdicts.with_planned(0.4, others)
+    assert found == 0.5
+    np.testing.assert_allclose(of_others, [0.02, 0.1, 0.5])  # else a fifth of the level
+    assert verdicts.with_planned(0.9, others)[0] == 1.0
+
+
+@pytest.mark.parametrize("planned", [("better", "baseline"), ("better", "f"), ("baseline", "c")])
+def test_a_plan_changes_no_difference_and_corrects_only_p(planned: tuple[str, str]) -> None:
+    """Whichever way round it is named, and where neither is the other's reference."""
+    runs = drawn(0.3)
+    usual, other = (ranked(runs, METRIC, each).comparisons for each in (None, planned))
+    of_pair = other[
+        [{a, b} == set(planned) for a, b in zip(other["arm"], other["against"], strict=True)]
+    ]
+    assert len(of_pair) == 1
+    assert of_pair["adjusted"].iloc[0] == pytest.approx(min(of_pair["p"].iloc[0] / 0.8, 1))
+    both = usual.merge(other, on=["arm", "against"], suffixes=("", "_planned"))
+    assert len(both) >= len(usual) - 1
+    for name in ("difference", "lo", "hi", "p"):
+        np.testing.assert_array_equal(both[name], both[f"{name}_planned"])
+    table = ranked(runs, METRIC, planned).table
+    assert table["gain"].notna().sum() == len(table) - 1
+    assert table["lead"].notna().sum() == len(table) - 1
+
+
 def test_a_block_s_choice_knows_nothing_of_the_block_s_network_nor_of_its_subjects() -> None:
     runs = drawn(0.0)
     promise = networks.of_runs(runs).promise(METRIC)

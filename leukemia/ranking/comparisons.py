@@ -1,6 +1,6 @@
 """Which arm is compared with which, and why; each comparison with its interval and verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from leukemia.ranking.verdicts import Contrast
 BASELINE = "baseline"
 CONTROL = "control"  # the baseline in epochs as long as those of a technique that adds cells
 LEADER = "it leads"  # why an arm is compared with another that is not its reference
+PLANNED = "the plan's contrast"  # why, where neither is the other's reference
 
 
 def references(table: pd.DataFrame) -> list[Contrast]:
@@ -43,8 +44,17 @@ def references(table: pd.DataFrame) -> list[Contrast]:
     return contrasts
 
 
-def compare(arms: Arms, contrasts: Sequence[Contrast], leader: str, metric: str) -> pd.DataFrame:
+def compare(
+    arms: Arms,
+    contrasts: Sequence[Contrast],
+    leader: str,
+    metric: str,
+    planned: tuple[str, str] | None = None,
+) -> pd.DataFrame:
     """Every contrast, and every other arm against the leader, on the same seeds and folds.
+
+    planned: the arms of the contrast that was named before the study, which has most of the level
+    for itself.
 
     Columns: arm, against, why, difference, lo, hi (paired, over subjects and networks), p,
     adjusted (p corrected for the choice and for all contrasts; NaN where there are too few
@@ -52,6 +62,7 @@ def compare(arms: Arms, contrasts: Sequence[Contrast], leader: str, metric: str)
     80 % of studies), mcnemar and delong (their p, clustered by subject; NaN where they do not hold,
     see `evaluation.applicable`).
     """
+    contrasts = _with_planned(contrasts, planned)
     told = {(each.arm, each.against) for each in contrasts}
     with_leader = [
         Contrast(arm=arm, against=leader, why=LEADER)
@@ -64,10 +75,11 @@ def compare(arms: Arms, contrasts: Sequence[Contrast], leader: str, metric: str)
     )
     columns = ["arm", "against", "why", "difference", "lo", "hi", "p", "detectable", "mcnemar",
                "delong"]  # fmt: skip
-    rows = [_compared(arms, each, metric, len(contrasts)) for each in (*kept, *rest)]
+    share = _shares(kept, planned)
+    rows = [_compared(arms, each, metric, share(each)) for each in (*kept, *rest)]
     table = pd.DataFrame(rows, columns=columns)
     of_contrasts, of_leader = np.split(table["p"].to_numpy(float), [len(kept)])
-    adjusted = _adjusted(of_contrasts, kept, arms, metric)
+    adjusted = _adjusted(of_contrasts, kept, arms, metric, planned)
     differs = bool((adjusted < LEVEL).any()) or not contrasts
     table.insert(7, "adjusted", np.concatenate([adjusted, _of_leader(of_leader, arms, differs)]))
     return table
@@ -83,8 +95,45 @@ def gain(arms: Arms, leader: str, metric: str) -> Difference | None:
     return comparison.with_luck(gap, metric, len(both)) if pair.repeats == 1 else gap
 
 
-def _adjusted(p: np.ndarray, contrasts: Sequence[Contrast], arms: Arms, metric: str) -> np.ndarray:
+def _with_planned(contrasts: Sequence[Contrast], planned: tuple[str, str] | None) -> list[Contrast]:
+    """The contrasts, and the planned one where it is none of them."""
+    if planned is None or any(_is(each, planned) for each in contrasts):
+        return list(contrasts)
+    return [*contrasts, Contrast(arm=planned[0], against=planned[1], why=PLANNED)]
+
+
+def _is(contrast: Contrast, planned: tuple[str, str] | None) -> bool:
+    return planned is not None and {contrast.arm, contrast.against} == set(planned)
+
+
+def _shares(
+    contrasts: Sequence[Contrast], planned: tuple[str, str] | None
+) -> Callable[[Contrast], float]:
+    """How many contrasts, as it were, share the level with one."""
+    if not any(_is(each, planned) for each in contrasts):
+        return lambda contrast: len(contrasts)
+    rest = (len(contrasts) - 1) / (1 - verdicts.PLANNED_PART)
+    return lambda contrast: 1 / verdicts.PLANNED_PART if _is(contrast, planned) else rest
+
+
+def _adjusted(
+    p: np.ndarray,
+    contrasts: Sequence[Contrast],
+    arms: Arms,
+    metric: str,
+    planned: tuple[str, str] | None,
+) -> np.ndarray:
     """Corrected p of the contrasts; Holm's where the arms ran on different seeds and folds."""
+    place = next((n for n, each in enumerate(contrasts) if _is(each, planned)), None)
+    if place is not None:
+        others = [number for number in range(len(contrasts)) if number != place]
+        of_one, of_others = (
+            _adjusted(p[some], [contrasts[number] for number in some], arms, metric, None)
+            for some in ([place], others)
+        )
+        adjusted = np.empty(len(contrasts))
+        adjusted[place], adjusted[others] = verdicts.with_planned(of_one[0], of_others)
+        return adjusted
     if arms.even:
         return verdicts.adjusted(contrasts, arms.whole, metric)
     allowed = [_enough(arms.both(each.arm, each.against)) for each in contrasts]
@@ -106,8 +155,8 @@ def _enough(blocks: Sequence[Block]) -> bool:
     return all(len({each[side] for each in blocks}) >= verdicts.FEWEST for side in (0, 1))
 
 
-def _compared(arms: Arms, contrast: Contrast, metric: str, contrasts: int) -> dict[str, object]:
-    """A row of `compare`."""
+def _compared(arms: Arms, contrast: Contrast, metric: str, contrasts: float) -> dict[str, object]:
+    """A row of `compare`. contrasts: how many share the level."""
     both = arms.both(contrast.arm, contrast.against)
     pair = arms.of(contrast.arm, contrast.against)
     of_arm, of_other = verdicts.gap(pair, contrast.arm, contrast.against, metric)

@@ -128,7 +128,7 @@ class Grid:
 
 
 def detectable(
-    parts: Components, *, subjects: int, seeds: int, folds: int, contrasts: int = 1
+    parts: Components, *, subjects: int, seeds: int, folds: int, contrasts: float = 1
 ) -> float:
     """The smallest true difference that such a study calls different in ASKED of cases.
 
@@ -141,12 +141,12 @@ def detectable(
     return _reach(whole, contrasts)
 
 
-def detectable_with(gap: Jackknife, contrasts: int) -> float:
+def detectable_with(gap: Jackknife, contrasts: float) -> float:
     """`detectable` of the very study that found this difference."""
     return _reach(over_subjects_and_networks(gap), contrasts)
 
 
-def _reach(whole: VarianceComponents, contrasts: int) -> float:
+def _reach(whole: VarianceComponents, contrasts: float) -> float:
     """The critical difference of the corrected level, and what makes ASKED of draws exceed it."""
     error = float(np.sqrt(whole.variance))
     _, freedom = max(whole.parts)  # of the part that decides

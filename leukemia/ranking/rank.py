@@ -20,7 +20,7 @@ from leukemia.evaluation.thresholds import at_best
 from leukemia.ranking import arms as runs_of
 from leukemia.ranking import comparisons, notes, power, verdicts
 from leukemia.ranking.arms import Arms
-from leukemia.ranking.comparisons import BASELINE, LEADER
+from leukemia.ranking.comparisons import BASELINE, LEADER, PLANNED
 from leukemia.ranking.networks import Network
 from leukemia.ranking.power import LEVEL, Pilot
 from leukemia.ranking.verdicts import Contrast, Worth
@@ -86,10 +86,16 @@ def refuse_leaks(records: pd.DataFrame, waived: set[str]) -> str:
     return f"WAIVED findings of the audit: {', '.join(sorted(kinds))}; these figures flatter"
 
 
-def rank(records: pd.DataFrame, cells: Mapping[str, Network], metric: str = CHOICE) -> Ranking:
+def rank(
+    records: pd.DataFrame,
+    cells: Mapping[str, Network],
+    metric: str = CHOICE,
+    planned: tuple[str, str] | None = None,
+) -> Ranking:
     """One row an arm, best first, from comparable records.
 
     cells: run ID -> its validation and test predictions. metric: a name in `metrics.METRICS`.
+    planned: two arms whose comparison was named before any of these runs.
 
     Columns of the table: rank, tie (not significantly different from the leader on test cells),
     arm, runs, seeds, val and val_sd (mean and standard deviation over seeds; NaN for one seed),
@@ -110,7 +116,7 @@ def rank(records: pd.DataFrame, cells: Mapping[str, Network], metric: str = CHOI
     table = pd.DataFrame(rows).sort_values("val", ascending=sign < 0, kind="stable")
     table = table.reset_index(drop=True)
     contrasts, leader = comparisons.references(table), str(table["arm"].iloc[0])
-    compared = comparisons.compare(arms, contrasts, leader, metric)
+    compared = comparisons.compare(arms, contrasts, leader, metric, planned)
     table = _with_comparisons(table, compared, sign)
     table.insert(0, "rank", range(1, len(table) + 1))
     worth = verdicts.worth(arms.whole, metric, BASELINE)
@@ -191,7 +197,7 @@ def _with_comparisons(table: pd.DataFrame, compared: pd.DataFrame, sign: int) ->
     sign: -1 where a lower value of the metric is better.
     """
     leader = table["arm"].iloc[0]
-    told = compared[compared["why"] != LEADER].set_index("arm")
+    told = compared[~compared["why"].isin([LEADER, PLANNED])].set_index("arm")
     table["against"] = table["arm"].map(told["against"])
     table["gain"], table["gain_p"] = (
         table["arm"].map(told[name]) for name in ("difference", "adjusted")

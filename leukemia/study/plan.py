@@ -28,6 +28,8 @@ from leukemia.errors import UserError, first_line
 from leukemia.evaluation import PRIMARY
 from leukemia.model.backbones import BACKBONES
 from leukemia.model.schedule import BUDGETS
+from leukemia.ranking.power import LEVEL
+from leukemia.ranking.verdicts import PLANNED_PART
 from leukemia.splits import PROTOCOLS
 from leukemia.study.grid import Trial
 from leukemia.text import spreadsheet
@@ -208,18 +210,40 @@ def _checked(values: Mapping[Any, Any], file: str) -> dict[str, Any]:
 # What deviates
 
 
-def verdict(plan: Plan, ranked: pd.DataFrame, metric: str) -> str:
-    """In a line: as planned, or all that deviates.
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What became of a plan. line: as planned, or all that deviates. contrast: the two arms whose
+    comparison has most of the level for itself; None where it has not."""
+
+    line: str
+    contrast: tuple[str, str] | None
+
+
+def verdict(plan: Plan, ranked: pd.DataFrame, metric: str, logged: pd.Timestamp) -> Verdict:
+    """Whether a study came as planned, and whether its contrast was named before it.
 
     Args:
-        ranked: one row a run that is ranked, with technique, seed, fold and its terms.
+        ranked: one row a run that is ranked: technique, arm, seed, fold, start_time and its terms.
         metric: that the order goes by.
+        logged: when the plan was first logged.
     """
     technique, against = plan.values["contrast"]
     deviates = deviations(plan, ranked, metric)
     if deviates:
-        return f"NOT as planned ({plan.name}): {'; '.join(deviates)}"
-    return f"as planned ({plan.name}); the planned contrast is {technique} against {against}"
+        line = f"NOT as planned ({plan.name}): {'; '.join(deviates)}"
+        return Verdict(line=line, contrast=None)
+    planned = f"as planned ({plan.name}); the planned contrast is {technique} against {against}"
+    older = int((ranked["start_time"] < logged).sum())
+    if older:
+        line = (
+            f"{planned}, which is one comparison among others: {older} of {len(ranked)} runs are "
+            f"older than the plan"
+        )
+        return Verdict(line=line, contrast=None)
+    if not {technique, against} <= set(ranked["arm"]):  # it ran with other settings
+        return Verdict(line=planned, contrast=None)
+    line = f"{planned}, which has {PLANNED_PART * LEVEL:.2f} of the level of {LEVEL:g} for itself"
+    return Verdict(line=line, contrast=(technique, against))
 
 
 def deviations(plan: Plan, ranked: pd.DataFrame, metric: str) -> list[str]:
@@ -305,6 +329,19 @@ def keep(keys: Mapping[Trial, str], plan: Plan | None) -> None:
     if plan:
         runs.log_texts({PLAN: plan.text})
         mlflow.set_tag(DIGEST, plan.digest)
+
+
+def first_logged(experiment_id: str, plan: Plan) -> pd.Timestamp:
+    """When a study of an experiment first had the plan; now, where none has had it."""
+    found = mlflow.MlflowClient().search_runs(
+        [experiment_id],
+        f"tags.{DIGEST} = '{plan.digest}'",
+        order_by=["attributes.start_time ASC"],
+        max_results=1,
+    )
+    if not found:
+        return pd.Timestamp.now("UTC")
+    return pd.Timestamp(found[0].info.start_time, unit="ms", tz="UTC")
 
 
 def kept(run_id: str) -> tuple[frozenset[str], Plan | None]:

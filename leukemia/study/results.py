@@ -71,9 +71,11 @@ def rank(
     kept, left_out = peers.comparable(there, protocol, metric, terms, keys)
     believed, tested, doubts = _believed(kept, cache)
     waived = rankings.refuse_leaks(believed, set(waive))
-    ranking = rankings.rank(believed, tested, metric)
-    planned = plans.verdict(plan, believed, metric) if plan else ""
-    notes = filter(None, (missing, *ranking.notes, planned))
+    planned = None
+    if plan:
+        planned = plans.verdict(plan, believed, metric, plans.first_logged(experiment_id, plan))
+    ranking = rankings.rank(believed, tested, metric, planned.contrast if planned else None)
+    notes = filter(None, (missing, *ranking.notes, planned.line if planned else ""))
     ranking = replace(ranking, notes=tuple(notes))
     return Ranked(
         ranking=ranking,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ import mlflow
 import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.models import Model
+from mlflow.tracking.multimedia import compress_image_size
 from PIL import Image
 
 from leukemia.errors import UserError, first_line
@@ -30,6 +32,7 @@ MOST_AT_ONCE = 1000  # metrics that MLflow takes in a request
 LAST_WAIT_S = 60.0  # for a store that is away when all else is done
 DATA_SET_TRIES = 5
 SENT_AGAIN = 3  # times that files are sent once more which the store has lost
+COMPRESSED = "+compressed.webp"  # ends the name of a picture's second file
 STAY = ("artifact_path", "model_uuid", "model_id", "run_id")  # what a model's place decides
 
 log = logging.getLogger(__name__)
@@ -133,12 +136,7 @@ def send(
     elif first.kind == "files":
         client.log_artifacts(run_id, str(place / content["folder"]))
     elif first.kind == "picture":
-        if not (maybe_there and _is_there(client, run_id, content)):
-            picture = np.asarray(Image.open(place / content["file"]))
-            client.log_image(
-                run_id, picture, key=content["name"], step=content["step"],
-                timestamp=content["time"], synchronous=True,
-            )  # fmt: skip
+        _send_picture(client, run_id, place, content, maybe_there)
     elif first.kind == "model":
         _send_model(client, run_id, place / content["folder"])
     elif first.kind == "manifest":
@@ -182,10 +180,36 @@ def _send_data_set(client: mlflow.MlflowClient, run_id: str, content: Mapping[st
             time.sleep(random.uniform(0.1, 1))
 
 
-def _is_there(client: mlflow.MlflowClient, run_id: str, content: Mapping[str, Any]) -> bool:
-    """Whether both files of a picture are there, named as MLflow names them."""
-    names: list[str] = [file.path for file in client.list_artifacts(run_id, "images")]
-    return sum(name.startswith(_start_of(content)) for name in names) >= 2
+def _send_picture(
+    client: mlflow.MlflowClient,
+    run_id: str,
+    place: Path,
+    content: Mapping[str, Any],
+    maybe_there: bool,
+) -> None:
+    """A picture as MLflow logs it, in two files; over what a process that was killed has left of
+    them, since MLflow would draw another name."""
+    with Image.open(place / content["file"]) as picture:
+        name = _name_there(client, run_id, content) if maybe_there else ""
+        if not name:
+            client.log_image(
+                run_id, np.asarray(picture), key=content["name"], step=content["step"],
+                timestamp=content["time"], synchronous=True,
+            )  # fmt: skip
+            return
+        with TemporaryDirectory() as folder:
+            picture.save(Path(folder) / f"{name}.png")
+            compress_image_size(picture).save(Path(folder) / f"{name}{COMPRESSED}")
+            client.log_artifacts(run_id, folder, "images")
+
+
+def _name_there(client: mlflow.MlflowClient, run_id: str, content: Mapping[str, Any]) -> str:
+    """What the files of a picture are called in the store; "" where there is none."""
+    for file in client.list_artifacts(run_id, "images"):
+        if file.path.startswith(_start_of(content)):
+            name: str = Path(file.path).name
+            return name.removesuffix(COMPRESSED).removesuffix(".png")
+    return ""
 
 
 def _start_of(content: Mapping[str, Any]) -> str:
