@@ -110,6 +110,8 @@ def trained(
     moments: how many; None: it may end.
     """
     place.mkdir(parents=True)
+    # As `make setup` does; a database whose making is killed is what tests/test_database.py has.
+    trainings.entry(place, store(place), "store").wait()
     while True:
         process = trainings.entry(
             place, store(place), "train", name, "--data", "../../sample", *trainings.words(asked)
