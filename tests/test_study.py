@@ -8,6 +8,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -212,7 +213,9 @@ def test_a_study_of_no_runs_is_refused(project: Path) -> None:
     assert registered() == []
 
 
-def test_a_plan_is_written_before_and_the_ranking_says_whether_it_came_so(project: Path) -> None:
+def test_a_plan_is_written_before_and_the_ranking_says_whether_it_came_so(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code, said = studied("baseline,weighted", "--write-plan", "plan.yaml", "--metric", "wf1")
     assert code == 0, said
     assert find("tags.kind = 'study'") == []
@@ -242,6 +245,12 @@ def test_a_plan_is_written_before_and_the_ranking_says_whether_it_came_so(projec
     code, said = asked(rank, "--study", run.info.run_id, *EXPERIMENT)
     assert code == 0
     assert f"NOT as planned (plan {digest[:12]}): ordered by auroc instead of wf1." in said
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plans, "first_logged", lambda *of: pd.Timestamp("2026-01-01", tz="UTC"))
+        code, said = asked(rank, "--study", run.info.run_id, "--metric", "wf1", *EXPERIMENT)
+    assert code == 0
+    assert "weighted against baseline, which has 0.04 of the level of 0.05 for itself." in said
 
     # What is asked for otherwise is done and named.
     code, said = asked(study, *follow, "--techniques", "baseline")
