@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from leukemia import techniques
 from leukemia.cells import Cells
 from leukemia.data.decoding import Geometry
 from leukemia.evaluation import plots as figures
@@ -14,6 +15,7 @@ from leukemia.evaluation.calibration import reliability, rescale
 from leukemia.evaluation.metrics import confusion
 from leukemia.evaluation.predictions import Predictions
 from leukemia.experiment import class_plots
+from leukemia.model.schedule import BUDGETS, schedule_for
 
 POSITIVE, NEGATIVE = "lymphoblast (ALL)", "normal precursor (HEM)"  # longer than C-NMC's
 TITLE = "dcgan-g1000-r: the most confidently wrong and right test cells"
@@ -182,3 +184,24 @@ def test_cells_called_wrongly_are_captioned_in_red(cells: Cells) -> None:
     positive = cells.take(np.flatnonzero(cells.labels == 1))
     assert (gradcam_picture(positive, scores=1.0) == red).all(axis=2).sum() == 0
     assert (gradcam_picture(positive, scores=0.0) == red).all(axis=2).sum() > 0
+
+
+def lengths() -> set[int]:
+    """In epochs, of every technique's training under every budget; and some others."""
+    own = {
+        schedule_for(budget, techniques.load(name)).epochs
+        for budget in BUDGETS
+        for name in techniques.names()
+    }
+    return own | {1, figures.MANY_EPOCHS - 1, figures.MANY_EPOCHS, 100}
+
+
+@pytest.mark.parametrize("epochs", sorted(lengths()))
+@pytest.mark.parametrize("names", [["loss"], ["acc", "bal_acc"]])
+def test_curves_are_drawn_of_as_many_epochs_as_there_are(epochs: int, names: list[str]) -> None:
+    history = [
+        {"epoch": float(epoch), **{f"{side}_{name}": 1 / epoch for side in ("train", "val")
+                                   for name in names}}
+        for epoch in range(1, epochs + 1)
+    ]  # fmt: skip
+    assert figures.curves_figure(history, names, TITLE, FOOTNOTE).ndim == 3

@@ -19,6 +19,7 @@ from leukemia.evaluation.metrics import Confusion
 from leukemia.evaluation.predictions import THRESHOLD
 
 DPI = 110
+MANY_EPOCHS = 16  # have no tick each
 GAP = 4  # pixels between the cells of a grid
 SUBJECTS = 40  # as many as stay readable
 NAME = 26  # characters of a subject's or a class' name
@@ -63,7 +64,9 @@ def curves_figure(
             label = f"{side} {name}" if alone else name if side == "val" else None
             if np.isfinite(values).any():
                 axes.plot(epochs, values, line, color=_colour(place), label=label)
-    axes.set(xlabel="epoch", xticks=epochs if len(epochs) < 16 else None)
+    axes.set_xlabel("epoch")
+    if len(epochs) < MANY_EPOCHS:
+        axes.set_xticks(epochs)
     axes.grid(alpha=0.3)
     if alone:
         axes.legend(fontsize=8)
