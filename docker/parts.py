@@ -2,9 +2,8 @@
 
 A part that ends by itself is started again after 1 s, 2 s, 4 s ... up to a minute, for as long as
 it takes; one that hangs is ended and started again likewise. Each end and each return is one line.
-Whatever a killed stack has left of its parts is
-known by STACK in its environment, which children inherit; a keeper that outlives the stack ends it,
-and so does the next start.
+Whatever a killed stack has left of its parts is known by STACK in its environment, which children
+inherit; a keeper that outlives the stack ends it, and so does the next start.
 
     python docker/parts.py free HOST PORT    one line and exit code 1 if one cannot listen there
     python docker/parts.py keep FOLDER       what keeper() starts

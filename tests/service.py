@@ -88,6 +88,32 @@ def wait_for(url: str, process: subprocess.Popen, log: Path, seconds: float = 90
     raise AssertionError(f"{url} did not answer in {seconds} s: {log.read_text()[-3000:]}")
 
 
+class MlflowServer:
+    """MLflow's plain server on a folder: killed and started again at the same address."""
+
+    def __init__(self, folder: Path):
+        self.folder, self._port = folder.absolute(), free_port()
+        self.address = f"http://127.0.0.1:{self._port}"
+
+    def up(self) -> None:
+        """Start it, and wait until it answers."""
+        log = self.folder / "server.log"
+        self._running = running(
+            [str(BIN / "mlflow"), "server", "--port", str(self._port), "--workers", "1",
+             "--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db",
+             "--artifacts-destination", str(self.folder / "artifacts")],
+            log,
+        )  # fmt: skip
+        self.process = self._running.__enter__()
+        wait_for(f"{self.address}/health", self.process, log)
+
+    def down(self) -> None:
+        """As a power cut does."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self._running.__exit__(None, None, None)
+
+
 @contextmanager
 def stack(place: Path) -> Iterator[str]:
     """`native.py up` on a folder, ended with the block as by Ctrl-C."""

@@ -10,7 +10,9 @@ from tests.conftest import ROOT
 from tests.faults import soak, trainings
 from tests.faults.trainings import Left
 
-WHOLE = Left(digests={"weights": "a", "figures": "b"}, costs={"train_s": 100.0, "review_s": 0.0})
+WHOLE = Left(
+    digests={"weights": "a", "figures": "b"}, costs={"train_s": 100.0, "review_s": 0.0}, files=2
+)
 
 
 def test_a_training_that_left_the_same_has_no_differences() -> None:
@@ -35,7 +37,7 @@ def test_a_training_that_left_the_same_has_no_differences() -> None:
 def test_each_difference_is_named(
     digests: dict[str, str], costs: dict[str, float], expected: list[str]
 ) -> None:
-    other = Left(digests=digests, costs={"train_s": 100.0, "review_s": 0.0} | costs)
+    other = replace(WHOLE, digests=digests, costs=WHOLE.costs | costs)
     assert other.differences(WHOLE, 1.0) == expected
 
 

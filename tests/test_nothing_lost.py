@@ -4,13 +4,11 @@ import json
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import mlflow
@@ -30,7 +28,7 @@ from leukemia.tracking.journal import ENTRIES, SENT, Journal
 from leukemia.tracking.resumable import resumable_run
 from leukemia.tracking.sender import Unsent
 from tests.conftest import ROOT, write_table
-from tests.service import BIN, PATH, free_port, running, wait_for
+from tests.service import BIN, PATH, MlflowServer
 
 pytestmark = pytest.mark.filterwarnings(
     # Of MLflow's own: its classes of SQLAlchemy, its type hints.
@@ -42,41 +40,16 @@ pytestmark = pytest.mark.filterwarnings(
 SOON_S = 15.0  # until a user is told that the server is away
 
 
-class Server:
-    """A tracking server that can be killed and started again."""
-
-    def __init__(self, folder: Path):
-        self.folder, self.port = folder, free_port()
-        self.address = f"http://127.0.0.1:{self.port}"
-        self._on: Iterator[subprocess.Popen] | None = None
-
-    def up(self) -> None:
-        log = self.folder / "server.log"
-        self._running = running(
-            [str(BIN / "mlflow"), "server", "--port", str(self.port), "--workers", "1",
-             "--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db",
-             "--artifacts-destination", str(self.folder / "artifacts")],
-            log,
-        )  # fmt: skip
-        self._process = self._running.__enter__()
-        wait_for(f"{self.address}/health", self._process, log)
-
-    def down(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._running.__exit__(None, None, None)
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    server = MlflowServer(tmp_path_factory.mktemp("server"))
     server.up()
     yield server
     server.down()
 
 
 @pytest.fixture
-def experiment_id(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def experiment_id(server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     mlflow.set_tracking_uri(server.address)
     yield connection.connect("outages")
@@ -150,7 +123,7 @@ def until(true: Callable[[], object], seconds: float) -> None:
 
 
 def test_a_server_that_is_away_stops_nothing_and_gets_all_of_it_once(
-    server: Server, experiment_id: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: MlflowServer, experiment_id: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def away() -> list[str]:
         return [text for text in caplog.messages if "away since" in text]
@@ -174,7 +147,7 @@ def test_a_server_that_is_away_stops_nothing_and_gets_all_of_it_once(
 
 
 def test_what_a_server_did_not_get_before_the_end_waits_and_is_sent_by_sync(
-    server: Server, experiment_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: MlflowServer, experiment_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender.Sender.close, "__defaults__", (1.0,))
     monkeypatch.setenv("LEUKEMIA_CACHE", str(tmp_path))
@@ -207,7 +180,7 @@ def test_what_a_server_did_not_get_before_the_end_waits_and_is_sent_by_sync(
 
 @pytest.mark.parametrize("cut", ["nothing", "the second file", "the second, half of the first"])
 def test_what_is_sent_twice_stands_there_once(
-    server: Server, experiment_id: str, tmp_path: Path, cut: str
+    server: MlflowServer, experiment_id: str, tmp_path: Path, cut: str
 ) -> None:
     """As after a kill in the sending of a picture, or between it and the note of it."""
     place = tmp_path / "twice"

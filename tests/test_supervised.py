@@ -78,6 +78,12 @@ def until(true: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
         time.sleep(0.1)
 
 
+def two_lines(up: Up, before: int, patience_s: float = PATIENCE_S) -> list[str]:
+    """What is said after so many lines, without the time: two lines, once they are there."""
+    until(lambda: len(up.lines()) >= before + 2, patience_s)
+    return [line[len("2026-01-01 00:00:00 ") :] for line in up.lines()[before:]]
+
+
 @pytest.fixture(scope="module")
 def up() -> Iterator[Up]:
     folder = Path(tempfile.mkdtemp(prefix="leukemia-up-"))  # PostgreSQL runs as another user
@@ -155,8 +161,7 @@ def test_a_part_that_is_killed_while_a_run_is_logged_comes_back(
         assert (status, said) == (0, {})
     else:
         assert (status, said) == (503, dict.fromkeys(PARTS, "ok") | {name: "does not answer"})
-    until(lambda: len(up.lines()) >= before + 2)
-    ended, returned = (line[len("2026-01-01 00:00:00 ") :] for line in up.lines()[before:])
+    ended, returned = two_lines(up, before)
     assert ended.startswith(f"{words} ended (SIGKILL); it is started again in 1 s; see ")
     assert returned.startswith(f"{words} answers again, ")
     holds(client, run, 6)
@@ -171,8 +176,7 @@ def test_a_part_that_hangs_is_ended_after_two_minutes_and_comes_back(
     log(client, run, 0, 1)
     before = len(up.lines())
     os.killpg(up.part(program).pid, signal.SIGSTOP)
-    until(lambda: len(up.lines()) >= before + 2, 300)
-    hangs, returned = (line[len("2026-01-01 00:00:00 ") :] for line in up.lines()[before:])
+    hangs, returned = two_lines(up, before, 300)
     assert hangs.startswith(f"{words} hangs: no answer for 1")
     assert returned.startswith(f"{words} answers again, ")
     until(lambda: up.health()[0] == 200)

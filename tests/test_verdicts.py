@@ -70,6 +70,31 @@ def test_a_plan_changes_no_difference_and_corrects_only_p(planned: tuple[str, st
     assert table["lead"].notna().sum() == len(table) - 1
 
 
+@pytest.mark.parametrize("planned", [None, ("better", "c")])
+def test_arms_without_a_baseline_are_ranked_with_a_plan_and_without(
+    planned: tuple[str, str] | None,
+) -> None:
+    runs = {arm: drawn(2.0)[arm] for arm in ("better", "c", "d")}
+    compared = ranked(runs, METRIC, planned).comparisons
+    assert len(compared) == 2
+    assert compared["adjusted"].notna().all()
+    assert (compared["detectable"] > 0).all()
+    if planned:
+        first = compared.iloc[0]
+        assert (first["arm"], first["against"]) == planned
+        assert first["adjusted"] == pytest.approx(first["p"] / verdicts.PLANNED_PART)
+        assert compared["adjusted"].iloc[1] < 1  # the leader is compared all the same
+
+
+def test_two_arms_have_a_plan_s_contrast_alone() -> None:
+    runs = {arm: drawn(0.3)[arm] for arm in ("baseline", "better")}
+    compared = ranked(runs, METRIC, ("better", "baseline")).comparisons
+    assert len(compared) == 1
+    row = compared.iloc[0]
+    assert row["adjusted"] == pytest.approx(min(row["p"] / verdicts.PLANNED_PART, 1))
+    assert row["detectable"] > 0
+
+
 def test_a_block_s_choice_knows_nothing_of_the_block_s_network_nor_of_its_subjects() -> None:
     runs = drawn(0.0)
     promise = networks.of_runs(runs).promise(METRIC)

@@ -1,6 +1,7 @@
 """Which arm is compared with which, and why; each comparison with its interval and verdict."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -75,12 +76,11 @@ def compare(
     )
     columns = ["arm", "against", "why", "difference", "lo", "hi", "p", "detectable", "mcnemar",
                "delong"]  # fmt: skip
-    share = _shares(kept, planned)
-    rows = [_compared(arms, each, metric, share(each)) for each in (*kept, *rest)]
+    rows = [_compared(arms, each, metric, _sharing(each, contrasts)) for each in (*kept, *rest)]
     table = pd.DataFrame(rows, columns=columns)
     of_contrasts, of_leader = np.split(table["p"].to_numpy(float), [len(kept)])
-    adjusted = _adjusted(of_contrasts, kept, arms, metric, planned)
-    differs = bool((adjusted < LEVEL).any()) or not contrasts
+    adjusted = _adjusted(of_contrasts, kept, arms, metric)
+    differs = bool((adjusted < LEVEL).any()) or all(each.planned for each in contrasts)
     table.insert(7, "adjusted", np.concatenate([adjusted, _of_leader(of_leader, arms, differs)]))
     return table
 
@@ -96,44 +96,42 @@ def gain(arms: Arms, leader: str, metric: str) -> Difference | None:
 
 
 def _with_planned(contrasts: Sequence[Contrast], planned: tuple[str, str] | None) -> list[Contrast]:
-    """The contrasts, and the planned one where it is none of them."""
-    if planned is None or any(_is(each, planned) for each in contrasts):
+    """The contrasts, the planned one known as such and among them."""
+    if planned is None:
         return list(contrasts)
-    return [*contrasts, Contrast(arm=planned[0], against=planned[1], why=PLANNED)]
+    marked = [replace(each, planned={each.arm, each.against} == set(planned)) for each in contrasts]
+    if any(each.planned for each in marked):
+        return marked
+    extra = Contrast(arm=planned[0], against=planned[1], why=PLANNED, planned=True)
+    return [*marked, extra]
 
 
-def _is(contrast: Contrast, planned: tuple[str, str] | None) -> bool:
-    return planned is not None and {contrast.arm, contrast.against} == set(planned)
-
-
-def _shares(
-    contrasts: Sequence[Contrast], planned: tuple[str, str] | None
-) -> Callable[[Contrast], float]:
+def _sharing(contrast: Contrast, contrasts: Sequence[Contrast]) -> float:
     """How many contrasts, as it were, share the level with one."""
-    if not any(_is(each, planned) for each in contrasts):
-        return lambda contrast: len(contrasts)
-    rest = (len(contrasts) - 1) / (1 - verdicts.PLANNED_PART)
-    return lambda contrast: 1 / verdicts.PLANNED_PART if _is(contrast, planned) else rest
+    if contrast.planned:
+        return 1 / verdicts.PLANNED_PART
+    others = sum(not each.planned for each in contrasts)
+    part = 1 if others == len(contrasts) else 1 - verdicts.PLANNED_PART
+    return max(others, 1) / part
 
 
-def _adjusted(
-    p: np.ndarray,
-    contrasts: Sequence[Contrast],
-    arms: Arms,
-    metric: str,
-    planned: tuple[str, str] | None,
-) -> np.ndarray:
-    """Corrected p of the contrasts; Holm's where the arms ran on different seeds and folds."""
-    place = next((n for n, each in enumerate(contrasts) if _is(each, planned)), None)
-    if place is not None:
-        others = [number for number in range(len(contrasts)) if number != place]
-        of_one, of_others = (
-            _adjusted(p[some], [contrasts[number] for number in some], arms, metric, None)
-            for some in ([place], others)
-        )
-        adjusted = np.empty(len(contrasts))
-        adjusted[place], adjusted[others] = verdicts.with_planned(of_one[0], of_others)
-        return adjusted
+def _adjusted(p: np.ndarray, contrasts: Sequence[Contrast], arms: Arms, metric: str) -> np.ndarray:
+    """Corrected p of the contrasts, of which one may be planned."""
+    numbers = range(len(contrasts))
+    one, rest = ([n for n in numbers if contrasts[n].planned == is_it] for is_it in (True, False))
+    of_one, of_rest = (
+        _of_family(p[some], [contrasts[number] for number in some], arms, metric)
+        for some in (one, rest)
+    )
+    if one:
+        of_one[0], of_rest = verdicts.with_planned(of_one[0], of_rest)
+    adjusted = np.empty(len(contrasts))
+    adjusted[one], adjusted[rest] = of_one, of_rest
+    return adjusted
+
+
+def _of_family(p: np.ndarray, contrasts: Sequence[Contrast], arms: Arms, metric: str) -> np.ndarray:
+    """p corrected for a family; Holm's where the arms ran on different seeds and folds."""
     if arms.even:
         return verdicts.adjusted(contrasts, arms.whole, metric)
     allowed = [_enough(arms.both(each.arm, each.against)) for each in contrasts]

@@ -36,11 +36,15 @@ PLANNED_PART = 0.8  # of the level, for a contrast that was named before the stu
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """An arm against the one that it is to be measured by, and why by that one."""
+    """An arm against the one that it is to be measured by, and why by that one.
+
+    planned: it was named before the study, and has most of the level for itself.
+    """
 
     arm: str
     against: str
     why: str
+    planned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,76 +10,31 @@ differs.
 """
 
 import argparse
-import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-
-import requests
 
 from leukemia.tracking import UNSENT
 from tests.faults import trainings
-from tests.service import free_port
+from tests.service import MlflowServer
 
 KINDS = ("in the middle", "outlasting")
-BIN = Path(sys.executable).parent
-
-
-@dataclass(kw_only=True)
-class Server:
-    """MLflow's server on a folder: killed and started again at the same address."""
-
-    folder: Path
-    port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def up(self) -> None:
-        """Start it, and wait until it answers."""
-        words = [
-            str(BIN / "mlflow"), "server", "--port", str(self.port), "--workers", "1",
-            "--backend-store-uri", f"sqlite:///{self.folder.absolute()}/mlflow.db",
-            "--artifacts-destination", str(self.folder.absolute() / "artifacts"),
-        ]  # fmt: skip
-        with open(self.folder / "server.log", "ab") as log:
-            self.process = subprocess.Popen(
-                words, stdout=log, stderr=log, start_new_session=True,
-                env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            )  # fmt: skip
-        while self.process.poll() is None:
-            with suppress(requests.RequestException):
-                if requests.get(f"{self.address}/health", timeout=2).ok:
-                    return
-            time.sleep(0.3)
-        raise SystemExit(f"Error: the server did not start; see {self.folder}/server.log")
-
-    def kill(self) -> None:
-        """As a power cut does."""
-        if self.process:
-            with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
+def serving(folder: Path) -> Iterator[MlflowServer]:
     """A server of its own for the block."""
     folder.mkdir()
-    server = Server(folder=folder)
+    server = MlflowServer(folder)
     try:
         server.up()
         yield server
     finally:
-        server.kill()
+        server.down()
 
 
 def main() -> int:
@@ -101,9 +56,9 @@ def main() -> int:
         start = time.monotonic()
         with serving(base / "whole") as server:
             _train(server, asked).wait()
-            whole, files = trainings.left(server.address), trainings.count_of_files(server.address)
+            whole = trainings.left(server.address)
         length = time.monotonic() - start
-        print(f"undisturbed: {length:.0f} s, {files} files", flush=True)
+        print(f"undisturbed: {length:.0f} s, {whole.files} files", flush=True)
         after = asked.after or length / 3
         return sum(_tried(base, kind, asked, whole, after) for kind in asked.kinds.split(","))
 
@@ -115,7 +70,7 @@ def _tried(
     with serving(base / kind.replace(" ", "_")) as server:
         training = _train(server, asked)
         time.sleep(after_s)
-        server.kill()
+        server.down()
         start = time.monotonic()
         if kind == "in the middle":
             with suppress(subprocess.TimeoutExpired):
@@ -131,10 +86,10 @@ def _tried(
             sync = trainings.entry(server.folder, server.address, "sync", errors="sync.txt")
             said += [f"sync: exit code {sync.wait()}"]
             said += (server.folder / "sync.txt").read_text().splitlines()
-        left, files = trainings.left(server.address), trainings.count_of_files(server.address)
+        left = trainings.left(server.address)
     faults = left.differences(whole, 15.0)
     verdict = "; ".join(faults) or "the same, bit for bit"
-    print(f"{kind}: away for {away:.0f} s; exit code {code}, {files} files: {verdict}\n"
+    print(f"{kind}: away for {away:.0f} s; exit code {code}, {left.files} files: {verdict}\n"
           f"  costs, as shares: {trainings.shares(left.costs, whole.costs)}")  # fmt: skip
     for line in said:
         print(f"  {line}")
@@ -142,7 +97,7 @@ def _tried(
     return bool(faults)
 
 
-def _train(server: Server, asked: argparse.Namespace) -> subprocess.Popen[bytes]:
+def _train(server: MlflowServer, asked: argparse.Namespace) -> subprocess.Popen[bytes]:
     words = ["--data", str(server.folder.parent.absolute() / "sample"), *trainings.words(asked)]
     return trainings.entry(server.folder, server.address, "train", asked.technique, *words)
 

@@ -27,8 +27,9 @@ from leukemia.experiment.options import ExperimentOptions
 from leukemia.study.grid import Trial
 from leukemia.study.launch import Launcher
 from leukemia.tracking import connection, lease, runs
-from tests.faults.outage import Server, serving
+from tests.faults.outage import serving
 from tests.faults.trainings import ROOT
+from tests.service import MlflowServer
 
 TRIALS_A_STUDY = 6
 GROWTH = 0.1  # of what is there at the end of the first quarter
@@ -54,7 +55,9 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def soaked(server: Server, cache: Path, hours: float, minutes: float) -> list[dict[str, float]]:
+def soaked(
+    server: MlflowServer, cache: Path, hours: float, minutes: float
+) -> list[dict[str, float]]:
     """Studies one after another; what was seen after each trial."""
     os.environ["LEUKEMIA_CACHE"] = str(cache)
     tempfile.tempdir = os.environ["TMPDIR"] = str(cache.parent / "temporary")
@@ -82,9 +85,8 @@ def soaked(server: Server, cache: Path, hours: float, minutes: float) -> list[di
     return rows
 
 
-def seen(server: Server, cache: Path, trials: int, minutes: float) -> dict[str, float]:
+def seen(server: MlflowServer, cache: Path, trials: int, minutes: float) -> dict[str, float]:
     """The study's process and the server's with its children, and the unfinished work on disk."""
-    assert server.process is not None
     root = psutil.Process(server.process.pid)
     parts = {"study": [psutil.Process()], "server": [root, *root.children(recursive=True)]}
     row: dict[str, float] = {"hours": round(trials * minutes / 60, 2)}

@@ -31,10 +31,11 @@ OPTIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """What a finished training leaves: digests by name, costs in seconds."""
+    """What a finished training leaves: digests by name, costs in seconds, its number of files."""
 
     digests: dict[str, str]
     costs: dict[str, float]
+    files: int
 
     def differences(self, whole: "Left", grace_s: float) -> list[str]:
         """What is not as an undisturbed training left it, in words.
@@ -142,15 +143,8 @@ def left(store: str) -> Left:
                 },
             },
             costs={name: run.data.metrics[name] for name in COSTS},
+            files=len(names),
         )
-
-
-def count_of_files(store: str) -> int:
-    """How many artifacts the one training in a store has."""
-    (run,) = runs_of(store)
-    with tempfile.TemporaryDirectory() as folder:
-        files = _fetched(run.info.artifact_uri, store, Path(folder) / "run")
-        return sum(each.is_file() for each in files.rglob("*"))
 
 
 def shares(costs: Mapping[str, float], whole: Mapping[str, float]) -> str:
