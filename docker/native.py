@@ -25,6 +25,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -63,6 +64,7 @@ POSTGRES = 16  # as in compose.yaml: a backup made here is restored there, and t
 # It trusts who reaches its socket, which may lie in a folder that others may enter.
 SOCKET = "unix_socket_permissions = 0700"
 PROBE_S = 2  # for a part to answer when it is asked whether it does
+TOLD_TO_END = threading.Event()  # by a signal
 ENDING_S = 20  # that a stack in the same folder, which was told to end, has for it
 
 
@@ -93,20 +95,23 @@ def main() -> None:
         todo.add_parser(name).add_argument("place", type=Path)
     todo.choices["migrate"].add_argument("artifacts", type=Path, nargs="?")
     options = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as in a shell's background
+            signal.signal(number, _interrupt)
     sys.path.insert(0, str(HERE))
     warnings.simplefilter("ignore")  # of libraries about each other
     try:
         globals()[options.todo](options)
     except KeyboardInterrupt:
-        print("stopped")
+        TOLD_TO_END.set()
     except Exception as error:
         if not isinstance(error, Failed) and os.environ.get("DEBUG"):
             raise
         said = str(error).splitlines() or [type(error).__name__]
         print(f"Error: {said[0]}", file=sys.stderr)
         sys.exit(1)
+    if TOLD_TO_END.is_set():
+        print("stopped")
 
 
 def up(options: argparse.Namespace) -> None:
@@ -126,7 +131,7 @@ def _serve(folder: Path, stores: Stack, host: str, port: int) -> None:
         address = _address(server)
         print(f"MLflow listens at {address}; log in as admin with the password in {password}")
         print("Add a user: python docker/native.py user NAME reader|trainer|registrar", flush=True)
-        watch([*stores.parts, served], _say)
+        watch([*stores.parts, served], _say, TOLD_TO_END.is_set)
 
 
 def user(options: argparse.Namespace) -> None:
@@ -469,6 +474,7 @@ def _free_port() -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    TOLD_TO_END.set()
     raise KeyboardInterrupt
 
 

@@ -125,9 +125,16 @@ def running(part: Part) -> Iterator[Running]:
         _end(now)
 
 
-def watch(parts: Iterable[Running], say: Callable[[str], None]) -> None:
-    """Look after the parts until somebody interrupts."""
-    while True:
+def watch(
+    parts: Iterable[Running], say: Callable[[str], None], told_to_end: Callable[[], bool]
+) -> None:
+    """Look after the parts until somebody interrupts.
+
+    told_to_end: whether somebody has. An interrupt that reaches Python while a library tidies up
+    is printed and lost, so that it alone would not do.
+    """
+    parts = tuple(parts)
+    while not told_to_end():
         for each in parts:
             if line := each.tend():
                 say(line)

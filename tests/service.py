@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+import psutil
 import pytest
 import requests
 
@@ -128,7 +129,23 @@ def stack(place: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(90)
+        _ended(process, log)
+
+
+def _ended(process: subprocess.Popen, log: Path, seconds: float = 90) -> None:
+    """Wait for a stack that was told to end; one that does not is ended with all its parts, and
+    what each was doing is said."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        whole = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        left = [f"{one.pid} {one.status()} {' '.join(one.cmdline())[:120]}" for one in whole]
+        for one in whole:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.wait()
+        said = "\n".join([*left, log.read_text()[-2000:]])
+        raise AssertionError(f"the stack did not end in {seconds:.0f} s:\n{said}") from None
 
 
 def native(place: Path) -> list[str]:

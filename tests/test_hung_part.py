@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from importlib import import_module
@@ -86,3 +87,32 @@ def test_silence_is_counted_from_a_question_not_from_the_last_answer(part: Any) 
     assert tended(part, HUNG_S / 2) == []
     part.process.send_signal(signal.SIGCONT)
     assert tended(part, HUNG_S) == []
+
+
+class Tidied:
+    """What libraries leave to Python's tidying up, during which an interrupt is lost."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_a_library_loses_ends_the_watch(parts: ModuleType) -> None:
+    told = threading.Event()
+    lost: list[int] = []
+
+    def interrupt(*_: object) -> None:
+        told.set()
+        lost.append(1)
+        raise KeyboardInterrupt
+
+    class Looked:
+        def tend(self) -> None:
+            Tidied()
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        parts.watch([Looked()], print, told.is_set)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert lost == [1]
