@@ -91,7 +91,7 @@ def _audited(
     if manifest.is_manifest(given["data"]):
         return audit_manifest(given["data"], labels)
     options = options_of(given)
-    if line := opened(options).outside:
+    if line := opened(options).remarks:
         console.say(line)
     return audit_cells(options, protocol, progress=console.bar)
 

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from leukemia.data.options import KNOWN, SOURCES, UNKNOWN
 from leukemia.errors import UserError
 from leukemia.evaluation import PRIMARY
 from leukemia.experiment.options import ExperimentOptions
@@ -104,11 +105,36 @@ def with_options(*options: Decorator) -> Decorator:
 DATA = [
     option(
         "data",
-        "cells: a C-NMC 2019 tree, a CSV (path,label,subject) or a folder with index.csv",
+        "cells: a C-NMC 2019 tree, a table (path,label,subject) or the folder of an index.csv, "
+        "class folders, a .npz file, or a .zip or .tar of one of them",
         type=click.Path(path_type=Path),
         required=True,
     ),
-    of_experiment("positive", "name of the positive class; auto: 'all' in a C-NMC tree"),
+    of_experiment(
+        "positive", "name of the positive class, or several with commas; auto: 'all' in C-NMC"
+    ),
+    of_experiment(
+        "negative",
+        "name of the negative class, or several with commas, or rest; auto: the other class",
+    ),
+    of_experiment("class_names", "names for people: 'all=ALL, leukemic blast;hem=HEM, healthy'"),
+    of_experiment(
+        "source",
+        "how the data lie: what they look like (auto), or one of these, public sets among them",
+        type=click.Choice(SOURCES),
+    ),
+    of_experiment(
+        "subject",
+        "a regular expression whose first group (or group 'subject') is the subject in a file's "
+        "path, or the level of its folder, from 1",
+    ),
+    of_experiment(
+        "subjects",
+        "known, or unknown: then every image counts as a subject, and figures may flatter",
+        type=click.Choice([KNOWN, UNKNOWN]),
+    ),
+    of_experiment("columns", "of a table, what its columns are called: path=image,label=class"),
+    of_experiment("join", "of a table, another one to join by the columns that both have"),
     of_experiment(
         "strict_paths",
         "refuse cells whose files do not lie in the data's folder: absolute paths, '..' and links",

@@ -56,8 +56,8 @@ def main(seeds: list[int], experiment: str | None, **given: Any) -> None:
 
     options = options_of(given, technique="dcgan")
     prepared, cells = prepare(options, progress=console.bar)
-    if prepared.index.outside:
-        console.say(prepared.index.outside)
+    if prepared.index.remarks:
+        console.say(prepared.index.remarks)
     gans = train_gans(prepared, cells, options, seeds, experiment, listener=console.training)
     for seed, review in gans.reviews.items():
         console.say(f"seed {seed}  {review.splitlines()[0]}")

@@ -58,8 +58,8 @@ def train(options: "ExperimentOptions", name: str | None) -> None:
     title, epochs = experiment.config.title, experiment.config.schedule.epochs
     console.say(f"{title}  {experiment.index.describe()}")
     console.say(f"{title}  {experiment.protocol_line()}")
-    if experiment.index.outside:
-        console.say(f"{title}  {experiment.index.outside}")
+    if experiment.index.remarks:
+        console.say(f"{title}  {experiment.index.remarks}")
     listener = console.training(title, epochs)
     tell = partial(_show, title)
     if launch.train(experiment, cells, options, name, report=listener, tell=tell) is None:

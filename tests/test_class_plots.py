@@ -21,6 +21,7 @@ from leukemia.cells import Cells
 from leukemia.contract import TrainingSet
 from leukemia.data import sample
 from leukemia.data.decoding import Geometry
+from leukemia.data.trees import FolderTree
 from leukemia.experiment import CLASSES, artifacts, class_plots, plots
 from leukemia.experiment.config import Experiment
 from leukemia.experiment.options import ExperimentOptions
@@ -159,7 +160,7 @@ def test_the_kept_window_is_drawn_on_the_raw_image(pooled: Ran) -> None:
 
 def test_a_file_that_is_gone_costs_no_finished_run(pooled: Ran, tmp_path: Path) -> None:
     experiment, _, cells = pooled
-    moved = replace(experiment, index=replace(experiment.index, root=tmp_path))
+    moved = replace(experiment, index=replace(experiment.index, tree=FolderTree(tmp_path)))
     shown = class_plots.examples(moved, cells)
     assert all(each.raw is None for of_class in shown for each in of_class)
     picture = class_plots.examples_figure(shown, experiment.config.geometry, "t", "f")

@@ -12,6 +12,7 @@ from PIL import Image
 from leukemia.data.decoding import Geometry
 from leukemia.data.index import open_index
 from leukemia.data.near_duplicates import alike, joined_subjects, remembered
+from leukemia.data.options import DataOptions
 from leukemia.data.sample import draw_cells
 from leukemia.data.store import load_cells
 
@@ -120,7 +121,7 @@ def test_near_identical_cells_join_their_subjects(images: np.ndarray) -> None:
 def test_genuine_cells(data: str, positive: str, pairs: int, shared: Path, tmp_path: Path) -> None:
     """Ten BCCD cells were photographed twice, as the eye confirms; of the C-NMC cells at hand
     three pairs differ in a few pixels only."""
-    index = open_index(shared / "data" / data, positive)
+    index = open_index(shared / "data" / data, DataOptions(positive=positive))
     cells = load_cells(index, Geometry(), tmp_path)
     digests = index.frame["sha256"].to_numpy(str)
     found = [p for p in alike(cells.images) if digests[p.first] != digests[p.second]]

@@ -11,7 +11,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from leukemia.cells import Classes
 from leukemia.data.index import Index
-from leukemia.data.near_duplicates import joined_subjects
+from leukemia.data.near_duplicates import Pair, joined_subjects
+from leukemia.data.trees import FolderTree
 from leukemia.errors import UserError
 from leukemia.splits import OF_THESIS, PROTOCOLS, THESIS_PRELIMINARY
 from leukemia.splits.protocol import SPLITS, Split, over_folds, splits_of_synthetic
@@ -33,7 +34,7 @@ def index_of(rows: list[tuple[str, str, str, str]], source: str = "table") -> In
     frame.insert(0, "path", [f"{row}.bmp" for row in range(len(frame))])
     return Index(
         frame=frame,
-        root=Path("cells"),
+        tree=FolderTree(Path("cells")),
         classes=Classes(names=("hem", "all"), positive=1),
         source=source,
         simulated="",
@@ -291,3 +292,24 @@ def test_too_few_subjects_of_a_class_are_named() -> None:
 def test_an_unknown_protocol_is_named() -> None:
     with pytest.raises(UserError, match="no protocol 'random': choose from subject, official"):
         split(many(6), protocol="random")
+
+
+def test_unknown_subjects_are_said_and_near_identical_images_stay_together() -> None:
+    known = many(10, cells=1)
+    unknown = replace(known, subjects_known=False)
+    pairs = (Pair(first=0, second=1, turn="as is", difference=0.0),)
+    names = joined_subjects(
+        unknown.frame["path"].to_numpy(str), unknown.frame["sha256"].to_numpy(str), pairs
+    )
+    for seed in range(20):
+        drawn = split_subjects(unknown, names, "subject", seed, 0, 5)
+        assert drawn.name == "image"
+        assert drawn.line.startswith("Protocol image: SUBJECTS UNKNOWN: figures may flatter")
+        assert "images, near-identical ones together, in 5 parts" in drawn.line
+        assert any({0, 1} <= set(rows.tolist()) for rows in drawn.rows.values())
+        asked = split_subjects(unknown, names, "image", seed, 0, 5)
+        assert {name: rows.tolist() for name, rows in asked.rows.items()} == {
+            name: rows.tolist() for name, rows in drawn.rows.items()
+        }
+    thesis = split_subjects(unknown, names, "thesis", 0, 0, 5)
+    assert "SUBJECTS UNKNOWN" in thesis.line

@@ -11,6 +11,7 @@ from PIL import Image
 from leukemia.cells import Cells
 from leukemia.data.decoding import Geometry, read_image
 from leukemia.data.index import open_index
+from leukemia.data.options import DataOptions
 from leukemia.data.store import load_cells
 from leukemia.errors import UserError
 from tests.conftest import ROOT
@@ -19,7 +20,7 @@ WHOLE = Geometry(crop=0, size=32)
 
 
 def test_pixels_are_those_of_the_files(table: Path, cells: Cells, tmp_path: Path) -> None:
-    loaded = load_cells(open_index(table, "blast"), WHOLE, tmp_path)
+    loaded = load_cells(open_index(table, DataOptions(positive="blast")), WHOLE, tmp_path)
     np.testing.assert_array_equal(loaded.images, cells.images)
     np.testing.assert_array_equal(loaded.labels, cells.labels)
     assert isinstance(loaded.images, np.memmap)
@@ -28,7 +29,7 @@ def test_pixels_are_those_of_the_files(table: Path, cells: Cells, tmp_path: Path
 def test_a_second_run_decodes_nothing(table: Path, tmp_path: Path) -> None:
     seen: list[int] = []
     for _ in range(2):
-        index = open_index(table, "blast")
+        index = open_index(table, DataOptions(positive="blast"))
         load_cells(index, WHOLE, tmp_path, lambda done, total: seen.append(done))
     assert seen == list(range(1, 91))
 
@@ -51,9 +52,10 @@ def test_the_resize_weighs_areas_and_does_not_alias() -> None:
 def test_two_runs_at_once_build_the_pixels_once(table: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from leukemia.data.index import open_index;"
+        "from leukemia.data.options import DataOptions;"
         "from leukemia.data.decoding import Geometry\n"
         "from leukemia.data.store import load_cells\n"
-        "news = []; index = open_index(Path(sys.argv[1]), 'blast')\n"
+        "news = []; index = open_index(Path(sys.argv[1]), DataOptions(positive='blast'))\n"
         "tell = lambda done, total: news.append(done)\n"
         "cells = load_cells(index, Geometry(crop=0, size=48), Path(sys.argv[2]), tell)\n"
         "print(len(news), cells.digest())"
@@ -105,7 +107,7 @@ def test_a_size_unlike_the_data_sets_is_refused(tmp_path: Path) -> None:
 def test_a_bad_file_leaves_nothing_behind(table: Path, tmp_path: Path) -> None:
     (table / "cell_050.png").write_text("broken")
     with pytest.raises(UserError, match=r"cell_050.png: not a whole image"):
-        load_cells(open_index(table, "blast"), WHOLE, tmp_path / "store")
+        load_cells(open_index(table, DataOptions(positive="blast")), WHOLE, tmp_path / "store")
     assert not [path for path in tmp_path.glob("store/pixels/*") if path.suffix != ".lock"]
 
 

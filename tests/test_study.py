@@ -18,6 +18,7 @@ from mlflow.entities import Run
 from entrypoints import rank, register, study, train
 from leukemia.cells import Cells
 from leukemia.data.index import open_index
+from leukemia.data.options import DataOptions
 from leukemia.experiment import provenance
 from leukemia.experiment.options import ExperimentOptions
 from leukemia.experiment.prepare import resolve
@@ -102,7 +103,7 @@ def key_of(data: Path, technique: str, seed: int) -> str:
         data=data, positive="blast", technique=technique, seed=seed, budget="quick", image_size=32,
         crop=0, backbone="miniature",
     )  # fmt: skip
-    return resolve(options).key(open_index(data, "blast"))
+    return resolve(options).key(open_index(data, DataOptions(positive="blast")))
 
 
 def occupied(project: Path, key: str) -> FileLock:

@@ -34,6 +34,7 @@ from leukemia.cells import Cells
 from leukemia.data import names
 from leukemia.data.decoding import Geometry, image_files
 from leukemia.data.index import open_index
+from leukemia.data.options import DataOptions
 from leukemia.errors import UserError
 from leukemia.evaluation import plots
 from leukemia.evaluation.by_subject import by_subject, worst
@@ -212,11 +213,14 @@ ELSEWHERE = {
         "leukemia/text/spreadsheet.py",
         "leukemia/data/files.py",  # a cache that this program alone reads
     },
-    r"\bimport csv\b": {"leukemia/data/sample.py"},  # writes C-NMC's own list, of drawn names
+    r"\bimport csv\b": {
+        "leukemia/data/sample.py",  # writes C-NMC's own list, of drawn names
+        "leukemia/data/sources/rows.py",  # of the user
+    },
     r"\bread_csv\(": {
         "leukemia/text/spreadsheet.py",
         "leukemia/data/files.py",
-        *(f"leukemia/data/{each}.py" for each in ("cnmc", "table", "manifest")),  # of the user
+        *(f"leukemia/data/{each}.py" for each in ("sources/cnmc", "manifest")),  # of the user
     },
     r"\bclick\.s?echo\b": {"entrypoints/console.py"},
     r"\bprint\(|std(out|err)\.write": set(),
@@ -261,10 +265,12 @@ def test_a_name_that_cannot_be_printed_is_refused_in_one_line(
 ) -> None:
     folder = listing(tmp_path, **{column: name})
     if len(name) <= names.LONGEST[column] and name.isprintable():
-        assert open_index(folder, "b").frame[column].str.len().max() == len(name)
+        assert open_index(folder, DataOptions(positive="b")).frame[column].str.len().max() == len(
+            name
+        )
         return
     with pytest.raises(UserError, match=f"{column} '.*' has .*; expected up to") as caught:
-        open_index(folder, "b")
+        open_index(folder, DataOptions(positive="b"))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 500
 
@@ -272,7 +278,7 @@ def test_a_name_that_cannot_be_printed_is_refused_in_one_line(
 @pytest.mark.parametrize("name", NAMES)
 def test_a_printable_name_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
     folder = listing(tmp_path, path=f"{name}.png", subject=name)
-    index = open_index(folder, "b")
+    index = open_index(folder, DataOptions(positive="b"))
     row = index.frame[index.frame["path"] == f"{name}.png"]
     assert row["subject"].tolist() == [name]
 
@@ -336,7 +342,7 @@ def test_files_from_elsewhere_are_counted_and_named_and_change_no_digest(tmp_pat
     away = elsewhere(folder)
     (folder / "plain.png").write_bytes(b"plain")
     write_list(folder, ["plain.png", *away])
-    index = open_index(folder, "b")
+    index = open_index(folder, DataOptions(positive="b"))
     assert index.outside.startswith("4 of 5 files lie outside the data's folder (absolute path,")
     assert index.outside.endswith(" and 1 more")
     assert index.outside.isprintable()
@@ -344,7 +350,7 @@ def test_files_from_elsewhere_are_counted_and_named_and_change_no_digest(tmp_pat
     for path, name in {"plain.png": "plain.png", **away}.items():
         (tmp_path / "copied" / name).write_bytes((folder / path).read_bytes())
     write_list(tmp_path / "copied", ["plain.png", *away.values()])
-    copied = open_index(tmp_path / "copied", "b", strict_paths=True)
+    copied = open_index(tmp_path / "copied", DataOptions(positive="b", strict_paths=True))
     assert (copied.digest, copied.outside) == (index.digest, "")
     assert copied.describe() == index.describe()
 
@@ -357,17 +363,17 @@ def test_strict_paths_refuse_each_kind_before_a_file_is_looked_at(tmp_path: Path
     for path in (*elsewhere(folder), "/no/such/file", "../none"):
         write_list(folder, ["plain.png", path])
         with pytest.raises(UserError, match=r"1 of 2 files lie outside .*; strict_paths=true"):
-            open_index(folder, "b", strict_paths=True)
+            open_index(folder, DataOptions(positive="b", strict_paths=True))
     (folder / "index.csv").rename(tmp_path / "secret.csv")
     (folder / "index.csv").symlink_to(tmp_path / "secret.csv")
     with pytest.raises(UserError, match=r"or link\): index.csv; strict_paths=true"):
-        open_index(folder, "b", strict_paths=True)
+        open_index(folder, DataOptions(positive="b", strict_paths=True))
     named = folder / "link to the list/mine.csv"  # the user's own choice is no link of the list's
     (folder / "link to the list/plain.png").write_bytes(b"plain")
     (folder / "link to the list/other.png").write_bytes(b"other")
     write_list(folder / "link to the list", ["plain.png", "./other.png"])
     named.symlink_to(folder / "link to the list/index.csv")
-    assert open_index(named, "b", strict_paths=True).outside == ""
+    assert open_index(named, DataOptions(positive="b", strict_paths=True)).outside == ""
 
 
 def test_links_in_a_tree_of_c_nmc_are_named_and_refused_alike(tmp_path: Path) -> None:
@@ -375,12 +381,12 @@ def test_links_in_a_tree_of_c_nmc_are_named_and_refused_alike(tmp_path: Path) ->
     for name in ("fold_0/all/UID_1_1_1_all.bmp", "fold_1/hem/UID_H2_1_1_hem.bmp"):
         (tree / name).parent.mkdir(parents=True)
         (tree / name).write_bytes(name.encode())
-    assert open_index(tree, strict_paths=True).outside == ""
+    assert open_index(tree, DataOptions(strict_paths=True)).outside == ""
     (tmp_path / "secret").write_bytes(b"s")
     (tree / "fold_0/all/UID_1_1_2_all.bmp").symlink_to(tmp_path / "secret")
     assert open_index(tree).outside.startswith("1 of 3 files lie outside")
     with pytest.raises(UserError, match=r"UID_1_1_2_all\.bmp; strict_paths=true"):
-        open_index(tree, strict_paths=True)
+        open_index(tree, DataOptions(strict_paths=True))
 
 
 # Figures

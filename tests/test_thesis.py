@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 
 from entrypoints import thesis_report
 from leukemia import RESEARCH_ONLY, techniques
-from leukemia.data import cnmc
+from leukemia.data.sources import cnmc
 from leukemia.errors import UserError
 from leukemia.evaluation.reported import Reported, recompute
 from leukemia.techniques import weighted

@@ -77,7 +77,7 @@ def _load(folder: Path) -> Any:
     from leukemia.data.index import open_index
     from leukemia.data.store import load_cells
 
-    index = open_index(folder / "files", "all", folder / "cache", lambda done, total: None)
+    index = open_index(folder / "files", cache=folder / "cache")
     cells = load_cells(index, Geometry(crop=CROP), folder / "cache")
     if not (folder / "ours.npy").exists():
         order = [int(Path(name).stem) for name in cells.cell_id]

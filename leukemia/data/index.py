@@ -2,19 +2,44 @@
 
 import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pandas as pd
 
 from leukemia.cells import Classes, Labels
-from leukemia.data import cnmc, files, names, outside, table
+from leukemia.data import drawn, files, groups, names, outside
 from leukemia.data.names import some_of
+from leukemia.data.options import AUTO, SOURCES, UNKNOWN, DataOptions
+from leukemia.data.sources import COLUMNS as OF_SOURCE
+from leukemia.data.sources import (
+    Listing,
+    arrays,
+    cnmc,
+    folders,
+    presets,
+    rows,
+    table,
+    told,
+    webdataset,
+)
+from leukemia.data.trees import FolderTree, Tree, open_tree
 from leukemia.errors import UserError
 
-COLUMNS = ["path", "label", "subject", "split", "sha256"]
-AUTO = "auto"
+COLUMNS = [*OF_SOURCE, "sha256"]
+# Asked in this order where no source is named; the last takes any images in folders.
+OF_TREES = {
+    table.NAME: table.read,
+    cnmc.NAME: cnmc.read,
+    webdataset.NAME: webdataset.read,
+    folders.NAME: folders.read,
+}
+OF_FILES = (arrays.NAME, *arrays.CLASSES)  # .npz
+AS_IT_IS = DataOptions()
+WITHOUT_SUBJECT = "whose path gives no subject"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,27 +48,46 @@ class Index:
 
     frame: columns path (relative to root), label (class name), subject, split (as the
         source names it, or ""), sha256 (of the file).
+    tree: opens the files.
     classes: the classes of the labels.
-    source: `cnmc` or `table`.
+    source: a name in SOURCES.
     simulated: how the cells were drawn where they are no patient's, else "".
     size: width and height in pixels that every image must have, or None.
-    notes: what a reader of the index should know, one line each.
+    subjects_known: whether the subjects are people; else each image is one of its own.
+    keys: class name -> what the data call it, where that is something else.
+    notes: what was left out and what else a reader of the index should know, one line each.
     outside: a line on files that do not lie below the root, "" where all do.
     """
 
     frame: pd.DataFrame
-    root: Path
+    tree: Tree
     classes: Classes
     source: str
     simulated: str
     size: int | None
+    subjects_known: bool = True
+    keys: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     outside: str = ""
 
     @property
+    def root(self) -> Path:
+        """The folder or archive that the paths are relative to."""
+        return self.tree.root
+
+    @property
     def paths(self) -> list[Path]:
-        """The image files, in the index's order."""
+        """The image files, in the index's order; of an archive, as if it were a folder."""
         return [self.root / path for path in self.frame["path"]]
+
+    def open(self, path: str) -> BinaryIO:
+        """The content of an image file that the frame names. Raises OSError."""
+        return self.tree.open(path)
+
+    @property
+    def remarks(self) -> str:
+        """What was left out and what else to know of the files, in a line; "" for nothing."""
+        return "; ".join(filter(None, [*self.notes, self.outside]))
 
     @property
     def positive(self) -> str:
@@ -62,118 +106,208 @@ class Index:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of labels, subjects, splits and file contents, wherever the files lie."""
-        rows = self.frame[["sha256", "label", "subject", "split"]].agg(",".join, axis=1)
-        text = "\n".join([self.positive, *sorted(rows)])
+        """SHA-256 of labels, subjects, splits and file contents, wherever the files lie and
+        whatever people call the classes."""
+        cells = self.frame[["sha256", "label", "subject", "split"]].copy()
+        cells["label"] = cells["label"].replace(dict(self.keys))
+        if not self.subjects_known:
+            cells["subject"] = ""  # which is the path of the file
+        rows = cells.agg(",".join, axis=1)
+        text = "\n".join([self.keys.get(self.positive, self.positive), *sorted(rows)])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def describe(self) -> str:
         """One line: how many cells of how many subjects, and whether they are simulated."""
         kinds = [f"{n} {label}" for label, n in self.frame["label"].value_counts().items()]
-        subjects = self.frame["subject"].nunique()
+        known = f"{self.frame['subject'].nunique()} subjects"
+        subjects = known if self.subjects_known else "unknown subjects"
         kind = f"SIMULATED ({self.simulated})" if self.simulated else self.source
-        return f"{len(self.frame)} cells ({', '.join(kinds)}) of {subjects} subjects; {kind}"
+        return f"{len(self.frame)} cells ({', '.join(kinds)}) of {subjects}; {kind}"
 
 
 def open_index(
     data: Path,
-    positive: str = AUTO,
+    asked: DataOptions = AS_IT_IS,
     cache: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    strict_paths: bool = False,
 ) -> Index:
-    """The index of a C-NMC tree, a CSV file, or a folder with `index.csv`.
+    """The index of the cells at `data`: a folder, an archive, a table or a .npz file.
 
-    positive: name of the positive class; `auto` means `all` for a C-NMC tree.
-    cache: folder in which the files' digests are kept between runs, or None.
-    strict_paths: refuse files that do not lie in the data's folder, before any is looked at.
+    asked: how it is to be read. cache: folder in which the files' digests are kept between runs, or
+    None.
 
     Raises:
         UserError: nothing of the kind is there, or what is there contradicts itself.
     """
-    source = _source(data, strict_paths)
-    names.check(source.frame, data)
-    away = outside.find(source.root, source.frame["path"])
-    if strict_paths:
-        outside.refuse(away, len(source.frame), data)
-    _refuse_absent(source, data)
-    classes = _classes(source.frame["label"], positive, source.name, data)
-    frame = source.frame.sort_values("path", kind="stable", ignore_index=True)
-    paths = [source.root / path for path in frame["path"]]
-    frame["sha256"] = files.digests(paths, cache, progress)
+    listing = _with_subjects(_listing(data, asked), asked, data)
+    listing = groups.grouped(listing, asked, data)
+    listing = _normal(listing)
+    names.check(listing.frame, data)
+    away: list[str] = []
+    if isinstance(listing.tree, FolderTree):
+        away = outside.find(listing.tree.root, listing.frame["path"])
+        if asked.strict_paths:
+            outside.refuse(away, len(listing.frame), data)
+        listing = _present(listing, data)
+    classes, keys = groups.classes(listing.frame["label"], asked, listing.positive, data)
+    frame = listing.frame.sort_values("path", kind="stable", ignore_index=True)
+    frame["label"] = frame["label"].map({key: name for name, key in keys.items()})
+    frame["sha256"] = _digests(listing.tree, frame["path"].tolist(), cache, progress)
+    if not listing.subjects:
+        frame["subject"] = frame["path"]
     return Index(
         frame=frame[COLUMNS],
-        root=source.root,
+        tree=listing.tree,
         classes=classes,
-        source=source.name,
-        simulated=source.simulated,
-        size=source.size,
-        notes=source.notes,
+        source=listing.source,
+        simulated=listing.simulated or drawn.simulated(listing.tree.root, frame["path"]),
+        size=listing.size,
+        subjects_known=listing.subjects,
+        keys={name: key for name, key in keys.items() if name != key},
+        notes=(*told(listing.left_out), *listing.notes),
         outside=outside.told(away, len(frame)),
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Source:
-    """Cells as their source lists them: the fields of an Index, without digests and classes."""
-
-    name: str
-    frame: pd.DataFrame
-    root: Path
-    simulated: str = ""
-    size: int | None = None
-    notes: tuple[str, ...] = ()
-
-
-def _source(data: Path, strict_paths: bool) -> _Source:
+def _listing(data: Path, asked: DataOptions) -> Listing:
+    """What the source that is asked for, or the first that sees cells, lists."""
     if not data.exists():
-        raise UserError(f"{data}: no such file or folder; give a C-NMC tree, a CSV or its folder")
-    csv = data / table.NAME if data.is_dir() else data
-    if strict_paths and data.is_dir():  # a list that is a link is not even read
-        lists = [table.NAME] if csv.is_symlink() else [] if csv.is_file() else outside.links(data)
-        outside.refuse(lists, len(lists), data)
-    if csv.is_file():
-        return _Source(name="table", frame=table.read(csv), root=csv.parent)
-    frame, notes = cnmc.read(data)
-    return _Source(
-        name="cnmc",
-        frame=frame,
-        root=data,
-        simulated=cnmc.simulated(data),
-        size=cnmc.SIZE,
-        notes=notes,
-    )
-
-
-def _refuse_absent(source: _Source, data: Path) -> None:
-    root = str(source.root)
-    # On Python 3.13 a Path for each of 10,000 files costs a tenth of a second.
-    absent = [path for path in source.frame["path"] if not os.path.isfile(os.path.join(root, path))]
-    if absent:
         raise UserError(
-            f"{data}: {absent[0]} is not a file ({len(absent)} of {len(source.frame)} missing); "
-            f"paths are relative to {source.root}"
+            f"{data}: no such file or folder; give a C-NMC tree, a CSV or its folder, class "
+            f"folders, a .npz file or an archive"
+        )
+    if asked.source not in SOURCES:
+        raise UserError(f"there is no source '{asked.source}': choose from {', '.join(SOURCES)}")
+    if data.is_file() and rows.is_table(data.name):
+        _refuse_source(asked, {table.NAME}, data)
+        return table.read_file(data, asked)
+    if data.is_file() and data.suffix.lower() == arrays.ENDING:
+        _refuse_source(asked, set(OF_FILES), data)
+        return arrays.read_file(data, asked)
+    tree = open_tree(data)
+    if asked.strict_paths and isinstance(tree, FolderTree):
+        _refuse_links(tree, data)
+    tree = webdataset.shards(tree)
+    if len(tree.files) == 1 and tree.files[0].lower().endswith(arrays.ENDING) and data.is_dir():
+        return _listing(data / tree.files[0], asked)
+    if asked.source in presets.PRESETS:
+        listing = presets.read(asked.source, tree, asked)
+    elif asked.source in OF_TREES:
+        listing = OF_TREES[asked.source](tree, asked)
+    else:
+        _refuse_source(asked, set(), data)
+        listing = _recognised(tree, asked)
+    if listing is None or listing.frame.empty:
+        named = "" if asked.source == AUTO else f"as source={asked.source} has them "
+        raise UserError(
+            f"{data}: no labelled cells are here {named}({len(tree.files)} files); expected an "
+            f"index.csv (path,label,subject), a C-NMC tree (fold_0/all/UID_1_1_1_all.bmp ...) or "
+            f"class folders (CLASS/image.png); give the folder that holds one of them"
+        )
+    return listing
+
+
+def _recognised(tree: Tree, asked: DataOptions) -> Listing | None:
+    for name, read in OF_TREES.items():
+        if name == folders.NAME and (known := presets.recognised(tree)):
+            return presets.read(known, tree, asked)
+        listing = read(tree, asked)
+        if listing is not None:
+            return listing
+    return None
+
+
+def _refuse_source(asked: DataOptions, fit: set[str], data: Path) -> None:
+    if asked.source not in (AUTO, *fit):
+        raise UserError(
+            f"{data}: not what source={asked.source} reads; leave source out, or give its folder"
         )
 
 
-def _classes(labels: pd.Series, positive: str, source: str, data: Path) -> Classes:
-    """The two classes, the positive one last.
+def _refuse_links(tree: FolderTree, data: Path) -> None:
+    """Under strict_paths: a list that is a link is not even read."""
+    lists = [data / path for path in os.listdir(data) if path.lower().startswith(f"{table.INDEX}.")]
+    if any(path.is_file() and not path.is_symlink() for path in lists):
+        return
+    linked = [path.name for path in lists if path.is_symlink()]
+    away = linked or outside.links(data)
+    outside.refuse(away, len(away), data)
 
-    Two are the limit of training and evaluation, which have one score a cell; it is checked here
-    alone.
+
+def _digests(
+    tree: Tree, paths: list[str], cache: Path | None, progress: Callable[[int, int], None]
+) -> list[str]:
+    """The SHA-256 of each file of a tree, in order."""
+    if isinstance(tree, FolderTree):
+        return files.digests([tree.root / path for path in paths], cache, progress)
+    digests = []
+    read = files.in_threads(lambda path: hashlib.sha256(tree.read(path)).hexdigest(), paths)
+    try:
+        for done, digest in enumerate(read, 1):
+            digests.append(digest)
+            progress(done, len(paths))
+    except OSError as error:
+        raise UserError(f"{tree.root}: {paths[len(digests)]}: {error}; pack it anew") from error
+    return digests
+
+
+def _with_subjects(listing: Listing, asked: DataOptions, data: Path) -> Listing:
+    """The listing with subjects from a pattern, or agreed to be unknown."""
+    if asked.subjects not in ("known", UNKNOWN):
+        raise UserError(f"subjects={asked.subjects}: choose known or {UNKNOWN}")
+    if asked.subjects == UNKNOWN:
+        if asked.subject:
+            raise UserError(f"subject={asked.subject} and subjects={UNKNOWN}: give one of them")
+        return replace(listing, subjects=False)
+    if asked.subject:
+        subject, line = folders.subjects(listing.frame, asked)
+        missed = listing.frame["path"][subject == ""].tolist()
+        frame = listing.frame.assign(subject=subject)[subject != ""].reset_index(drop=True)
+        left_out = {**listing.left_out, WITHOUT_SUBJECT: missed}
+        return replace(
+            listing, frame=frame, subjects=True, left_out=left_out, notes=(*listing.notes, line)
+        )
+    if not listing.subjects:
+        raise folders.unknown(data)
+    return listing
+
+
+def _normal(listing: Listing) -> Listing:
+    """The listing with names in one spelling: the same letters, composed or not, are one name."""
+    frame, notes = listing.frame.copy(), list(listing.notes)
+    for column in ("label", "subject"):
+        normal = frame[column].map(lambda name: unicodedata.normalize("NFC", str(name)))
+        merged = frame[column].nunique() - normal.nunique()
+        if merged:
+            changed = sorted(set(normal[normal != frame[column]]))
+            notes.append(
+                f"{merged} {column} name(s) are spelled in two ways in Unicode and taken as one: "
+                f"{some_of(changed, 3)}"
+            )
+        frame[column] = normal
+    return replace(listing, frame=frame, notes=tuple(notes))
+
+
+def _present(listing: Listing, data: Path) -> Listing:
+    """The listing with each path as it is spelled on disk.
+
+    Raises:
+        UserError: a file is not there.
     """
-    present = sorted(labels.unique())
-    if len(present) != 2:
+    root, frame = str(listing.tree.root), listing.frame
+    # On Python 3.13 a Path for each of 10,000 files costs a tenth of a second.
+    absent = [path for path in frame["path"] if not os.path.isfile(os.path.join(root, path))]
+    spelled = {path: _spelling(root, path) for path in absent}
+    missing = [path for path, there in spelled.items() if there is None]
+    if missing:
         raise UserError(
-            f"{data}: {len(present)} class(es) ({some_of(present)}) where two are needed: "
-            f"an empty or a third class cannot be balanced; mend the labels"
+            f"{data}: {names.shortened(missing[0])} is not a file ({len(missing)} of {len(frame)} "
+            f"missing); paths are relative to {listing.tree.root}"
         )
-    if positive == AUTO and source == "cnmc":
-        positive = "all"
-    if positive not in present:
-        came = (
-            "no positive class is named" if positive == AUTO else f"there is no class '{positive}'"
-        )
-        raise UserError(f"{data}: {came}; give positive={present[0]} or positive={present[1]}")
-    negative = [name for name in present if name != positive]
-    return Classes(names=(*negative, positive), positive=len(negative))
+    return replace(listing, frame=frame.assign(path=frame["path"].replace(spelled)))
+
+
+def _spelling(root: str, path: str) -> str | None:
+    """The path in the form of Unicode in which the file is there; None where it is in neither."""
+    forms = (unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
+    return next((each for each in forms if os.path.isfile(os.path.join(root, each))), None)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from leukemia.data import cnmc, names
+from leukemia.data import names
 from leukemia.data.index import COLUMNS
+from leukemia.data.sources import cnmc
 from leukemia.errors import UserError
 
 NEEDED = ["path", "sha256"]

@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 
 from leukemia.cells import NEGATIVE, POSITIVE, Cells
-from leukemia.data.cnmc import MARKER, marker_in
 from leukemia.data.drawing import CANVAS, GENERATOR_VERSION, draw_cell, draw_style
+from leukemia.data.drawn import MARKER, marker_in
 from leukemia.errors import UserError
 
 FOLDER = "C-NMC_Leukemia"

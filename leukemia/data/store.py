@@ -15,7 +15,7 @@ import numpy as np
 from filelock import FileLock
 
 from leukemia.cells import Cells
-from leukemia.data.decoding import Geometry, read_image
+from leukemia.data.decoding import Geometry, decode_image
 from leukemia.data.files import in_threads
 from leukemia.data.index import Index
 from leukemia.errors import UserError
@@ -59,6 +59,20 @@ def decode(
     return pixels
 
 
+def read_cell(index: Index, path: str, geometry: Geometry | None) -> Pixels:
+    """An image of an index as (side, side, 3) uint8; as it is, (H, W, 3), where geometry is None.
+
+    Raises:
+        UserError: it cannot be read, is no image, or of the wrong size or mode.
+    """
+    name = f"{index.root}/{path}"
+    try:
+        with index.open(path) as file:
+            return decode_image(file, name, geometry, index.size)
+    except OSError as error:
+        raise UserError(f"{name}: {error.strerror or error}") from error
+
+
 def _opened(target: Path) -> Pixels | None:
     """The pixels, mapped; None where they are not there or cut short, as by a full disk."""
     try:
@@ -81,7 +95,8 @@ def _build(
     folder = Path(tempfile.mkdtemp(dir=target.parent, prefix="building-"))
     try:
         head = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        read = in_threads(lambda path: read_image(path, geometry, index.size), index.paths)
+        paths = index.frame["path"].tolist()
+        read = in_threads(lambda path: read_cell(index, path, geometry), paths)
         with (folder / "pixels.npy").open("wb") as file:
             np.lib.format.write_array_header_1_0(file, head)
             for row, image in enumerate(read, 1):

@@ -42,7 +42,7 @@ def audit_cells(
     else:
         splits, line = _splits(gathered, replace(options, protocol=protocol))
     audit = examine(index.frame, cells.subjects, splits, gathered.pairs, protocol=protocol)
-    parts = filter(None, [index.describe(), line, index.outside])
+    parts = filter(None, [index.describe(), line, index.remarks])
     about = f"{'. '.join(parts)}. {RESEARCH_ONLY}"
     return audit, figure(audit, about, cells.cell_id, cells.images)
 

@@ -13,8 +13,9 @@ from matplotlib.patches import Rectangle
 
 from leukemia.cells import Cells, Indices, Names
 from leukemia.contract import TrainingSet
-from leukemia.data.decoding import Geometry, read_image
+from leukemia.data.decoding import Geometry
 from leukemia.data.index import Index
+from leukemia.data.store import read_cell
 from leukemia.errors import UserError
 from leukemia.evaluation.plots import DPI, NAME, render
 from leukemia.experiment.config import Experiment
@@ -148,7 +149,7 @@ def _of_many_subjects(rows: Indices, subjects: Names) -> list[int]:
 def _whole(index: Index, row: int) -> np.ndarray | None:
     """The file's image; None if it cannot be read any more: that must not cost a finished run."""
     try:
-        return read_image(index.paths[row], None, index.size)
+        return read_cell(index, str(index.frame["path"].iloc[row]), None)
     except UserError:
         return None
 

@@ -9,8 +9,9 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from leukemia.data.options import AUTO, KNOWN, UNKNOWN, DataOptions
 from leukemia.errors import UserError
-from leukemia.splits import FOLDS
+from leukemia.splits import FOLDS, IMAGE, SUBJECT
 
 OF_TECHNIQUE = ("technique", "settings")
 SEEDS = 2**32  # as many as NumPy takes
@@ -20,11 +21,11 @@ SEEDS = 2**32  # as many as NumPy takes
 class ExperimentOptions:
     """An experiment as it is asked for; `prepare.resolve` fills in what is left open.
 
-    data: a C-NMC 2019 tree, a CSV (path, label, subject) or a folder with index.csv.
+    data: a folder of cells, an archive, a table or a .npz file.
     technique: a file of leukemia/techniques. settings: its own settings, by name; those that are
         not named follow the budget.
-    positive: name of the positive class; `auto`: `all` in a C-NMC tree.
-    strict_paths: refuse files that do not lie in the data's folder.
+    source, positive, negative, class_names, subject, subjects, columns, join, strict_paths: how the
+        data are read, as DataOptions has them.
     protocol, split_seed, fold, folds: which cell is in which split; split_seed `auto`: as seed.
     seed: decides weights, order and synthetic cells.
     budget: `thesis`, `equal` or `quick`; `auto`: `equal`, and `thesis` under the thesis' protocols.
@@ -41,9 +42,16 @@ class ExperimentOptions:
 
     data: str | Path
     technique: str = "baseline"
-    positive: str = "auto"
+    source: str = AUTO
+    positive: str = AUTO
+    negative: str = AUTO
+    class_names: str = ""
+    subject: str = ""
+    subjects: str = KNOWN
+    columns: str = ""
+    join: str = ""
     strict_paths: bool = False
-    protocol: str = "subject"
+    protocol: str = SUBJECT
     seed: int = 0
     split_seed: int | str = "auto"
     fold: int = 0
@@ -67,6 +75,17 @@ class ExperimentOptions:
             raise UserError(f"batch_size {self.batch_size}: give 1 cell or more a step")
         if not 0 < self.sensitivity <= 1:
             raise UserError(f"sensitivity {self.sensitivity} is not above 0 and at most 1")
+
+    @property
+    def of_data(self) -> DataOptions:
+        """How the data are to be read."""
+        return DataOptions(**{each.name: getattr(self, each.name) for each in fields(DataOptions)})
+
+    @property
+    def named_protocol(self) -> str:
+        """The protocol; `image` in place of `subject` where the subjects are unknown."""
+        unknown = self.subjects == UNKNOWN and self.protocol == SUBJECT
+        return IMAGE if unknown else self.protocol
 
     @property
     def seed_of_split(self) -> int:

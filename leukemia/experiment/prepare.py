@@ -92,7 +92,7 @@ def opened(
     """The index of the cells that are asked for."""
     cache = cache or cache_folder()
     reading = progress("reading files")
-    return open_index(Path(options.data), options.positive, cache, reading, options.strict_paths)
+    return open_index(Path(options.data), options.of_data, cache, reading)
 
 
 def resolve(options: ExperimentOptions) -> ExperimentConfig:
@@ -108,7 +108,7 @@ def resolve(options: ExperimentOptions) -> ExperimentConfig:
         name=options.technique,
         technique=technique,
         settings=_settings(technique, budget, options),
-        protocol=options.protocol,
+        protocol=options.named_protocol,
         split_seed=options.seed_of_split,
         fold=options.fold,
         folds=options.folds,

@@ -12,14 +12,15 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from leukemia.cells import Indices, Names
-from leukemia.data.cnmc import PRELIMINARY
 from leukemia.data.index import Index
+from leukemia.data.sources.cnmc import PRELIMINARY
 from leukemia.errors import UserError
-from leukemia.splits import FOLDS, OF_THESIS, PROTOCOLS, THESIS_PRELIMINARY
+from leukemia.splits import FOLDS, IMAGE, OF_THESIS, PROTOCOLS, SUBJECT, THESIS_PRELIMINARY
 from leukemia.splits.parts import draw
 
 SPLITS = ("train", "validation", "test")
 OFFICIAL_FOLDS = ("fold_0", "fold_1", "fold_2")
+SUBJECTS_UNKNOWN = "SUBJECTS UNKNOWN: figures may flatter, intervals are too narrow"
 VALIDATION = 0.3  # of what `image` and `thesis` do not test: 8,176 of 14,600 trained there
 
 
@@ -31,6 +32,7 @@ class Split:
     name: one of PROTOCOLS. fold, folds: which part is the test, of how many.
     text: one line for people: what each split consists of.
     shared: how many test subjects also have cells in training or validation.
+    subjects_known: whether anybody knows which cells are of one subject.
     """
 
     rows: dict[str, Indices]
@@ -39,6 +41,7 @@ class Split:
     folds: int
     text: str
     shared: int
+    subjects_known: bool = True
 
     @property
     def balances_first(self) -> bool:
@@ -60,6 +63,8 @@ class Split:
             kept = "no test subject trains, but VALIDATION SUBJECTS DO, whose figures flatter"
         if self.shared:
             kept = f"{self.shared} TEST SUBJECTS ALSO TRAIN, the figures flatter"
+        if not self.subjects_known:
+            kept = SUBJECTS_UNKNOWN
         return f"Protocol {self.name}: {kept}; {self.text}"
 
 
@@ -92,6 +97,8 @@ def split(
     Raises:
         UserError: too few subjects of a class, no such fold, or no official split.
     """
+    if protocol == SUBJECT and not index.subjects_known:
+        protocol = IMAGE  # of a subject that nobody knows nothing can be kept apart
     if protocol not in PROTOCOLS:
         raise UserError(f"there is no protocol '{protocol}': choose from {', '.join(PROTOCOLS)}")
     available = number_of_folds(index, subjects, protocol, folds)
@@ -105,6 +112,8 @@ def split(
         "official": _official,
         THESIS_PRELIMINARY: _by_preliminary,
     }.get(protocol, _by_image)
+    if protocol == IMAGE and not index.subjects_known:
+        assign = _by_subject
     splits, text = assign(index, subjects, split_seed, fold, available)
     _check(index, splits, subjects)
     rows = {name: np.flatnonzero(splits == name) for name in SPLITS}
@@ -113,7 +122,13 @@ def split(
     if protocol in OF_THESIS:
         text = f"balanced first, then split; {text}"
     return Split(
-        rows=rows, name=protocol, fold=fold, folds=available, text=text, shared=len(shared)
+        rows=rows,
+        name=protocol,
+        fold=fold,
+        folds=available,
+        text=text,
+        shared=len(shared),
+        subjects_known=index.subjects_known,
     )
 
 
@@ -140,7 +155,7 @@ def number_of_folds(index: Index, subjects: Names, protocol: str, asked: int) ->
         return 1
     if asked < 3:
         raise UserError(f"{asked} folds: train, validation and test need 3 or more")
-    if protocol == "subject":
+    if protocol == "subject" or (protocol == IMAGE and not index.subjects_known):
         return max(3, min(asked, _fewest(index, subjects)[0]))
     return asked
 
@@ -178,8 +193,9 @@ def _by_subject(
     splits = np.full(len(subjects), "train", dtype="<U10")
     splits[part == fold] = "test"
     splits[part == (fold + 1) % folds] = "validation"
+    units = "subjects" if index.subjects_known else "images, near-identical ones together,"
     return splits, (
-        f"subjects in {folds} parts, stratified by class: part {fold} test, part "
+        f"{units} in {folds} parts, stratified by class: part {fold} test, part "
         f"{(fold + 1) % folds} validation, the rest train"
     )
 

@@ -75,7 +75,9 @@ def rank(
     if plan:
         planned = plans.verdict(plan, believed, metric, plans.first_logged(experiment_id, plan))
     ranking = rankings.rank(believed, tested, metric, planned.contrast if planned else None)
-    notes = filter(None, (missing, *ranking.notes, planned.line if planned else ""))
+    notes = filter(
+        None, (missing, *ranking.notes, planned.line if planned else "", _of_files(believed))
+    )
     ranking = replace(ranking, notes=tuple(notes))
     return Ranked(
         ranking=ranking,
@@ -84,6 +86,14 @@ def rank(
         left_out=" ".join(filter(None, [peers.left_out_text(left_out, metric), *doubts])),
         waived=waived,
     )
+
+
+def _of_files(runs: pd.DataFrame) -> str:
+    """What was left out of the data's files, as the last of the runs says it; "" for nothing."""
+    if "files" not in runs:  # of earlier versions
+        return ""
+    said = runs.sort_values("start_time")["files"].dropna()
+    return f"Files of the data: {said.iloc[-1]}." if len(said) and said.iloc[-1] else ""
 
 
 def publish(experiment_id: str, ranked: Ranked) -> list[str]:

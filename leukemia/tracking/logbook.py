@@ -229,6 +229,7 @@ def _training_tags(experiment: Experiment) -> dict[str, str]:
         "metrics": ",".join(METRICS),
         "workers": os.environ.get(WORKERS, "1"),
         **({"outside": index.outside} if index.outside else {}),
+        **({"files": index.remarks[:LONGEST_TAG]} if index.remarks else {}),
         **{name: str(value) for name, value in terms.items()},
     }
 
