@@ -57,10 +57,11 @@ coverage: setup
 		--cov --cov-report=term:skip-covered \
 		--cov-fail-under=$$(( $$(sed -n "s/.*tests run \([0-9]*\) % of the lines.*/\1/p" README.md) - 1 ))
 
-# Damaged models, images and requests, for so many seconds; what goes wrong is kept in fuzz/.
+# Damaged models, images, requests and tables, for so many seconds; what goes wrong is kept in fuzz/.
 SECONDS ?= 300
 fuzz: setup
 	$(BIN)/python -m tests.fuzz $(SECONDS) fuzz
+	$(BIN)/python -m tests.fuzz_tables $(SECONDS) fuzz
 
 # Faults injected on the real parts: hours. Each kind by the tests first, then kills at random moments
 # of whole trainings (POINTS of each technique), a server that is away, and hours of studies.
