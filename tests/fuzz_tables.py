@@ -1,4 +1,4 @@
-"""Tables of any lab, written in every way that spreadsheets and scripts have, read back as they were.
+"""Tables of any lab, in every way that spreadsheets and scripts write, read back as they were.
 
     python -m tests.fuzz_tables 3600 fuzz
 
@@ -9,6 +9,7 @@ damaged: anything but a table or one line is a fault. What goes wrong is kept in
 
 import csv
 import io
+import posixpath
 import sys
 import time
 import traceback
@@ -31,8 +32,10 @@ from leukemia.errors import UserError
 
 AT_ONCE = 300  # examples between two looks at the clock
 HEAD = ["path", "label", "subject"]
-WORDS = ["NA", "None", "null", "nan", "N/A", "", "007", "1e5", "-1", "True", "1.0", "inf", "#N/A",
-         "=1+1", "a,b", 'q"q', "a;b", "a\tb", "a|b", "'", " x ", "é", "e\u0301", "中", "2020-01-01"]  # fmt: skip
+WORDS = [
+    "NA", "None", "null", "nan", "N/A", "", "007", "1e5", "-1", "True", "1.0", "inf", "#N/A",
+    "=1+1", "a,b", 'q"q', "a;b", "a\tb", "a|b", "'", " x ", "é", "e\u0301", "中", "2020-01-01",
+]  # fmt: skip
 ANY = st.one_of(
     st.sampled_from(WORDS),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
@@ -169,10 +172,8 @@ class Fuzz:
 
 
 def _fit(rows: list[list[str]]) -> bool:
-    """Whether a table of these rows is to be read: each cell has its values, once, in names that can
-    be printed."""
-    import posixpath
-
+    """Whether a table of these rows is to be read: each cell has its values, once, in names that
+    can be printed."""
     paths = [posixpath.normpath(row[0]) for row in rows]
     whole = all(all(row[:3]) for row in rows)
     printed = all(value.isprintable() for row in rows for value in row[:3])
