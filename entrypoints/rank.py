@@ -50,10 +50,10 @@ def ranked(
     experiment_id: str, protocol: str, terms: str, study: str, metric: str, waive: set[str]
 ) -> "Ranked":
     """The ranking of the runs that are chosen."""
-    from leukemia.study import plan, results
+    from leukemia.study import kept, results
 
     of_protocol = None if protocol == AUTO else protocol
-    keys, planned = plan.kept(study) if study else (None, None)
+    keys, planned = kept.kept(study) if study else (None, None)
     return results.rank(
         experiment_id, of_protocol, metric, waive, terms=terms, keys=keys, plan=planned
     )

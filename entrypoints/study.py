@@ -147,14 +147,13 @@ def train_all(
     Raises:
         UserError: there are none, or all of them failed.
     """
-    from leukemia.study import launch
-    from leukemia.study import plan as plans
+    from leukemia.study import kept, launch
 
     asked = {trial: trial.options(options) for trial in trials}
     if not asked:
         raise UserError("there is nothing to train: give seeds, folds and techniques")
     experiment_id, keys = study.info.experiment_id, launch.keys(asked, index)
-    plans.keep(keys, plan)
+    kept.keep(keys, plan)
     missing = list(asked) if again else launch.untrained(keys, experiment_id)
     if len(missing) < len(asked):
         console.say(

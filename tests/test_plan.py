@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from leukemia.errors import UserError
+from leukemia.study import deviations
 from leukemia.study import plan as plans
 from tests.test_ranking import record
 
@@ -110,7 +111,7 @@ def test_a_plan_that_says_too_little_or_is_no_file_is_one_line(tmp_path: Path) -
 
 def test_what_came_as_planned_is_said_with_the_digest_and_the_contrast() -> None:
     whole = plan("protocol: subject\ntest_folds: all\nbudget: auto\n")
-    verdict = plans.verdict(whole, ranked(), "bal_acc", BEFORE)
+    verdict = deviations.verdict(whole, ranked(), "bal_acc", BEFORE)
     assert verdict.line == (
         f"as planned (plan {whole.digest[:12]}); the planned contrast is weighted against "
         f"baseline, which has 0.04 of the level of 0.05 for itself"
@@ -121,7 +122,7 @@ def test_what_came_as_planned_is_said_with_the_digest_and_the_contrast() -> None
 def test_a_plan_that_is_younger_than_a_run_gives_its_contrast_nothing() -> None:
     """Whoever has seen results could name the pair that differs most."""
     for logged, older in ((AFTER, 8), (BEFORE + pd.Timedelta(90, "min"), 4)):
-        verdict = plans.verdict(plan(), ranked(), "bal_acc", logged)
+        verdict = deviations.verdict(plan(), ranked(), "bal_acc", logged)
         assert verdict.contrast is None
         assert verdict.line.endswith(
             f"one comparison among others: {older} of 8 runs are older than the plan"
@@ -131,7 +132,7 @@ def test_a_plan_that_is_younger_than_a_run_gives_its_contrast_nothing() -> None:
 def test_arms_with_other_settings_are_not_those_of_the_contrast() -> None:
     came = ranked()
     came["arm"] = came["arm"].replace("weighted", "weighted (mode=sampler)")
-    assert plans.verdict(plan(), came, "bal_acc", BEFORE).contrast is None
+    assert deviations.verdict(plan(), came, "bal_acc", BEFORE).contrast is None
 
 
 DEVIATES: dict[str, tuple[str, pd.DataFrame, str, list[str]]] = {
@@ -178,8 +179,8 @@ DEVIATES: dict[str, tuple[str, pd.DataFrame, str, list[str]]] = {
 def test_each_deviation_is_named(name: str) -> None:
     more, came, metric, expected = DEVIATES[name]
     planned = plan(f"{more}\n")
-    assert plans.deviations(planned, came, metric) == expected
-    verdict = plans.verdict(planned, came, metric, BEFORE)
+    assert deviations.deviations(planned, came, metric) == expected
+    verdict = deviations.verdict(planned, came, metric, BEFORE)
     assert verdict.line == f"NOT as planned (plan {planned.digest[:12]}): {'; '.join(expected)}"
     assert verdict.contrast is None
 
@@ -187,12 +188,12 @@ def test_each_deviation_is_named(name: str) -> None:
 def test_the_official_split_has_folds_of_its_own() -> None:
     came = ranked().assign(protocol="official", folds="2")
     more = "protocol: official\nfolds: 5\ntest_folds: all\n"
-    assert plans.deviations(plan(more), came, "bal_acc") == []
+    assert deviations.deviations(plan(more), came, "bal_acc") == []
 
 
 def test_a_weights_file_is_known_by_its_name() -> None:
     came = ranked().assign(weights="notop.h5")
-    assert plans.deviations(plan("backbone_weights: a/notop.h5\n"), came, "bal_acc") == []
+    assert deviations.deviations(plan("backbone_weights: a/notop.h5\n"), came, "bal_acc") == []
 
 
 def test_several_splits_of_a_seed_are_as_planned() -> None:
@@ -200,7 +201,7 @@ def test_several_splits_of_a_seed_are_as_planned() -> None:
         row(name, seed, 0, split_seed=str(split))
         for name in ("baseline", "weighted") for seed in (0, 1) for split in (7, 8)
     ]  # fmt: skip
-    assert plans.deviations(plan("repeats: 2\n"), pd.DataFrame(rows), "bal_acc") == []
-    assert plans.deviations(plan("repeats: 2\n"), pd.DataFrame(rows[:-1]), "bal_acc") == [
+    assert deviations.deviations(plan("repeats: 2\n"), pd.DataFrame(rows), "bal_acc") == []
+    assert deviations.deviations(plan("repeats: 2\n"), pd.DataFrame(rows[:-1]), "bal_acc") == [
         "weighted lacks 1 of 4 runs"
     ]

@@ -23,6 +23,7 @@ from leukemia.experiment import provenance
 from leukemia.experiment.options import ExperimentOptions
 from leukemia.experiment.prepare import resolve
 from leukemia.model.classifier import ModelConfig, build
+from leukemia.study import kept as kept_plans
 from leukemia.study import plan as plans
 from leukemia.tracking import unfinished
 from tests.conftest import ROOT, copied_project, write_table
@@ -241,7 +242,7 @@ def test_a_plan_is_written_before_and_the_ranking_says_whether_it_came_so(
     assert "Ordered by validation wf1" in said
     (run,) = find("tags.kind = 'study'")
     assert run.data.tags["plan_digest"] == digest
-    _, kept = plans.kept(run.info.run_id)
+    _, kept = kept_plans.kept(run.info.run_id)
     assert kept == plans.read(project / "plan.yaml")
     code, said = asked(rank, "--study", run.info.run_id, *EXPERIMENT)
     assert code == 0

@@ -20,7 +20,8 @@ from leukemia.ranking.rank import CHOICE, Ranking
 from leukemia.registry import GAINS, champion
 from leukemia.splits import THESIS_PRELIMINARY
 from leukemia.splits.protocol import over_folds
-from leukemia.study import plan as plans
+from leukemia.study.deviations import verdict
+from leukemia.study.kept import first_logged
 from leukemia.study.plan import Plan
 from leukemia.tracking import connection, leaderboard, records, views
 
@@ -73,7 +74,7 @@ def rank(
     waived = rankings.refuse_leaks(believed, set(waive))
     planned = None
     if plan:
-        planned = plans.verdict(plan, believed, metric, plans.first_logged(experiment_id, plan))
+        planned = verdict(plan, believed, metric, first_logged(experiment_id, plan))
     ranking = rankings.rank(believed, tested, metric, planned.contrast if planned else None)
     notes = filter(
         None, (missing, *ranking.notes, planned.line if planned else "", _of_files(believed))
