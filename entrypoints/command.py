@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from leukemia.data.options import KNOWN, SOURCES, UNKNOWN
+from leukemia.data.options import DEPTHS, FITS, GROUNDS, KNOWN, SOURCES, STAINS, UNKNOWN
 from leukemia.errors import UserError
 from leukemia.evaluation import PRIMARY
 from leukemia.experiment.options import ExperimentOptions
@@ -216,6 +216,28 @@ RARER = [
         "that the backbone is fine-tuned in: float32, bfloat16, or auto: bfloat16 where this "
         "machine is faster in it",
         type=click.Choice(["auto", "float32", "bfloat16"]),
+    ),
+    of_experiment(
+        "fit",
+        "an image that is not square or smaller than the crop: crop (its largest square; too small "
+        "is refused), pad (on the background), resize (made larger, or stretched)",
+        type=click.Choice(FITS),
+    ),
+    of_experiment(
+        "background",
+        "under what is transparent and beside what is padded",
+        type=click.Choice(GROUNDS),
+    ),
+    of_experiment(
+        "depth",
+        "bits that the values of 16-bit files use (10, 12, 14 or 16); 0: refuse files that may use "
+        "fewer than 16",
+        type=click.Choice(DEPTHS),
+    ),
+    of_experiment(
+        "stain",
+        "colours as of a fixed reference, for every image by itself: none, macenko or reinhard",
+        type=click.Choice(STAINS),
     ),
     of_experiment("batch_size", "cells a step (thesis 4.3: 32)", type=click.IntRange(1)),
     of_experiment(

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from leukemia.data.decoding import Geometry
+from leukemia.data.geometry import Geometry
 from leukemia.errors import UserError
 from leukemia.registry.process import Ended
 from leukemia.serving.decoding import DECODING_S, Decoders

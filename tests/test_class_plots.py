@@ -20,7 +20,7 @@ from entrypoints import inflation
 from leukemia.cells import Cells
 from leukemia.contract import TrainingSet
 from leukemia.data import sample
-from leukemia.data.decoding import Geometry
+from leukemia.data.geometry import Geometry
 from leukemia.data.trees import FolderTree
 from leukemia.experiment import CLASSES, artifacts, class_plots, plots
 from leukemia.experiment.config import Experiment

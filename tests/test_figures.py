@@ -8,7 +8,7 @@ import pytest
 
 from leukemia import techniques
 from leukemia.cells import Cells
-from leukemia.data.decoding import Geometry
+from leukemia.data.geometry import Geometry
 from leukemia.evaluation import plots as figures
 from leukemia.evaluation.by_subject import by_subject, worst
 from leukemia.evaluation.calibration import reliability, rescale

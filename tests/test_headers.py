@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from leukemia.data import headers
-from leukemia.data.decoding import Geometry, decode_image
+from leukemia.data.decoding import decode_image
+from leukemia.data.geometry import Geometry
 from leukemia.errors import UserError
 from tests import hostile
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leukemia.data.decoding import Geometry
+from leukemia.data.geometry import Geometry
 from leukemia.data.index import open_index
 from leukemia.data.near_duplicates import alike, joined_subjects, remembered
 from leukemia.data.options import DataOptions

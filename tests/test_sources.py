@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from leukemia.data.decoding import Geometry
+from leukemia.data.geometry import Geometry
 from leukemia.data.index import OF_FILES, OF_TREES, Index, open_index
 from leukemia.data.options import AUTO, PUBLIC, SOURCES, DataOptions
 from leukemia.data.sources import presets

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from leukemia.cells import Cells
-from leukemia.data.decoding import Geometry, read_image
+from leukemia.data.decoding import read_image
+from leukemia.data.geometry import Geometry
 from leukemia.data.index import open_index
 from leukemia.data.options import DataOptions
 from leukemia.data.store import load_cells
@@ -84,9 +85,8 @@ def save(path: Path, mode: str, size: tuple[int, int]) -> Path:
         ("text.bmp", lambda p: p.write_text("not an image"), "not a whole image"),
         ("empty.bmp", lambda p: p.touch(), "not a whole image"),
         ("small.bmp", lambda p: save(p, "RGB", (40, 40)), "smaller than the crop of 50"),
-        ("grey.png", lambda p: save(p, "L", (64, 64)), "mode L: expected 8-bit RGB"),
-        ("clear.png", lambda p: save(p, "RGBA", (64, 64)), "mode RGBA: expected 8-bit RGB"),
-        ("deep.png", lambda p: save(p, "I;16", (64, 64)), "mode I;16: expected 8-bit RGB"),
+        ("real.tif", lambda p: save(p, "F", (64, 64)), "pixels of mode F; expected 8 or 16 bits"),
+        ("deep.png", lambda p: save(p, "I;16", (64, 64)), "none is above 0: give depth=12"),
         ("huge.png", lambda p: save(p, "RGB", (9000, 9000)), "too large for one cell"),
     ],
 )

@@ -32,7 +32,8 @@ from PIL import Image
 from entrypoints import console
 from leukemia.cells import Cells
 from leukemia.data import names
-from leukemia.data.decoding import Geometry, image_files
+from leukemia.data.decoding import image_files
+from leukemia.data.geometry import Geometry
 from leukemia.data.index import open_index
 from leukemia.data.options import DataOptions
 from leukemia.errors import UserError

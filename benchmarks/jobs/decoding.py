@@ -73,7 +73,7 @@ def later(folder: Path) -> Run:
 
 
 def _load(folder: Path) -> Any:
-    from leukemia.data.decoding import Geometry
+    from leukemia.data.geometry import Geometry
     from leukemia.data.index import open_index
     from leukemia.data.store import load_cells
 

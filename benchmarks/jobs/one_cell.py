@@ -34,7 +34,8 @@ def prepare(folder: Path) -> Run:
 
 def mlflow_serve(folder: Path) -> Run:
     """MLflow's own server and JSON."""
-    from leukemia.data.decoding import Geometry, read_image
+    from leukemia.data.decoding import read_image
+    from leukemia.data.geometry import Geometry
 
     words = ["mlflow", "models", "serve", "-m", MODEL, "--env-manager", "local"]
     address = serve(folder, words, "ping")

@@ -6,65 +6,27 @@ Whatever a file asks for beyond a picture of a single cell is refused before a p
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import simplejpeg
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from leukemia.data import headers
+from leukemia.data.colour import rgb
+from leukemia.data.geometry import Geometry
 from leukemia.data.names import check_names
 from leukemia.errors import UserError
 
 FORMATS = ("BMP", "PNG", "JPEG", "TIFF")
+ORIENTATION = 0x0112  # EXIF's tag
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 ENDINGS = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")  # of files in those formats
-SMALLEST_SIZE = 32  # what ResNet-50 needs
-
-
-@dataclass(frozen=True, kw_only=True)
-class Geometry:
-    """How an image becomes a square of pixels.
-
-    crop: side in pixels of the centred window that is kept; 0 keeps the whole image.
-    size: side in pixels to which the window is then resized; 0 leaves it as it is.
-    """
-
-    crop: int = 210
-    size: int = 0
-
-    def __post_init__(self) -> None:
-        if self.crop < 0 or self.size < 0:
-            raise UserError(f"crop {self.crop} and image size {self.size} must not be negative")
-        if not self.side:
-            raise UserError("without a crop the image size must be given: set image_size=210")
-        if self.side < SMALLEST_SIZE:
-            raise UserError(
-                f"cells of {self.side} px are too small; use {SMALLEST_SIZE} px or more"
-            )
-
-    @property
-    def side(self) -> int:
-        """Width and height of the result in pixels."""
-        return self.size or self.crop
-
-    def corner(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Left and top of the window in a picture of (width, height) pixels."""
-        return (size[0] - self.crop) // 2, (size[1] - self.crop) // 2
-
-    def apply(self, image: Image.Image) -> np.ndarray:
-        """(side, side, 3) uint8: the centred window, resized by area-aware bilinear filtering."""
-        if self.crop:
-            left, top = self.corner(image.size)
-            image = image.crop((left, top, left + self.crop, top + self.crop))
-        return self.resize(np.asarray(image))
-
-    def resize(self, window: np.ndarray) -> np.ndarray:
-        """(side, side, 3) uint8 of a window that has been cut out."""
-        if len(window) == self.side:
-            return window
-        image = Image.fromarray(window)
-        return np.asarray(image.resize((self.side, self.side), Image.Resampling.BILINEAR))
 
 
 def image_files(named: Sequence[Path]) -> list[Path]:
@@ -125,10 +87,13 @@ def decode_image(
             warnings.simplefilter("ignore")  # a damaged file is an error or a cell, nothing between
             with Image.open(file, formats=FORMATS) as image:
                 _check(image, name, geometry, size, most_pixels)
+                _check_stream(image, file)
                 if geometry is None:
-                    return np.asarray(image)
+                    return np.asarray(_upright(image, file, name, Geometry()))
                 window = _bmp_window(image, file, geometry)
-                return geometry.apply(image) if window is None else geometry.resize(window)
+                if window is not None:
+                    return geometry.resize(window)
+                return geometry.apply(_upright(image, file, name, geometry))
     except UserError:
         raise
     except UnidentifiedImageError as error:
@@ -151,21 +116,37 @@ def _check(
     came = f"{name}: {width}x{height} px, mode {image.mode}"
     if width * height > most_pixels:
         raise UserError(f"{came}: {headers.TOO_LARGE}")
-    if image.mode != "RGB":
-        raise UserError(f"{came}: expected 8-bit RGB; convert the file to RGB")
     if getattr(image, "n_frames", 1) != 1:
         raise UserError(f"{came}: {headers.FRAMES}")
     if size is not None and (width, height) != (size, size):
         raise UserError(f"{came}: expected {size}x{size} as in this data set; copy the file anew")
-    if geometry is None:
+    if geometry is not None and (why := geometry.refused(image.size)):
+        raise UserError(f"{came}: {why}")
+
+
+def _check_stream(image: Image.Image, file: BinaryIO) -> None:
+    """Refuse a JPEG whose coded data are cut or damaged: Pillow fills what is missing with grey.
+
+    Damage that leaves a stream of the right length cannot be told: JPEG has no sums.
+
+    Raises:
+        ValueError: what the strict decoder met.
+    """
+    if image.format != "JPEG":
         return
-    if min(width, height) < geometry.crop:
-        raise UserError(
-            f"{came}: smaller than the crop of {geometry.crop} px; use a smaller crop, "
-            f"or crop=0 with an image size"
-        )
-    if not geometry.crop and width != height:
-        raise UserError(f"{came}: not square; crop to a square first, or give a crop")
+    file.seek(0)
+    space = "CMYK" if image.mode == "CMYK" else "RGB"
+    simplejpeg.decode_jpeg(file.read(), space, strict=True)
+    file.seek(0)
+
+
+def _upright(image: Image.Image, file: BinaryIO, name: str, geometry: Geometry) -> Image.Image:
+    """The image in 8-bit RGB, turned as its orientation tag says, whatever its format."""
+    coloured = rgb(image, file, name, geometry.background, geometry.depth)
+    turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+    if turn is None or image.format == "TIFF":  # which Pillow turns by itself
+        return coloured
+    return coloured.transpose(turn)
 
 
 def _bmp_window(image: Image.Image, file: BinaryIO, geometry: Geometry) -> np.ndarray | None:
@@ -173,7 +154,7 @@ def _bmp_window(image: Image.Image, file: BinaryIO, geometry: Geometry) -> np.nd
 
     None of any other file, which is to be decoded as a whole.
     """
-    if image.format != "BMP" or not geometry.crop:
+    if image.format != "BMP" or not geometry.crop or min(image.size) < geometry.crop:
         return None
     assert isinstance(image, ImageFile.ImageFile)
     match image.tile:

@@ -2,13 +2,15 @@
 
 A file of a few hundred bytes can ask for gigabytes of memory or minutes of work: one huge tile,
 thousands of directories, a picture sent in thousands of passes. What is counted here is what each
-format's structure asks for; what is refused is far beyond any picture of a single cell.
+format's structure asks for; what is refused is far beyond any picture of a single cell. Where a
+format carries sums over its parts (PNG), they are checked, since decoders pass over them.
 
 Source: TIFF 6.0; ITU T.81 annex B (JPEG); W3C PNG, third edition.
 """
 
 import os
 import struct
+import zlib
 from typing import BinaryIO
 
 from leukemia.errors import UserError
@@ -24,6 +26,7 @@ HEAD = 16  # bytes that tell the formats apart
 TOO_LARGE = "too large for one cell; cut the cell out of the slide"
 FRAMES = "several frames; save one of them as a file of its own"
 DAMAGED = "not a whole image ({}); copy the file anew or take it out"
+COMPRESSION, JPEG_IN_TIFF = 259, (6, 7)  # a tag, and its values
 WIDTH, HEIGHT, TILE_WIDTH, TILE_HEIGHT = 256, 257, 322, 323  # tags of a TIFF directory
 
 
@@ -85,6 +88,11 @@ def _tiff(file: BinaryIO, size: int, most_pixels: int) -> None:
         raise UserError(FRAMES)
     width, height = tags.get(WIDTH, 0), tags.get(HEIGHT, 0)
     _pixels(width, height, most_pixels)
+    if tags.get(COMPRESSION) in JPEG_IN_TIFF:
+        raise UserError(
+            "JPEG inside a TIFF file, of which damage cannot be told; save it as PNG or as TIFF "
+            "with another compression"
+        )
     tile = tags.get(TILE_WIDTH, 0) * tags.get(TILE_HEIGHT, 0)
     if tile > max(TILE_PIXELS, 4 * width * height):
         raise UserError(f"a tile of {tile} pixels: {TOO_LARGE}")
@@ -109,7 +117,10 @@ def _png(file: BinaryIO, most_pixels: int) -> None:
             raise UserError(FRAMES)
         if kind == b"IEND":
             return
-        file.seek(length + 4, os.SEEK_CUR)
+        content = file.read(length)
+        (told,) = struct.unpack(">I", file.read(4))
+        if len(content) < length or zlib.crc32(content, zlib.crc32(kind)) != told:
+            raise UserError(DAMAGED.format(f"its part {kind.decode('latin-1')!r} is damaged"))
     raise UserError(f"more than {MOST_CHUNKS} parts: {DAMAGED.format('no camera writes it')}")
 
 

@@ -1,4 +1,4 @@
-"""How a user wants a data set to be read. Importing this costs nothing."""
+"""How a user wants a data set to be read, and the choices that there are; importing it is cheap."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,11 @@ UNKNOWN = "unknown"  # of `subjects`: nobody knows which cells are of one person
 PUBLIC = ("acevedo_pbc", "all_idb2", "aml_lmu", "aml_mll", "bloodmnist", "elsafty_rbc",
           "kaggle_all", "lisc", "raabin_wbc")  # fmt: skip
 SOURCES = (AUTO, "table", "cnmc", "folders", "npz", "webdataset", *PUBLIC)
+CROP, PAD, RESIZE = "crop", "pad", "resize"
+FITS = (CROP, PAD, RESIZE)  # how an image that is not as the window becomes a square
+GROUNDS = ("black", "white")  # under what is transparent, beside what is padded
+DEPTHS = (0, 10, 12, 14, 16)  # bits that 16-bit files use; 0: nobody has said
+STAINS = ("none", "macenko", "reinhard")  # whose reference colours are normalised to
 REST = "rest"  # of `negative`: all classes that are not positive
 
 

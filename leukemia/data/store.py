@@ -15,13 +15,14 @@ import numpy as np
 from filelock import FileLock
 
 from leukemia.cells import Cells
-from leukemia.data.decoding import Geometry, decode_image
+from leukemia.data.decoding import decode_image
 from leukemia.data.files import in_threads
+from leukemia.data.geometry import Geometry
 from leukemia.data.index import Index
 from leukemia.errors import UserError
 from leukemia.images import Pixels
 
-VERSION = 1  # of the decoding: raise it when the same file would give other pixels
+VERSION = 2  # of the decoding: raise it when the same file would give other pixels
 
 
 def load_cells(
@@ -83,7 +84,7 @@ def _opened(target: Path) -> Pixels | None:
 
 
 def _key(index: Index, geometry: Geometry) -> str:
-    text = "\n".join([f"{VERSION} {geometry.crop} {geometry.size}", *index.frame["sha256"]])
+    text = "\n".join([f"{VERSION} {geometry}", *index.frame["sha256"]])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -96,17 +97,37 @@ def _build(
     try:
         head = {"descr": "|u1", "fortran_order": False, "shape": shape}
         paths = index.frame["path"].tolist()
-        read = in_threads(lambda path: read_cell(index, path, geometry), paths)
+        read = in_threads(lambda path: _cell_or_fault(index, path, geometry), paths)
+        faults: list[UserError] = []
         with (folder / "pixels.npy").open("wb") as file:
             np.lib.format.write_array_header_1_0(file, head)
             for row, image in enumerate(read, 1):
-                file.write(image.data)  # a map would cost a page fault for each 4 KB
+                if isinstance(image, UserError):
+                    faults.append(image)
+                else:
+                    file.write(image.data)  # a map would cost a page fault for each 4 KB
                 progress(row, len(index.frame))
+            _refuse(faults, len(index.frame))
             file.flush()
             os.fsync(file.fileno())
         os.replace(folder / "pixels.npy", target)
     finally:
         shutil.rmtree(folder)
+
+
+def _cell_or_fault(index: Index, path: str, geometry: Geometry) -> Pixels | UserError:
+    try:
+        return read_cell(index, path, geometry)
+    except UserError as error:
+        return error
+
+
+def _refuse(faults: list[UserError], count: int) -> None:
+    """Say of all bad files at once how many there are; raises UserError where there are some."""
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise UserError(f"{len(faults)} of {count} images cannot be used; the first: {faults[0]}")
 
 
 def _need_room(folder: Path, needed: int) -> None:

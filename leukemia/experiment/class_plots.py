@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from leukemia.cells import Cells, Indices, Names
 from leukemia.contract import TrainingSet
-from leukemia.data.decoding import Geometry
+from leukemia.data.geometry import Geometry
 from leukemia.data.index import Index
 from leukemia.data.store import read_cell
 from leukemia.errors import UserError

@@ -9,7 +9,7 @@ import numpy as np
 
 from leukemia.cells import Indices, Names
 from leukemia.contract import Schedule
-from leukemia.data.decoding import Geometry
+from leukemia.data.geometry import Geometry
 from leukemia.data.index import Index
 from leukemia.data.near_duplicates import Pair
 from leukemia.experiment import provenance

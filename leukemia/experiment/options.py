@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from leukemia.data.options import AUTO, KNOWN, UNKNOWN, DataOptions
+from leukemia.data.options import AUTO, CROP, GROUNDS, KNOWN, STAINS, UNKNOWN, DataOptions
 from leukemia.errors import UserError
 from leukemia.splits import FOLDS, IMAGE, SUBJECT
+
+if TYPE_CHECKING:  # it loads NumPy and Pillow, and this is to cost nothing
+    from leukemia.data.geometry import Geometry
 
 OF_TECHNIQUE = ("technique", "settings")
 SEEDS = 2**32  # as many as NumPy takes
@@ -30,7 +33,8 @@ class ExperimentOptions:
     seed: decides weights, order and synthetic cells.
     budget: `thesis`, `equal` or `quick`; `auto`: `equal`, and `thesis` under the thesis' protocols.
     image_size: side in pixels that the classifier sees. crop: side of the centred window that is
-        kept of an image, 0 for the whole image.
+        kept of an image, 0 for the whole image. fit, background, depth, stain: as Geometry has
+        them.
     backbone, backbone_weights, scaling, precision: as ModelConfig has them; scaling `auto`:
         `imagenet`, and `unit` under the thesis' protocols.
     batch_size: cells a step.
@@ -59,6 +63,10 @@ class ExperimentOptions:
     budget: str = "auto"
     image_size: int = 210
     crop: int = 210
+    fit: str = CROP
+    background: str = GROUNDS[0]
+    depth: int = 0
+    stain: str = STAINS[0]
     backbone: str = "resnet50"
     backbone_weights: str = "auto"
     scaling: str = "auto"
@@ -80,6 +88,24 @@ class ExperimentOptions:
     def of_data(self) -> DataOptions:
         """How the data are to be read."""
         return DataOptions(**{each.name: getattr(self, each.name) for each in fields(DataOptions)})
+
+    @property
+    def geometry(self) -> "Geometry":
+        """How the images become squares of pixels.
+
+        Raises:
+            UserError: a number or a name is none of those that there are.
+        """
+        from leukemia.data.geometry import Geometry
+
+        return Geometry(
+            crop=self.crop,
+            size=self.image_size,
+            fit=self.fit,
+            background=self.background,
+            depth=self.depth,
+            stain=self.stain,
+        )
 
     @property
     def named_protocol(self) -> str:

@@ -15,7 +15,6 @@ from leukemia import techniques
 from leukemia.cells import Cells
 from leukemia.data import near_duplicates
 from leukemia.data.cache import cache_folder
-from leukemia.data.decoding import Geometry
 from leukemia.data.index import Index, open_index
 from leukemia.data.near_duplicates import Pair
 from leukemia.data.store import decode, load_cells
@@ -73,17 +72,22 @@ def gather(
     """
     cache = cache or cache_folder()
     index = opened(options, cache, progress)
-    geometry = Geometry(crop=options.crop, size=options.image_size)
+    geometry = options.geometry
     cells = load_cells(index, geometry, cache, progress("decoding cells"))
     # Compared as large as they are: made small, different cells come near each other, and who
     # is linked with whom must not depend on what the classifier sees.
-    whole = Geometry(crop=geometry.crop) if geometry.crop else geometry
+    whole = replace(geometry, size=0) if geometry.crop else geometry
     images = decode(index, whole, cache, progress("decoding cells to compare"))
-    key = f"{index.digest[:32]}-{whole.crop}-{whole.size}"
+    parts = [index.digest[:32], whole.crop, whole.size, *map("".join, _words(whole.unusual))]
+    key = "-".join(map(str, parts))
     pairs = near_duplicates.remembered(images, key, cache, progress("comparing cells"))
     digests = index.frame["sha256"].to_numpy(str)
     subjects = near_duplicates.joined_subjects(cells.subjects, digests, pairs)
     return Gathered(index=index, cells=replace(cells, subjects=subjects), pairs=pairs)
+
+
+def _words(given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, str(value)) for name, value in sorted(given.items())]
 
 
 def opened(
@@ -103,7 +107,7 @@ def resolve(options: ExperimentOptions) -> ExperimentConfig:
     """
     technique, as_thesis = techniques.load(options.technique), options.protocol in OF_THESIS
     budget = _unless_auto(options.budget, "thesis" if as_thesis else "equal")
-    geometry = Geometry(crop=options.crop, size=options.image_size)
+    geometry = options.geometry
     return ExperimentConfig(
         name=options.technique,
         technique=technique,

@@ -15,7 +15,7 @@ from leukemia.splits import APART
 
 # Runs can be set against each other only where all of these are the same.
 TERMS = ["data_digest", "protocol", "folds", "budget", "image_size", "crop", "scaling",
-         "backbone", "weights", "precision", "batch_size", "code"]  # fmt: skip
+         "backbone", "weights", "precision", "batch_size", "pixels", "code"]  # fmt: skip
 ONE_EACH = ["arm", "seed", "split_seed", "fold"]  # of runs that agree in these the latest counts
 UNKNOWN = "unknown"  # a term of runs of a version that did not log it
 DIGITS = 8  # of a digest that is shown
@@ -151,11 +151,12 @@ def line(kept: pd.DataFrame) -> str:
     kept: runs that share their terms.
     """
     told = _told(kept, TERMS).iloc[-1]
+    unusual = "" if told["pixels"] == UNKNOWN else f"{told['pixels']}, "
     return (
         f"Ranked: {counted(kept)} on terms={digests(kept).iloc[-1][:DIGITS]}: data "
         f"{told['data_digest']}, code {_cut('code', told['code'])}, protocol {told['protocol']} "
         f"in {told['folds']} folds, batches of {told['batch_size']}, crop {told['crop']}, "
-        f"{told['scaling']} scaling, {told['precision']}."
+        f"{unusual}{told['scaling']} scaling, {told['precision']}."
     )
 
 

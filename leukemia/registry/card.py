@@ -77,10 +77,15 @@ def _data(run: Logged) -> str:
     return (
         f"## Cells and protocol\n\n"
         f"Cells: {tags['cells']}; data digest {tags['data_digest']}. Centre window of "
-        f"{tags['crop']} px seen at {tags['image_size']} px.\n\n"
+        f"{tags['crop']} px seen at {tags['image_size']} px{_unusual(run)}.\n\n"
         f"Split: {tags['protocol_line']}\n\n"
         f"Audit before training:\n\n{code_block(run.tags['audit'])}"
     )
+
+
+def _unusual(run: Logged) -> str:
+    pixels = run.shown.get("pixels", "")
+    return f" ({pixels})" if pixels else ""
 
 
 def _figures(run: Logged) -> str:

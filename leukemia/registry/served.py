@@ -1,9 +1,10 @@
 """A registered classifier, loaded and ready to be asked."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -11,7 +12,8 @@ import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
 from leukemia.cells import Scores
-from leukemia.data.decoding import Geometry, read_image
+from leukemia.data.decoding import read_image
+from leukemia.data.geometry import CHOICES, Geometry
 from leukemia.errors import UserError, first_line
 from leukemia.evaluation.predictions import THRESHOLD
 from leukemia.images import Images
@@ -73,7 +75,7 @@ def load(uri: str) -> Served:
         threshold = registered.tags.get("threshold", threshold)
     return Served(
         model=model,
-        geometry=Geometry(crop=about["crop"], size=about["image_size"]),
+        geometry=geometry_of(about),
         positive=about["positive"],
         negative=about["negative"],
         about=f"{uri}: {about['technique']}; {about['cells']}. {about['protocol']}",
@@ -83,6 +85,16 @@ def load(uri: str) -> Served:
         protocol=about["protocol"],
         card=(registered and registered.description) or about["protocol"],
     )
+
+
+def geometry_of(about: Mapping[str, Any]) -> Geometry:
+    """How a logged model's cells were cut out; what older models do not say is as usual.
+
+    Raises:
+        UserError: it is said in a way that this version does not know.
+    """
+    more = {name: about[name] for name in CHOICES if name in about}
+    return Geometry(crop=about["crop"], size=about["image_size"], **more)
 
 
 def version_of(uri: str) -> str:

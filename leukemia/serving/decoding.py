@@ -8,12 +8,14 @@ import io
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from queue import Empty, LifoQueue
 
 import numpy as np
 
-from leukemia.data.decoding import Geometry, decode_image
+from leukemia.data.decoding import decode_image
+from leukemia.data.geometry import Geometry
 from leukemia.errors import UserError
 from leukemia.images import Pixels
 from leukemia.registry.process import Confined, Ended, Header, Work, answer
@@ -43,7 +45,7 @@ class Decoders:
             Ended: no process could be had.
         """
         shape = (geometry.side, geometry.side, 3)
-        header = {"name": name, "crop": geometry.crop, "size": geometry.size}
+        header = {"name": name, "geometry": asdict(geometry)}
         with self._process() as process:
             try:
                 _, content = process.ask(header, file, int(np.prod(shape)), DECODING_S)
@@ -77,7 +79,7 @@ def _started() -> Confined:
 
 def _ready(folder: Path) -> Work:  # pragma: no cover
     def work(header: Header, content: bytes) -> tuple[Header, bytes]:
-        geometry = Geometry(crop=header["crop"], size=header["size"])
+        geometry = Geometry(**header["geometry"])
         try:
             cell = decode_image(
                 io.BytesIO(content), header["name"], geometry, most_pixels=MOST_PIXELS

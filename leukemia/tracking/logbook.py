@@ -25,6 +25,7 @@ from PIL import Image
 from leukemia import RESEARCH_ONLY
 from leukemia.cells import Cells
 from leukemia.contract import TrainingSet
+from leukemia.data.geometry import Geometry
 from leukemia.data.index import Index
 from leukemia.evaluation.evaluate import SHORT
 from leukemia.evaluation.metrics import METRICS
@@ -229,9 +230,15 @@ def _training_tags(experiment: Experiment) -> dict[str, str]:
         "metrics": ",".join(METRICS),
         "workers": os.environ.get(WORKERS, "1"),
         **({"outside": index.outside} if index.outside else {}),
+        **({"pixels": pixels} if (pixels := _pixels(config.geometry)) else {}),
         **({"files": index.remarks[:LONGEST_TAG]} if index.remarks else {}),
         **{name: str(value) for name, value in terms.items()},
     }
+
+
+def _pixels(geometry: Geometry) -> str:
+    """What is unusual in how images became squares, `fit=pad, stain=macenko`; "" for nothing."""
+    return ", ".join(f"{name}={value}" for name, value in geometry.unusual.items())
 
 
 def _outcome_metrics(outcome: Outcome) -> dict[str, float]:
@@ -293,6 +300,7 @@ def _save_model(folder: Path, experiment: Experiment, outcome: Outcome) -> None:
                 "negative": index.negative,
                 "crop": config.geometry.crop,
                 "image_size": config.geometry.side,
+                **config.geometry.unusual,
                 "threshold": outcome.predictions["test"].threshold,
                 "technique": config.arm,
                 "cells": index.describe(),

@@ -23,6 +23,7 @@ import mlflow
 import yaml
 
 from leukemia.data.files import sha256
+from leukemia.data.geometry import CHOICES
 from leukemia.errors import UserError, first_line
 
 DESCRIPTION, NETWORK = "MLmodel", "data/model.keras"
@@ -213,7 +214,7 @@ def _only(what: str, value: object, allowed: frozenset[str]) -> None:
 
 
 def _about(given: object) -> Mapping[str, Any]:
-    _only("metadata", given, frozenset({*TEXTS, "crop", "image_size", "threshold"}))
+    _only("metadata", given, frozenset({*TEXTS, *CHOICES, "crop", "image_size", "threshold"}))
     assert isinstance(given, dict)
     if not {"crop", "image_size", "positive", "negative"} <= given.keys():
         raise UserError("it was not logged by this project: its crop is not known")
@@ -225,6 +226,9 @@ def _about(given: object) -> Mapping[str, Any]:
         side = given[name]
         if type(side) is not int or not least <= side <= LARGEST_SIDE:
             raise UserError(f"its {name} is {str(side)[:20]!r}, no number of pixels")
+    for name, known in CHOICES.items():
+        if given.get(name, known[0]) not in known:
+            raise UserError(f"its {name} is {str(given[name])[:20]!r}, which is not known here")
     threshold = given.get("threshold", 0.5)
     if type(threshold) not in (int, float) or not 0 <= threshold <= 1:
         raise UserError(f"its threshold is {str(threshold)[:20]!r}, no number from 0 to 1")
