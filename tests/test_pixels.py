@@ -122,7 +122,7 @@ def test_every_mode_is_read_by_its_rule(mode: str, kind: str) -> None:
 
 def test_what_is_transparent_lies_over_the_background() -> None:
     clear = COLOUR.convert("RGBA")
-    clear.putalpha(Image.fromarray(np.tile(np.uint8([0, 255]), (40, 20))))
+    clear.putalpha(Image.fromarray(np.tile(np.array([0, 255], np.uint8), (40, 20))))
     content = saved(clear, "png")
     for background, level in (("black", 0), ("white", 255)):
         seen = decoded(content, Geometry(crop=0, size=40, background=background))

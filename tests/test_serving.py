@@ -96,7 +96,7 @@ def test_both_ways_give_what_predict_gives(address: str, store: Path, cells: Cel
     for answers in (uploaded(address, *contents).json(), as_json(address, *contents).json()):
         answers = answers if isinstance(answers, list) else answers["predictions"]
         found = [(f"{answer['probability']:.4f}", answer["label"]) for answer in answers]
-        assert found == [(row[-2], row[-1]) for row in rows]
+        assert found == [(row[-3], row[-2]) for row in rows]
 
 
 def test_an_answer_says_what_it_is_worth(address: str, cells: Cells) -> None:
@@ -135,30 +135,34 @@ BAD = {
     "empty": (lambda: b"", "not a whole image"),
     "text": (lambda: b"hello", "none of BMP, PNG, JPEG, TIFF"),
     "cut": (lambda: encoded(np.full((32, 32, 3), 90, np.uint8), "bmp")[:900], "not a whole image"),
-    "not square": (lambda: encoded(np.zeros((32, 40, 3), np.uint8)), "not square"),
-    "grey": (lambda: encoded(np.zeros((32, 32), np.uint8)), "mode L: expected 8-bit RGB"),
-    "16 bits": (lambda: encoded(np.zeros((32, 32), np.uint16)), "expected 8-bit RGB"),
+    "real numbers": (lambda: encoded(np.zeros((32, 32), np.float32), "tiff"), "pixels of mode F"),
+    "16 bits": (lambda: encoded(np.zeros((32, 32), np.uint16)), "16 bits a value"),
     "two frames": (animated, "several frames"),
     "bomb": (bomb, "10000x10000 px: too large for one cell"),
 }
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_a_bad_image_is_a_400_with_one_line_and_the_server_goes_on(
+def test_a_bad_image_is_a_line_of_its_own_and_keeps_no_other_from_its_answer(
     address: str, cells: Cells, bad: str
 ) -> None:
     make, message = BAD[bad]
     good = encoded(cells.images[0])
-    upload = uploaded(address, good, make())
-    assert upload.status_code == 400
-    assert upload.json()["error"].startswith("cell_1.png: ")
-    through_mlflow = as_json(address, good, make())
+    alone = uploaded(address, make())
+    assert alone.status_code == 400
+    assert alone.json()["error"].startswith("cell_0.png: ")
+    through_mlflow = as_json(address, make())
     assert through_mlflow.status_code == 400
-    assert through_mlflow.json()["message"].startswith("image 2: ")
-    for said in (upload.json()["error"], through_mlflow.json()["message"]):
+    assert through_mlflow.json()["message"].startswith("image 1: ")
+    (usual,) = uploaded(address, good).json()
+    first, between, last = uploaded(address, good, make(), good).json()
+    assert first == last == usual
+    assert between["error"].startswith("cell_1.png: ")
+    of_mlflow = as_json(address, good, make()).json()["predictions"]
+    assert of_mlflow[1]["error"].startswith("image 2: ")
+    for said in (alone.json()["error"], through_mlflow.json()["message"], between["error"]):
         assert message in said
         assert "\n" not in said
-    assert uploaded(address, good).status_code == 200
 
 
 def test_too_many_too_large_and_none_at_all(address: str, cells: Cells) -> None:

@@ -5,7 +5,6 @@ Whatever a file asks for beyond a picture of a single cell is refused before a p
 
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +15,6 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from leukemia.data import headers
 from leukemia.data.colour import rgb
 from leukemia.data.geometry import Geometry
-from leukemia.data.names import check_names
 from leukemia.errors import UserError
 
 FORMATS = ("BMP", "PNG", "JPEG", "TIFF")
@@ -27,27 +25,6 @@ TURNS = {
     6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 ENDINGS = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")  # of files in those formats
-
-
-def image_files(named: Sequence[Path]) -> list[Path]:
-    """The image files that are named, and those below the folders that are named, in order.
-
-    Raises:
-        UserError: a name stands for nothing or is not fit to print, or a folder has no images.
-    """
-    paths: list[Path] = []
-    for path in named:
-        if path.is_dir():
-            inside = [each for each in sorted(path.rglob("*")) if each.suffix.lower() in ENDINGS]
-            if not inside:
-                raise UserError(f"{path}: no image files below (looked for {' '.join(ENDINGS)})")
-            paths += inside
-        elif path.is_file():
-            paths.append(path)
-        else:
-            raise UserError(f"{path}: no such file or folder; give images or folders of them")
-    check_names(map(str, paths), "path", "images")
-    return paths
 
 
 def read_image(path: Path, geometry: Geometry | None, size: int | None = None) -> np.ndarray:

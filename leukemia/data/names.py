@@ -33,9 +33,9 @@ def check(frame: "pd.DataFrame", source: object) -> None:
 def check_names(names: Iterable[str], column: str, source: object) -> None:
     """Refuse names that stand for what a column of LONGEST holds. Raises as `check`."""
     for name in names:
-        if fault := _fault(name, LONGEST[column]):
+        if why := fault(name, column):
             raise UserError(
-                f"{source}: {column} '{shortened(name)}' has {fault}; expected up to "
+                f"{source}: {column} '{shortened(name)}' has {why}; expected up to "
                 f"{LONGEST[column]} printable characters: rename it"
             )
 
@@ -51,7 +51,9 @@ def some_of(names: list[str], most: int = 5) -> str:
     return ", ".join(map(shortened, names[:most])) + more
 
 
-def _fault(name: str, longest: int) -> str:
+def fault(name: str, column: str) -> str:
+    """Why a name may not stand for what a column of LONGEST holds; "" where it may."""
+    longest = LONGEST[column]
     if len(name) > longest:
         return f"{len(name)} characters"
     for character in "" if name.isprintable() else name:

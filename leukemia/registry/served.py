@@ -14,10 +14,12 @@ from mlflow.entities.model_registry import ModelVersion
 from leukemia.cells import Scores
 from leukemia.data.decoding import read_image
 from leukemia.data.geometry import CHOICES, Geometry
+from leukemia.data.named import refuse_name
 from leukemia.errors import UserError, first_line
 from leukemia.evaluation.predictions import THRESHOLD
 from leukemia.images import Images
 from leukemia.registry.confined import ConfinedModel
+from leukemia.text.escape import visible
 from leukemia.tracking.logged_model import fetched
 
 DIGEST = "sha256"  # tag of a version: of the model's files as the gate saw them
@@ -126,12 +128,28 @@ def _registered(uri: str) -> ModelVersion | None:
 
 
 def called(served: Served, paths: Sequence[Path]) -> pd.DataFrame:
-    """One row an image file: path, probability of the positive class, and label."""
-    scores = probabilities(served, np.stack([read_image(path, served.geometry) for path in paths]))
-    labels = np.where(
-        scores.astype(np.float64) >= served.threshold, served.positive, served.negative
-    )
-    return pd.DataFrame({"path": map(str, paths), "probability": scores, "label": labels})
+    """One row an image file: path, probability of the positive class, label, and as `error` why
+    there are none, "" where there are. A file that cannot be read keeps no other from its answer.
+    """
+    images, errors = [], []
+    for path in paths:
+        try:
+            refuse_name(path)
+            images.append(read_image(path, served.geometry))
+            errors.append("")
+        except UserError as error:
+            errors.append(str(error).removeprefix(f"{path}: "))
+    rows = pd.DataFrame(
+        {"path": [visible(str(path)) for path in paths], "probability": np.nan, "label": ""}
+    ).assign(error=errors)
+    if images:
+        there = rows["error"] == ""
+        scores = probabilities(served, np.stack(images)).astype(np.float64)
+        rows.loc[there, "probability"] = scores
+        rows.loc[there, "label"] = np.where(
+            scores >= served.threshold, served.positive, served.negative
+        )
+    return rows
 
 
 def probabilities(served: Served, images: Images) -> Scores:

@@ -26,6 +26,8 @@ DECODING_S = 60.0  # for all images of one request
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 3600.0  # before a version that was refused is tried again
 SWITCHING_S = 20.0  # that a request waits for a new version where an old one could answer
 
+Faults = dict[int, str]  # number of a file -> why it has no answer
+
 log = logging.getLogger(__name__)
 
 
@@ -48,13 +50,14 @@ class Answering:
     def __init__(self, served: Served, decoders: Decoders):
         self.served, self._decoders = served, decoders
 
-    def cells(self, files: Sequence[BinaryIO], names: Sequence[str]) -> np.ndarray:
-        """(n, side, side, 3) uint8, cropped and scaled as in training.
+    def cells(self, files: Sequence[BinaryIO], names: Sequence[str]) -> tuple[np.ndarray, Faults]:
+        """(n, side, side, 3) uint8, cropped and scaled as in training, of the files that are
+        images of cells; and of the others, by their number from 0, why they are not.
 
         names: what each file is called in messages.
 
         Raises:
-            UserError: no file, too many, or one is no image of a cell; nothing is decoded of a
+            UserError: no file, too many, or none is an image of a cell; nothing is decoded of a
                 file whose own head says that it is too large.
             Ended: there is no process to decode them.
         """
@@ -62,15 +65,22 @@ class Answering:
             raise UserError("no image came: give one to 256")
         if len(files) > MOST_CELLS:
             raise UserError(f"{len(files)} images came: give at most {MOST_CELLS} at once")
-        decoded, end = [], time.monotonic() + DECODING_S
-        for file, name in zip(files, names, strict=True):
-            decoded.append(self._decoders.decode(file.read(), name, self.served.geometry))
+        decoded: list[np.ndarray] = []
+        faults: Faults = {}
+        end = time.monotonic() + DECODING_S
+        for number, (file, name) in enumerate(zip(files, names, strict=True)):
+            try:
+                decoded.append(self._decoders.decode(file.read(), name, self.served.geometry))
+            except UserError as error:
+                faults[number] = str(error)
             if time.monotonic() > end:
                 raise UserError(
-                    f"{len(decoded)} of {len(files)} images took {DECODING_S:.0f} s to decode: "
+                    f"{number + 1} of {len(files)} images took {DECODING_S:.0f} s to decode: "
                     f"send fewer, or smaller ones"
                 )
-        return np.stack(decoded)
+        if not decoded:
+            raise UserError(faults[0])
+        return np.stack(decoded), faults
 
     def answer(self, cells: np.ndarray) -> list[Answer]:
         """One for each cell.

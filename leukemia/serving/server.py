@@ -41,13 +41,14 @@ def answers(
     names: Sequence[str],
     pictures: str = "none",
 ) -> list[dict[str, Any]]:
-    """As plain values, each with what it may be used for.
+    """As plain values, each with what it may be used for; of a file that is no image of a cell, in
+    its place, why not, as `error`.
 
     pictures: `seen` adds what the classifier saw of each image, `heat` also where it looked, as
     data URLs of PNG files.
     """
     now = following.current()
-    cells = now.cells(files, names)
+    cells, faults = now.cells(files, names)
     try:
         values = [{**asdict(answer), "use": RESEARCH_ONLY} for answer in now.answer(cells)]
         heat = now.grad_cam(cells) if pictures == "heat" else []
@@ -59,7 +60,11 @@ def answers(
             answer["seen"] = _data_url(png(cell))
     for answer, overlay in zip(values, heat, strict=False):
         answer["heat"] = _data_url(overlay)
-    return values
+    good = iter(values)
+    return [
+        {"error": faults[number], "use": RESEARCH_ONLY} if number in faults else next(good)
+        for number in range(len(files))
+    ]
 
 
 def _data_url(content: bytes) -> str:

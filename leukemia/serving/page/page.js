@@ -24,6 +24,10 @@ function picture(source, caption) {
 
 function shown(answer, name, sought) {
   const item = made("li");
+  if (answer.error) {
+    item.append(made("h2", name), made("p", answer.error, { className: "wrong" }));
+    return item;
+  }
   const percent = `${(100 * answer.probability).toFixed(1)}\u00a0%`;
   const bar = made("meter", percent, { min: 0, max: 1, value: answer.probability });
   bar.setAttribute("aria-label", `probability of ${sought}: ${percent}`);
@@ -53,11 +57,14 @@ async function ask(files) {
     if (!reply.ok) throw new Error(came.error ?? came.message ?? `the server said ${reply.status}`);
     const { positive } = await model;
     at("answers").append(...came.map((answer, row) => shown(answer, files[row].name, positive)));
-    const counts = Map.groupBy?.(came, (answer) => answer.label) ?? new Map([["answers", came]]);
+    const good = came.filter((answer) => !answer.error);
+    const counts = Map.groupBy?.(good, (answer) => answer.label) ?? new Map([["answers", good]]);
     const parts = [...counts].map(([label, those]) => `${those.length} ${label}`);
     at("said").textContent =
-      `${came.length} answered: ${parts.join(", ")}. Version ${came[0].version || "-"}. ` +
-      `${came[0].protocol}`;
+      `${good.length} answered: ${parts.join(", ")}. Version ${good[0].version || "-"}. ` +
+      `${good[0].protocol}`;
+    if (good.length < came.length)
+      at("wrong").textContent = `${came.length - good.length} of ${came.length} files have no answer.`;
   } catch (error) {
     at("said").textContent = "";
     at("wrong").textContent = error.message;
