@@ -86,14 +86,10 @@ def _audited(
 ) -> "tuple[Audit, np.ndarray]":
     from leukemia.data import manifest
     from leukemia.experiment.audit import audit_cells, audit_manifest
-    from leukemia.experiment.prepare import opened
 
     if manifest.is_manifest(given["data"]):
         return audit_manifest(given["data"], labels)
-    options = options_of(given)
-    if line := opened(options).remarks:
-        console.say(line)
-    return audit_cells(options, protocol, progress=console.bar)
+    return audit_cells(options_of(given), protocol, progress=console.bar, tell=console.say)
 
 
 if __name__ == "__main__":

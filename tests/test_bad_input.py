@@ -61,7 +61,8 @@ def test_a_truncated_file_is_named_before_any_run(table: Path, store: Path) -> N
 
 def test_a_file_of_another_size(table: Path) -> None:
     Image.new("RGB", (20, 30)).save(table / "cell_003.png")
-    refused(training("baseline", table), "cell_003.png: 20x30 px, mode RGB: not square")
+    said = "cell_003.png: 20x30 px, mode RGB: smaller than the crop of 32 px"
+    refused(training("baseline", table, "--crop", "32"), said)
 
 
 def test_an_empty_class(table: Path) -> None:

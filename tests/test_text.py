@@ -34,7 +34,7 @@ from leukemia.cells import Cells
 from leukemia.data import names
 from leukemia.data.geometry import Geometry
 from leukemia.data.index import open_index
-from leukemia.data.named import image_files
+from leukemia.data.named import image_files, refuse_name
 from leukemia.data.options import DataOptions
 from leukemia.errors import UserError
 from leukemia.evaluation import plots

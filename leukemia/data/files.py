@@ -1,4 +1,9 @@
-"""Many files read side by side, and their SHA-256, remembered by path, size and time of change."""
+"""Many files read side by side, and their SHA-256, remembered by what the system notes of a file.
+
+Path, size and time of writing may stay the same while a file becomes another one (copies that keep
+times, archives that give all files one): its number in the file system and the time at which the
+system itself last noted a change of it do not.
+"""
 
 import hashlib
 import os
@@ -12,7 +17,8 @@ import pandas as pd
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-_COLUMNS = ["path", "size", "mtime_ns", "sha256"]
+_COLUMNS = ["path", "size", "mtime_ns", "ctime_ns", "inode", "sha256"]
+_Key = tuple[str, int, int, int, int]
 _SHA256 = "[0-9a-f]{64}"
 _TOGETHER = 32  # files handed to a thread at once: one by one takes half as long again
 
@@ -74,10 +80,10 @@ def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object])
         raise
 
 
-def _key(path: Path) -> tuple[str, int, int]:
+def _key(path: Path) -> _Key:
     name = _absolute(path)
     status = os.stat(name)
-    return name, status.st_size, status.st_mtime_ns
+    return name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _absolute(path: Path) -> str:
@@ -93,18 +99,18 @@ def _memory(paths: list[Path], cache: Path | None) -> Path | None:
     return cache / "digests" / f"{hashlib.sha256(common.encode()).hexdigest()[:16]}.csv"
 
 
-def _recall(memory: Path | None) -> dict[tuple[str, int, int], str]:
+def _recall(memory: Path | None) -> dict[_Key, str]:
     if memory is None or not memory.exists():
         return {}
     try:
         frame = pd.read_csv(memory, keep_default_na=False)
         frame = frame[frame["sha256"].astype(str).str.fullmatch(_SHA256)]  # the last may be cut
-        keys = zip(frame["path"], frame["size"], frame["mtime_ns"], strict=True)
+        keys = zip(*(frame[name] for name in _COLUMNS[:-1]), strict=True)
         return dict(zip(keys, frame["sha256"], strict=True))
     except (ValueError, KeyError):  # damaged: then all are read once more
         return {}
 
 
-def _remember(memory: Path, known: dict[tuple[str, int, int], str]) -> None:
+def _remember(memory: Path, known: dict[_Key, str]) -> None:
     frame = pd.DataFrame([(*key, sha) for key, sha in known.items()], columns=_COLUMNS)
     write_atomically(memory, frame.to_csv(index=False).encode())

@@ -1,5 +1,6 @@
 """The audit of a data set or of a list of files, without training anything."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,18 +26,24 @@ def audit_cells(
     between: str | None = None,
     cache: Path | None = None,
     progress: Progress = unwatched,
+    tell: Callable[[str], object] = lambda line: None,
 ) -> tuple[Audit, Names]:
-    """Look for leaks between the splits of a data set; the audit and its picture.
+    """Look for leaks between the splits of a data set; the audit and its picture. Every file is
+    read: an audit believes no memory of an earlier look.
 
     Args:
+        tell: is told what was left out of the files, if anything.
         between: a protocol, None for the options' own, or SOURCE: the parts that the data come in.
 
     Returns:
         The audit, and (H, W, 3) uint8.
     """
     size = 0 if options.crop else LARGE  # a whole image may be of any size
-    gathered = gather(replace(options, image_size=size), cache, progress)
+    asked = replace(options, image_size=size)
+    gathered = gather(asked, cache, progress, read_all=True)
     index, cells, protocol = gathered.index, gathered.cells, between or options.protocol
+    if index.remarks:
+        tell(index.remarks)
     if protocol == SOURCE:
         splits, line = index.frame["split"].to_numpy(str), "Between the parts that the data come in"
     else:

@@ -63,15 +63,21 @@ def prepare(
 
 
 def gather(
-    options: ExperimentOptions, cache: Path | None = None, progress: Progress = unwatched
+    options: ExperimentOptions,
+    cache: Path | None = None,
+    progress: Progress = unwatched,
+    *,
+    read_all: bool = False,
 ) -> Gathered:
     """The cells of a data set, decoded and compared with each other.
+
+    read_all: read every file, also those that are remembered as unchanged.
 
     Raises:
         UserError: nothing of the kind is there, or what is there cannot be read.
     """
     cache = cache or cache_folder()
-    index = opened(options, cache, progress)
+    index = opened(options, None if read_all else cache, progress)
     geometry = options.geometry
     cells = load_cells(index, geometry, cache, progress("decoding cells"))
     # Compared as large as they are: made small, different cells come near each other, and who
@@ -93,8 +99,7 @@ def _words(given: Mapping[str, Any]) -> list[tuple[str, str]]:
 def opened(
     options: ExperimentOptions, cache: Path | None = None, progress: Progress = unwatched
 ) -> Index:
-    """The index of the cells that are asked for."""
-    cache = cache or cache_folder()
+    """The index of the cells that are asked for; every file is read where there is no cache."""
     reading = progress("reading files")
     return open_index(Path(options.data), options.of_data, cache, reading)
 

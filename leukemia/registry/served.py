@@ -117,14 +117,23 @@ def version_of(uri: str) -> str:
 
 
 def _registered(uri: str) -> ModelVersion | None:
-    match = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)
+    match = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/([^/@]+))", uri)
     if not match:
         return None
     client = mlflow.MlflowClient()
     name, alias, version = match.groups()
     if alias:
         return client.get_model_version_by_alias(name, alias)
+    if version.lower() == "latest":
+        found = client.search_model_versions(f"name = '{name}'")
+        return max(found, key=lambda each: int(each.version), default=None) or _none(name)
+    if not version.isdecimal():
+        raise UserError(f"'{version}' is no version of {name}; give a number, latest or @ALIAS")
     return client.get_model_version(name, version)
+
+
+def _none(name: str) -> ModelVersion:
+    raise UserError(f"{name} has no version")
 
 
 def called(served: Served, paths: Sequence[Path]) -> pd.DataFrame:

@@ -1,16 +1,18 @@
 """The store of runs and the experiment that a command works on."""
 
+import getpass
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 import requests
 
-from leukemia.errors import UserError
+from leukemia.errors import UserError, first_line
 from leukemia.tracking import machine, store
-from leukemia.tracking.patience import without_secrets
+from leukemia.tracking.patience import asked, without_secrets
 
 EXPERIMENT = "leukemia"
 LOCAL_UI = "http://127.0.0.1:5000"  # where `make ui` listens
@@ -35,11 +37,12 @@ def connect(experiment: str | None = None) -> str:
     for name, value in RETRIES.items():
         os.environ.setdefault(name, value)
     mlflow.set_system_metrics_sampling_interval(machine.SECONDS)
-    uri = mlflow.get_tracking_uri()
+    _name_user()
+    uri = _secrets_apart(mlflow.get_tracking_uri())
     told = without_secrets(uri)
     try:
         if uri.startswith("http"):  # MLflow itself would try for minutes before it gives up
-            requests.head(uri, timeout=SECONDS_TO_ANSWER)
+            asked(uri, SECONDS_TO_ANSWER)
         with _one_at_a_time(uri):  # several processes would migrate a fresh database at once
             if file := store.of(uri):
                 store.hold_to_ready(file)
@@ -52,6 +55,11 @@ def connect(experiment: str | None = None) -> str:
             return chosen
     except UserError:
         raise
+    except requests.exceptions.SSLError as error:
+        raise UserError(
+            f"tracking server {told}: its certificate is not trusted ({first_line(error)[:200]}); "
+            f"name its authority's file in MLFLOW_TRACKING_SERVER_CERT_PATH"
+        ) from error
     except requests.RequestException as error:
         raise UserError(
             f"tracking server {told} cannot be reached; start it or set MLFLOW_TRACKING_URI"
@@ -66,6 +74,28 @@ def connect(experiment: str | None = None) -> str:
             f"tracking store {told} does not answer ({str(error).splitlines()[0]}); start the "
             f"server or set MLFLOW_TRACKING_URI"
         ) from error
+
+
+def _secrets_apart(uri: str) -> str:
+    """The store's address without name and password: they go where MLflow takes them from, so that
+    no link, tag or message repeats them."""
+    parts = urlsplit(uri)
+    if not uri.startswith("http") or "@" not in parts.netloc:
+        return uri
+    for name, value in (("USERNAME", parts.username), ("PASSWORD", parts.password)):
+        os.environ.setdefault(f"MLFLOW_TRACKING_{name}", unquote(value or ""))
+    plain = without_secrets(uri)
+    os.environ["MLFLOW_TRACKING_URI"] = plain
+    mlflow.set_tracking_uri(plain)
+    return plain
+
+
+def _name_user() -> None:
+    """Give a user whom the system has no name for, as in containers, one that MLflow can note."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = f"user-{os.getuid()}"
 
 
 def _inherit(experiment_id: str, uri: str) -> str:
@@ -83,8 +113,18 @@ def _inherit(experiment_id: str, uri: str) -> str:
 
 
 def _make(name: str, uri: str) -> None:
-    """Make the experiment if it is new: on a local database with its artifacts beside that."""
-    if mlflow.get_experiment_by_name(name) is None:
+    """Make the experiment if it is new: on a local database with its artifacts beside that.
+
+    Raises:
+        UserError: it was deleted.
+    """
+    there = mlflow.get_experiment_by_name(name)
+    if there is not None and there.lifecycle_stage == "deleted":
+        raise UserError(
+            f"experiment '{name}' was deleted; restore it with `mlflow experiments restore "
+            f"--experiment-id {there.experiment_id}`, or name another one with --experiment"
+        )
+    if there is None:
         file = store.of(uri)
         beside = file.parent / "mlruns" if file else None
         mlflow.create_experiment(name, beside and beside.absolute().as_uri())

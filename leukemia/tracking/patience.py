@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import mlflow
 import requests
+from mlflow.tracking._tracking_service.utils import get_default_host_creds
 
 from leukemia.errors import first_line
 
@@ -67,7 +68,7 @@ class Patience:
         """Ask a server first whether it is there: a call itself may hang for minutes."""
         store = mlflow.get_tracking_uri()
         if store.startswith("http") and time.monotonic() - self._answered > FRESH_S:
-            answer = requests.head(store, timeout=PROBE_S)
+            answer = asked(store, PROBE_S)
             if answer.status_code >= 500:
                 raise requests.ConnectionError(f"it answers {answer.status_code}")
 
@@ -101,6 +102,17 @@ def named() -> str:
     store = mlflow.get_tracking_uri()
     kind = "tracking server" if store.startswith("http") else "tracking store"
     return f"{kind} {without_secrets(store)}"
+
+
+def asked(server: str, seconds: float) -> requests.Response:
+    """What a server says when it is asked whether it is there, as MLflow itself would ask it: with
+    the certificates that it was told to trust or to show.
+
+    Raises:
+        requests.RequestException: it does not answer.
+    """
+    known = get_default_host_creds(server)
+    return requests.head(server, timeout=seconds, verify=known.verify, cert=known.client_cert_path)
 
 
 def without_secrets(store: str) -> str:

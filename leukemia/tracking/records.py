@@ -3,6 +3,7 @@
 Runs of earlier versions are read as if today's had logged them (RENAMED_TAGS, RENAMED_COLUMNS).
 """
 
+import shlex
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from leukemia.tracking import MANIFEST, manifest
 
 DOWNLOADS = 8  # at once
 SAME = 1e-5  # the most that a figure may differ where it is computed again
+LOOKED_AT, NAMED = 100, 5  # other experiments, where one holds no run
 RENAMED_TAGS = {"synthetic_data": "simulated_data"}  # as earlier versions called them -> now
 SPLIT_SEED = "split_seed"  # in runs of earlier versions that of all else, `seed`
 RENAMED_COLUMNS = {"origin": "cell_id"}  # of the CSV files of predictions
@@ -44,8 +46,8 @@ def training_runs(experiment_id: str) -> pd.DataFrame:
     runs = _trained(experiment_id)
     if runs.empty:
         raise UserError(
-            "no finished training runs in this experiment; train first, for example "
-            "mlflow run . -e baseline -P data=PATH"
+            f"no finished training runs in this experiment{_elsewhere(experiment_id)}; train "
+            f"first, for example mlflow run . -e baseline -P data=PATH"
         )
     runs = runs.rename(columns=lambda name: name.removeprefix("metrics.").removeprefix("tags."))
     runs = with_todays_names(runs.loc[:, ~runs.columns.duplicated()], RENAMED_TAGS)
@@ -59,6 +61,20 @@ def training_runs(experiment_id: str) -> pd.DataFrame:
     runs = runs[runs["leaks"].notna()]
     of_split = runs[SPLIT_SEED].fillna(runs["seed"]) if SPLIT_SEED in runs else runs["seed"]
     return runs.assign(**{SPLIT_SEED: of_split}).astype({SPLIT_SEED: int, "seed": int, "fold": int})
+
+
+def _elsewhere(experiment_id: str) -> str:
+    """Which other experiments hold training runs, such as the Default of an `mlflow run` without
+    the name of one; "" for none."""
+    client = mlflow.MlflowClient()
+    names = [
+        visible(each.name)
+        for each in client.search_experiments(max_results=LOOKED_AT)
+        if each.experiment_id != experiment_id
+        and client.search_runs([each.experiment_id], "tags.kind = 'training'", max_results=1)
+    ]
+    named = ", ".join(f"--experiment {shlex.quote(name)}" for name in names[:NAMED])
+    return f" (there are some in others: {named})" if names else ""
 
 
 def with_todays_names(table: pd.DataFrame, renamed: Mapping[str, str]) -> pd.DataFrame:
