@@ -11,17 +11,27 @@ from .command import Command, option
 
 
 @click.command(cls=Command, help=__doc__)
+@option(
+    "moved",
+    "the project's folder was moved or copied: note where the artifacts lie now",
+    default=False,
+    type=bool,
+)
 @option("look", "change nothing; exit code 1 where it must be mended", default=False, type=bool)
-def main(look: bool) -> None:
+def main(moved: bool, look: bool) -> None:
     """Bring the database to this MLflow's tables."""
     from leukemia.errors import UserError
+    from leukemia.tracking import moved as places
     from leukemia.tracking import store
 
     uri = store.address()
     file = store.of(uri)
     if file and look:
         store.hold_to_ready(file)
+        places.hold_to_place(file)
         console.say(f"{file}: {store.look(file).state.value}")
+    elif file and moved:
+        console.say(places.mend(file))
     elif file:
         console.say(store.mend(file))
     elif not look:

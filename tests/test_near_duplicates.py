@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -15,6 +16,8 @@ from leukemia.data.near_duplicates import alike, joined_subjects, remembered
 from leukemia.data.options import DataOptions
 from leukemia.data.sample import draw_cells
 from leukemia.data.store import load_cells
+from leukemia.experiment.options import ExperimentOptions
+from leukemia.experiment.prepare import gather
 
 
 def compressed(image: np.ndarray) -> np.ndarray:
@@ -127,3 +130,32 @@ def test_genuine_cells(data: str, positive: str, pairs: int, shared: Path, tmp_p
     found = [p for p in alike(cells.images) if digests[p.first] != digests[p.second]]
     assert len(found) == pairs
     assert all(cells.labels[pair.first] == cells.labels[pair.second] for pair in found)
+
+
+def test_a_copy_in_another_size_is_found_though_its_window_shows_another_part(
+    tmp_path: Path,
+) -> None:
+    drawn = draw_cells(24, seed=5, size=210, subjects=24)
+    rows = []
+    for number, image in enumerate(drawn.images):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+        rows.append((f"{number}.png", "ab"[number % 2], f"S{number}"))
+    for number, side in ((3, 256), (8, 320), (13, 180)):
+        copy = Image.fromarray(drawn.images[number]).resize((side, side))
+        copy.save(tmp_path / f"copy_{number}.jpg", quality=92)
+        rows.append((f"copy_{number}.jpg", "ab"[number % 2], f"X{number}"))
+    frame = pd.DataFrame(rows, columns=["path", "label", "subject"])
+    frame.to_csv(tmp_path / "index.csv", index=False)
+    options = ExperimentOptions(data=tmp_path, positive="a", crop=170, image_size=32)
+    gathered = gather(options, tmp_path / "cache")
+    paths = gathered.index.frame["path"]
+    found = {(paths[pair.first], paths[pair.second]) for pair in gathered.pairs}
+    assert found == {(f"{n}.png", f"copy_{n}.jpg") for n in (3, 8, 13)}
+    # Under another name a file stands in another row, and the pairs are those of the files.
+    (tmp_path / "3.png").rename(tmp_path / "zz.png")
+    frame.replace("3.png", "zz.png").to_csv(tmp_path / "index.csv", index=False)
+    again = gather(options, tmp_path / "cache")
+    paths = again.index.frame["path"]
+    assert {(paths[pair.first], paths[pair.second]) for pair in again.pairs} == {
+        ("copy_3.jpg", "zz.png"), ("8.png", "copy_8.jpg"), ("13.png", "copy_13.jpg"),
+    }  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
+from PIL import Image
 
 from leukemia.cells import Cells
 from leukemia.data.decoding import decode_image
@@ -49,7 +50,7 @@ def decode(
         UserError: a file is truncated, no image, or of the wrong size or mode; or the disk
             has no room. Nothing is left behind then.
     """
-    target = cache / "pixels" / f"{_key(index, geometry)}.npy"
+    target = cache / "pixels" / f"{key(index, geometry)}.npy"
     if (pixels := _opened(target)) is None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_suffix(".lock")):
@@ -74,6 +75,28 @@ def read_cell(index: Index, path: str, geometry: Geometry | None) -> Pixels:
         raise UserError(f"{name}: {error.strerror or error}") from error
 
 
+def differ_in_size(index: Index) -> bool:
+    """Whether the images have more than one size, by their heads alone.
+
+    Raises:
+        UserError: a file is no image.
+    """
+    if index.size is not None:
+        return False
+    paths = index.frame["path"].tolist()
+    sizes = in_threads(lambda path: _size(index, path), paths)
+    first = next(sizes)
+    return any(size != first for size in sizes)
+
+
+def _size(index: Index, path: str) -> tuple[int, int]:
+    try:
+        with index.open(path) as file, Image.open(file) as image:
+            return image.size
+    except OSError as error:
+        raise UserError(f"{index.root}/{path}: not a whole image ({error})") from error
+
+
 def _opened(target: Path) -> Pixels | None:
     """The pixels, mapped; None where they are not there or cut short, as by a full disk."""
     try:
@@ -83,7 +106,8 @@ def _opened(target: Path) -> Pixels | None:
     return pixels
 
 
-def _key(index: Index, geometry: Geometry) -> str:
+def key(index: Index, geometry: Geometry) -> str:
+    """A digest of the images' contents in the index's order and of how they are decoded."""
     text = "\n".join([f"{VERSION} {geometry}", *index.frame["sha256"]])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -15,9 +15,11 @@ from leukemia import techniques
 from leukemia.cells import Cells
 from leukemia.data import near_duplicates
 from leukemia.data.cache import cache_folder
+from leukemia.data.geometry import Geometry
 from leukemia.data.index import Index, open_index
 from leukemia.data.near_duplicates import Pair
-from leukemia.data.store import decode, load_cells
+from leukemia.data.options import RESIZE
+from leukemia.data.store import decode, differ_in_size, key, load_cells
 from leukemia.errors import UserError
 from leukemia.experiment.config import Experiment, ExperimentConfig
 from leukemia.experiment.options import ExperimentOptions
@@ -27,6 +29,8 @@ from leukemia.model.schedule import schedule_for
 from leukemia.report import Progress, unwatched
 from leukemia.splits import OF_THESIS
 from leukemia.splits.protocol import split
+
+COMPARED = 210  # pixels a side at which whole pictures are compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,20 +84,29 @@ def gather(
     index = opened(options, None if read_all else cache, progress)
     geometry = options.geometry
     cells = load_cells(index, geometry, cache, progress("decoding cells"))
-    # Compared as large as they are: made small, different cells come near each other, and who
-    # is linked with whom must not depend on what the classifier sees.
-    whole = replace(geometry, size=0) if geometry.crop else geometry
-    images = decode(index, whole, cache, progress("decoding cells to compare"))
-    parts = [index.digest[:32], whole.crop, whole.size, *map("".join, _words(whole.unusual))]
-    key = "-".join(map(str, parts))
-    pairs = near_duplicates.remembered(images, key, cache, progress("comparing cells"))
+    pairs = _alike(index, geometry, cache, progress)
     digests = index.frame["sha256"].to_numpy(str)
     subjects = near_duplicates.joined_subjects(cells.subjects, digests, pairs)
     return Gathered(index=index, cells=replace(cells, subjects=subjects), pairs=pairs)
 
 
-def _words(given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, str(value)) for name, value in sorted(given.items())]
+def _alike(index: Index, geometry: Geometry, cache: Path, progress: Progress) -> tuple[Pair, ...]:
+    """The near-identical cells: by the windows that are cut out, and where images differ in size by
+    whole pictures too, since of a copy in another size the window shows another part.
+
+    Windows are compared as large as they are: made small, different cells come near each other, and
+    who is linked with whom must not depend on what the classifier sees.
+    """
+    looks = [replace(geometry, size=0) if geometry.crop else geometry]
+    if geometry.crop and differ_in_size(index):
+        looks.append(Geometry(crop=0, size=COMPARED, fit=RESIZE, depth=geometry.depth))
+    found: dict[tuple[int, int], Pair] = {}
+    for look in looks:
+        images = decode(index, look, cache, progress("decoding cells to compare"))
+        told = progress("comparing cells")
+        for pair in near_duplicates.remembered(images, key(index, look), cache, told):
+            found.setdefault((pair.first, pair.second), pair)
+    return tuple(found[rows] for rows in sorted(found))
 
 
 def opened(

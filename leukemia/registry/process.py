@@ -23,6 +23,13 @@ from typing import IO, Any
 from leukemia.errors import UserError
 from leukemia.registry.sandbox import confine
 
+# Where this package is: a checkout is on the path of the starting process only, and PYTHONPATH
+# takes no folder with a colon in its name.
+ROOT = Path(__file__).resolve().parents[2]
+START = (
+    "import runpy, sys; sys.path.insert(0, sys.argv[1]); module = sys.argv[2]; "
+    "del sys.argv[1:3]; runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
 LONGEST_LINE = 2**16  # bytes of a header
 # Of the environment it gets what Python, TensorFlow and OpenVINO go by, and no password.
 KNOWN_BY = ("CUDA", "DYLD_", "KERAS_", "LANG", "LC_", "LD_", "LEUKEMIA_", "NVIDIA", "OMP_",
@@ -53,7 +60,7 @@ class Confined:
         """
         self._folder, self._errors = folder, (Path(folder.name) / "errors").open("w+b")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, folder.name, str(memory)],
+            [sys.executable, "-c", START, str(ROOT), module, folder.name, str(memory)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
             cwd=folder.name, env=_environment(folder.name),
         )  # fmt: skip
@@ -111,11 +118,9 @@ class Confined:
 
 def _environment(folder: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name.startswith(KNOWN_BY)}
-    # Where this package is: a checkout is on the path of the starting process only.
-    places = [str(Path(__file__).resolve().parents[2]), kept.get("PYTHONPATH", "")]
     return kept | {
         "HOME": folder, "TMPDIR": folder, "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, places)), "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
     }  # fmt: skip
 
 

@@ -5,16 +5,18 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import mlflow
 import requests
 
 from leukemia.errors import UserError, first_line
-from leukemia.tracking import machine, store
+from leukemia.tracking import machine, moved, store
 from leukemia.tracking.patience import asked, without_secrets
 
 EXPERIMENT = "leukemia"
+ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"  # where MLflow takes its folder for artifacts from
 LOCAL_UI = "http://127.0.0.1:5000"  # where `make ui` listens
 SECONDS_TO_ANSWER = 10  # that a tracking server has
 NOT_ALLOWED = {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED"}
@@ -45,7 +47,12 @@ def connect(experiment: str | None = None) -> str:
             asked(uri, SECONDS_TO_ANSWER)
         with _one_at_a_time(uri):  # several processes would migrate a fresh database at once
             if file := store.of(uri):
+                uri = _plain(uri, file)
                 store.hold_to_ready(file)
+                moved.hold_to_place(file)
+                # MLflow makes this folder as it opens a database, and by itself one whose name has
+                # %20 for a blank.
+                os.environ[ROOT] = moved.beside(file).as_uri()
             inherited = os.environ.get("MLFLOW_EXPERIMENT_ID")
             if inherited and not experiment:
                 return _inherit(inherited, uri)
@@ -74,6 +81,17 @@ def connect(experiment: str | None = None) -> str:
             f"tracking store {told} does not answer ({str(error).splitlines()[0]}); start the "
             f"server or set MLFLOW_TRACKING_URI"
         ) from error
+
+
+def _plain(uri: str, file: Path) -> str:
+    """The address of an SQLite file with its folder's name as it is: of one with %20 for a blank
+    MLflow makes a second folder, of that very name."""
+    if "%" not in uri:
+        return uri
+    plain = store.SQLITE + str(file).replace("%", "%25").replace("?", "%3F")
+    os.environ["MLFLOW_TRACKING_URI"] = plain
+    mlflow.set_tracking_uri(plain)
+    return plain
 
 
 def _secrets_apart(uri: str) -> str:
@@ -126,8 +144,7 @@ def _make(name: str, uri: str) -> None:
         )
     if there is None:
         file = store.of(uri)
-        beside = file.parent / "mlruns" if file else None
-        mlflow.create_experiment(name, beside and beside.absolute().as_uri())
+        mlflow.create_experiment(name, moved.beside(file).as_uri() if file else None)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import mlflow
 from filelock import FileLock
@@ -32,6 +33,7 @@ UNDO = (
     (r"index (\w+) already exists", "drop index {}"),
     (r"table (\w+) already exists", "drop table {}"),
 )
+SQLITE = "sqlite:///"  # begins the address of a file
 LOCKED_S = 20  # to wait for another process, as MLflow does
 RECORDS = ("runs", "registered_models", "logged_models")  # what somebody would miss
 MEND = "`leukemia store` (or `python -m entrypoints.store`)"
@@ -65,8 +67,9 @@ def address() -> str:
 
 
 def of(uri: str) -> Path | None:
-    """The file of an SQLite address; None for a server's."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    """The file of an SQLite address, in which blanks and the like are written as %20; None for a
+    server's."""
+    return Path(unquote(uri.removeprefix(SQLITE))) if uri.startswith(SQLITE) else None
 
 
 @contextmanager
@@ -221,8 +224,7 @@ def _mended(file: Path, fresh: Path, seen: Look) -> str:
             ) from error
         _remove(fresh)
         _migrate(fresh)
-    kept = _keep(file)
-    fresh.replace(file)
+    kept = replaced(file, fresh)
     return f"{file} was {seen.state.value} and is ready: {_counted(seen)}; as it was: {kept}"
 
 
@@ -279,11 +281,31 @@ def _migrate(file: Path) -> None:
     """Bring a database, or a file that is not there yet, to this MLflow's tables."""
     from mlflow.store.db import utils
 
-    engine = utils.create_sqlalchemy_engine(f"sqlite:///{file.absolute()}")
+    engine = utils.create_sqlalchemy_engine(SQLITE + quote(str(file.absolute())))
     try:
         utils._initialize_tables(engine)
     finally:
         engine.dispose()
+
+
+@contextmanager
+def copied(file: Path, fresh: Path) -> Iterator[sqlite3.Connection]:
+    """A copy as of one moment, to be changed in the block and kept only where that ends well."""
+    _remove(fresh)
+    try:
+        with closing(sqlite3.connect(file)) as old, closing(sqlite3.connect(fresh)) as new, new:
+            old.backup(new)
+            yield new
+    except BaseException:
+        _remove(fresh)
+        raise
+
+
+def replaced(file: Path, fresh: Path) -> Path:
+    """Put a copy in the file's place; where the old one lies now."""
+    kept = _keep(file)
+    fresh.replace(file)
+    return kept
 
 
 def _keep(file: Path) -> Path:
