@@ -15,6 +15,7 @@ from leukemia.data.options import DEPTHS, FITS, GROUNDS, KNOWN, SOURCES, STAINS,
 from leukemia.errors import UserError
 from leukemia.evaluation import PRIMARY
 from leukemia.experiment.options import ExperimentOptions
+from leukemia.model import keras_json
 from leukemia.model.backbones import BACKBONES
 from leukemia.model.schedule import BUDGETS
 from leukemia.registry import GAINS
@@ -317,6 +318,7 @@ def quietly(function: Callable[Given, Result]) -> Callable[Given, Result]:
     @wraps(function)
     def quiet(*words: Given.args, **options: Given.kwargs) -> Result:
         """Load TensorFlow unheard, then go on."""
+        keras_json.check()
         if "tensorflow" not in sys.modules:
             _load_tensorflow()
         return function(*words, **options)

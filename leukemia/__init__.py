@@ -7,6 +7,11 @@ Only the rooms `tracking`, `registry`, `serving` and `study` import mlflow.
 Research use only; not for diagnosis.
 """
 
+import os
+
+# The one that everything here is written for, whatever a user's other programs have set.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
 __version__ = "0.1.0"
 
 RESEARCH_ONLY = "Research use only; not for diagnosis."

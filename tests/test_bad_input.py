@@ -12,6 +12,7 @@ from PIL import Image
 
 from entrypoints import audit, gan, inflation, predict, rank, register, sample, study, train
 from leukemia.cells import Cells
+from leukemia.model import keras_json
 from tests.conftest import ROOT, write_table
 
 TINY = ["--backbone", "miniature", "--crop", "0", "--image-size", "32", "--budget", "quick"]
@@ -209,7 +210,7 @@ def test_mlflow_run_passes_the_line_and_the_failure_on(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     done = run_project("baseline", uri, check=False, data=tmp_path, positive="all")
     assert done.returncode == 1
-    assert "neither an index.csv nor a C-NMC tree" in done.stderr
+    assert "no labelled cells are here" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -251,3 +252,14 @@ def test_a_study_says_why_its_runs_failed_and_marks_them(table: Path, store: Pat
     assert trained.info.run_name == trial
     assert trained.data.tags["mlflow.parentRunId"] == study.info.run_id
     assert "'gone.h5': no such file" in trained.data.tags["error"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("floatx", "float16"), ("image_data_format", "first")])
+def test_keras_settings_of_another_program_are_refused(
+    name: str, value: str, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keras.json").write_text(json.dumps({name: value, "backend": "torch"}))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    refused(training("baseline", table), f"keras.json says {name} '{value}'")
+    (tmp_path / "keras.json").write_text("{")
+    keras_json.check()

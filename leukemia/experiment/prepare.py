@@ -23,6 +23,7 @@ from leukemia.data.store import decode, differ_in_size, key, load_cells
 from leukemia.errors import UserError
 from leukemia.experiment.config import Experiment, ExperimentConfig
 from leukemia.experiment.options import ExperimentOptions
+from leukemia.model import keras_json
 from leukemia.model.classifier import ModelConfig, check
 from leukemia.model.precision import resolved
 from leukemia.model.schedule import schedule_for
@@ -53,6 +54,7 @@ def prepare(
     Raises:
         UserError: the data cannot be read or split so, or an option has no such value.
     """
+    keras_json.check()
     config = resolve(options)
     check(config.model)
     gathered = gather(options, cache, progress)
