@@ -47,6 +47,13 @@ def rgb(image: Image.Image, file: BinaryIO, name: str, background: str, depth: i
             f"{name}: pixels of mode {image.mode}; expected 8 or 16 bits of grey, RGB, RGBA, CMYK "
             f"or a palette: save the image as one of them"
         )
+    if image.mode == "P" and image.palette is not None:
+        colours = len(image.palette.getdata()[1]) // len(image.palette.mode)
+        if int(np.asarray(image).max()) >= colours:
+            raise UserError(
+                f"{name}: not a whole image (its palette has {colours} colours, its pixels ask "
+                f"for more); copy the file anew or take it out"
+            )
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info:

@@ -11,6 +11,7 @@ Source: TIFF 6.0; ITU T.81 annex B (JPEG); W3C PNG, third edition.
 import os
 import struct
 import zlib
+from collections.abc import Callable, Mapping
 from typing import BinaryIO
 
 from leukemia.errors import UserError
@@ -26,8 +27,12 @@ HEAD = 16  # bytes that tell the formats apart
 TOO_LARGE = "too large for one cell; cut the cell out of the slide"
 FRAMES = "several frames; save one of them as a file of its own"
 DAMAGED = "not a whole image ({}); copy the file anew or take it out"
-COMPRESSION, JPEG_IN_TIFF = 259, (6, 7)  # a tag, and its values
+COMPRESSION, PLAIN, JPEG_IN_TIFF = 259, 1, (6, 7)  # a tag, and its values
+STRIPS, STRIP_BYTES, ROWS, BITS, SAMPLES, PLANES = 273, 279, 278, 258, 277, 284
+MOST_STRIPS = 65_536
+MOST_COLOURS = 256  # of a palette
 WIDTH, HEIGHT, TILE_WIDTH, TILE_HEIGHT = 256, 257, 322, 323  # tags of a TIFF directory
+DECISIVE = {WIDTH, HEIGHT, COMPRESSION, STRIPS, STRIP_BYTES, ROWS, BITS, SAMPLES, PLANES}
 
 
 def check(file: BinaryIO, name: str, most_pixels: int = MOST_PIXELS) -> None:
@@ -52,7 +57,7 @@ def check(file: BinaryIO, name: str, most_pixels: int = MOST_PIXELS) -> None:
         elif head[:8] == b"\x89PNG\r\n\x1a\n":
             _png(file, most_pixels)
         elif head[:2] == b"BM":
-            _bmp(file, most_pixels)
+            _bmp(file, size, most_pixels)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     except struct.error:
@@ -77,25 +82,93 @@ def _tiff(file: BinaryIO, size: int, most_pixels: int) -> None:
         raise UserError(
             f"a directory of {entries} entries: {DAMAGED.format('no camera writes it')}"
         )
-    tags = {}
+    tags: dict[int, tuple[int, ...]] = {}
     for _ in range(entries):
         tag, kind, count, *_ = struct.unpack(f"{order}HHII", entry := file.read(12))
-        form = {1: "B", 3: "H", 4: "I"}.get(kind)
-        if form and count == 1:
-            (tags[tag],) = struct.unpack_from(f"{order}{form}", entry, 8)
+        if values := _values(file, entry, order, kind, count):
+            tags[tag] = values
+        elif tag in DECISIVE:
+            raise UserError(DAMAGED.format(f"its entry {tag} is no whole number"))
     (following,) = struct.unpack(f"{order}I", file.read(4))
     if following:
         raise UserError(FRAMES)
-    width, height = tags.get(WIDTH, 0), tags.get(HEIGHT, 0)
+    width, height = _one(tags, WIDTH, 0), _one(tags, HEIGHT, 0)
     _pixels(width, height, most_pixels)
-    if tags.get(COMPRESSION) in JPEG_IN_TIFF:
+    if _one(tags, COMPRESSION, PLAIN) in JPEG_IN_TIFF:
         raise UserError(
             "JPEG inside a TIFF file, of which damage cannot be told; save it as PNG or as TIFF "
             "with another compression"
         )
-    tile = tags.get(TILE_WIDTH, 0) * tags.get(TILE_HEIGHT, 0)
+    tile = _one(tags, TILE_WIDTH, 0) * _one(tags, TILE_HEIGHT, 0)
     if tile > max(TILE_PIXELS, 4 * width * height):
         raise UserError(f"a tile of {tile} pixels: {TOO_LARGE}")
+    if STRIPS in tags and not tile:
+        _strips(file, tags, width, height)
+
+
+def _values(file: BinaryIO, entry: bytes, order: str, kind: int, count: int) -> tuple[int, ...]:
+    """The whole numbers of an entry of a TIFF directory; none of other kinds, or of too many."""
+    letter = {1: "B", 3: "H", 4: "I"}.get(kind)
+    if letter is None or not 0 < count <= MOST_STRIPS:
+        return ()
+    form = f"{order}{count}{letter}"
+    if struct.calcsize(form) <= 4:
+        return struct.unpack_from(form, entry, 8)
+    here = file.tell()
+    file.seek(struct.unpack_from(f"{order}I", entry, 8)[0])
+    values = struct.unpack(form, file.read(struct.calcsize(form)))
+    file.seek(here)
+    return values
+
+
+def _one(tags: Mapping[int, tuple[int, ...]], tag: int, default: int) -> int:
+    return tags.get(tag, (default,))[0]
+
+
+def _strips(file: BinaryIO, tags: Mapping[int, tuple[int, ...]], width: int, height: int) -> None:
+    """Refuse strips that do not hold just the rows that the directory speaks of: decoders take what
+    they need of one that is too long, and so show a part of the picture as the whole."""
+    starts, counts = tags[STRIPS], tags.get(STRIP_BYTES, ())
+    each = min(_one(tags, ROWS, height) or height, height)
+    if _one(tags, PLANES, 1) not in (1, 2):
+        raise UserError(DAMAGED.format("its colours lie in no known order"))
+    planes = _one(tags, SAMPLES, 1) if _one(tags, PLANES, 1) == 2 else 1
+    needed = planes * -(-height // each) if each else 0
+    if not len(starts) == len(counts) == needed:
+        raise UserError(DAMAGED.format(f"{len(starts)} strips, where {needed} are needed"))
+    if BITS in tags and len(tags[BITS]) != _one(tags, SAMPLES, 1):
+        raise UserError(DAMAGED.format("it says two things of its colours"))
+    bits = tags.get(BITS, (1,)) * (1 if planes > 1 or BITS in tags else _one(tags, SAMPLES, 1))
+    row = -(-width * (bits[0] if planes > 1 else sum(bits)) // 8)
+    unpack = UNPACKED.get(_one(tags, COMPRESSION, PLAIN))
+    for number, (start, count) in enumerate(zip(starts, counts, strict=True)):
+        rows = min(each, height - each * (number % (needed // planes)))
+        file.seek(start)
+        held = file.read(count)
+        if start < HEAD // 2 or len(held) < count or (unpack and unpack(held) != rows * row):
+            raise UserError(DAMAGED.format("a strip does not hold the rows that it should"))
+
+
+def _deflated(content: bytes) -> int:
+    """How many bytes a deflated strip holds; -1 of a damaged one."""
+    try:
+        inflate = zlib.decompressobj()
+        held = len(inflate.decompress(content, MOST_BYTES)) + len(inflate.flush())
+    except zlib.error:
+        return -1
+    return held if inflate.eof else -1
+
+
+def _packed(content: bytes) -> int:
+    """How many bytes a strip of PackBits holds; -1 of one that is cut."""
+    held = at = 0
+    while at < len(content):
+        length = content[at]
+        if length < 128:
+            held, at = held + length + 1, at + length + 2
+        else:
+            held, at = held + (257 - length) * (length > 128), at + 1 + (length > 128)
+    return held if at == len(content) else -1
 
 
 def _jpeg(file: BinaryIO) -> None:
@@ -124,10 +197,28 @@ def _png(file: BinaryIO, most_pixels: int) -> None:
     raise UserError(f"more than {MOST_CHUNKS} parts: {DAMAGED.format('no camera writes it')}")
 
 
-def _bmp(file: BinaryIO, most_pixels: int) -> None:
-    file.seek(14)
-    (head,) = struct.unpack("<I", file.read(4))
+def _bmp(file: BinaryIO, size: int, most_pixels: int) -> None:
+    file.seek(2)
+    whole, _, start, head = struct.unpack("<IIII", file.read(16))
+    if whole > size:
+        raise UserError(DAMAGED.format(f"{size} of its {whole} bytes are there"))
     # The oldest kind of header, of 12 bytes, has short numbers.
     form = "<HH" if head == 12 else "<ii"
     width, height = struct.unpack(form, file.read(struct.calcsize(form)))
     _pixels(abs(width), abs(height), most_pixels)
+    if head >= 40:
+        _, bits, _, pixels, _, _, colours = struct.unpack("<HHIIIII", file.read(24))
+        if start + pixels > size:
+            raise UserError(DAMAGED.format("its pixels are cut off"))
+        least = 14 + head + 4 * (colours or (1 << bits if bits <= 8 else 0))
+        if colours > MOST_COLOURS or start < least:
+            raise UserError(DAMAGED.format("its palette is damaged"))
+
+
+# How many bytes a strip holds, by its compression; of LZW its decoder alone can tell.
+UNPACKED: Mapping[int, Callable[[bytes], int]] = {
+    PLAIN: len,
+    8: _deflated,
+    32946: _deflated,
+    32773: _packed,
+}
