@@ -213,6 +213,9 @@ def _bmp(file: BinaryIO, size: int, most_pixels: int) -> None:
         least = 14 + head + 4 * (colours or (1 << bits if bits <= 8 else 0))
         if colours > MOST_COLOURS or start < least:
             raise UserError(DAMAGED.format("its palette is damaged"))
+        # Pillow takes palettes of two greys for one bit a pixel, and others for eight.
+        if bits in (2, 4) or (bits == 8 and 0 < colours < 3):
+            raise UserError(f"{bits} bits for {colours or 1 << bits} colours; save it as PNG")
 
 
 # How many bytes a strip holds, by its compression; of LZW its decoder alone can tell.
