@@ -198,26 +198,8 @@ CROP = of_experiment(
     "side in pixels of the centred window that is kept, 0: the whole image (thesis 4.2: 210)",
     type=click.IntRange(0),
 )
-# Asked for more rarely: not among MLproject's parameters, but -P takes them all the same.
-RARER = [
-    CROP,
-    of_experiment(
-        "scaling",
-        "input scaling in the model: imagenet (Keras' preprocess_input) or unit (thesis 4.2); "
-        "auto: imagenet, and unit under the thesis' protocols",
-        type=click.Choice(["auto", "imagenet", "unit"]),
-    ),
-    of_experiment(
-        "backbone",
-        "; ".join(f"{each.name}: {each.about}" for each in BACKBONES.values()),
-        type=click.Choice(list(BACKBONES)),
-    ),
-    of_experiment(
-        "precision",
-        "that the backbone is fine-tuned in: float32, bfloat16, or auto: bfloat16 where this "
-        "machine is faster in it",
-        type=click.Choice(["auto", "float32", "bfloat16"]),
-    ),
+# How images become squares, beside their size.
+LOOKS = [
     of_experiment(
         "fit",
         "an image that is not square or smaller than the crop: crop (its largest square; too small "
@@ -239,6 +221,28 @@ RARER = [
         "stain",
         "colours as of a fixed reference, for every image by itself: none, macenko or reinhard",
         type=click.Choice(STAINS),
+    ),
+]
+# Asked for more rarely: not among MLproject's parameters, but -P takes them all the same.
+RARER = [
+    CROP,
+    *LOOKS,
+    of_experiment(
+        "scaling",
+        "input scaling in the model: imagenet (Keras' preprocess_input) or unit (thesis 4.2); "
+        "auto: imagenet, and unit under the thesis' protocols",
+        type=click.Choice(["auto", "imagenet", "unit"]),
+    ),
+    of_experiment(
+        "backbone",
+        "; ".join(f"{each.name}: {each.about}" for each in BACKBONES.values()),
+        type=click.Choice(list(BACKBONES)),
+    ),
+    of_experiment(
+        "precision",
+        "that the backbone is fine-tuned in: float32, bfloat16, or auto: bfloat16 where this "
+        "machine is faster in it",
+        type=click.Choice(["auto", "float32", "bfloat16"]),
     ),
     of_experiment("batch_size", "cells a step (thesis 4.3: 32)", type=click.IntRange(1)),
     of_experiment(

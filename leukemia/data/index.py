@@ -139,10 +139,7 @@ def open_index(
     Raises:
         UserError: nothing of the kind is there, or what is there contradicts itself.
     """
-    listing = _with_subjects(_listing(data, asked), asked, data)
-    listing = groups.grouped(listing, asked, data)
-    listing = _normal(listing)
-    names.check(listing.frame, data)
+    listing = listed(data, asked)
     away: list[str] = []
     if isinstance(listing.tree, FolderTree):
         away = outside.find(listing.tree.root, listing.frame["path"])
@@ -160,13 +157,34 @@ def open_index(
         tree=listing.tree,
         classes=classes,
         source=listing.source,
-        simulated=listing.simulated or drawn.simulated(listing.tree.root, frame["path"]),
+        simulated=listing.simulated,
         size=listing.size,
         subjects_known=listing.subjects,
         keys={name: key for name, key in keys.items() if name != key},
         notes=(*told(listing.left_out), *listing.notes),
         outside=outside.told(away, len(frame)),
     )
+
+
+def listed(data: Path, asked: DataOptions, agreed: bool = False) -> Listing:
+    """The cells at `data` as their source lists them, with subjects and groups as asked for; their
+    classes need not be two yet.
+
+    agreed: subjects that nobody knows need not be agreed to.
+
+    Raises:
+        UserError: as `open_index`.
+    """
+    listing = _listing(data, asked)
+    if agreed and not listing.subjects and not asked.subject:
+        asked = replace(asked, subjects=UNKNOWN)
+    listing = _with_subjects(listing, asked, data)
+    if not agreed or asked.negative != AUTO or "," in asked.positive:
+        listing = groups.grouped(listing, asked, data)
+    listing = _normal(listing)
+    names.check(listing.frame, data)
+    simulated = drawn.simulated(listing.tree.root, listing.frame["path"])
+    return replace(listing, simulated=simulated)
 
 
 def _listing(data: Path, asked: DataOptions) -> Listing:

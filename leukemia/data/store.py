@@ -20,6 +20,7 @@ from leukemia.data.decoding import decode_image
 from leukemia.data.files import in_threads
 from leukemia.data.geometry import Geometry
 from leukemia.data.index import Index
+from leukemia.data.trees import Tree
 from leukemia.errors import UserError
 from leukemia.images import Pixels
 
@@ -67,10 +68,15 @@ def read_cell(index: Index, path: str, geometry: Geometry | None) -> Pixels:
     Raises:
         UserError: it cannot be read, is no image, or of the wrong size or mode.
     """
-    name = f"{index.root}/{path}"
+    return read_file(index.tree, path, geometry, index.size)
+
+
+def read_file(tree: Tree, path: str, geometry: Geometry | None, size: int | None = None) -> Pixels:
+    """As `read_cell`, of a tree."""
+    name = f"{tree.root}/{path}"
     try:
-        with index.open(path) as file:
-            return decode_image(file, name, geometry, index.size)
+        with tree.open(path) as file:
+            return decode_image(file, name, geometry, size)
     except OSError as error:
         raise UserError(f"{name}: {error.strerror or error}") from error
 
