@@ -62,6 +62,7 @@ SECONDS ?= 300
 fuzz: setup
 	$(BIN)/python -m tests.fuzz $(SECONDS) fuzz
 	$(BIN)/python -m tests.fuzz_tables $(SECONDS) fuzz
+	$(BIN)/python -m tests.fuzz_images $(SECONDS) fuzz 2>/dev/null # of libtiff's own words
 
 # Faults injected on the real parts: hours. Each kind by the tests first, then kills at random moments
 # of whole trainings (POINTS of each technique), a server that is away, and hours of studies.

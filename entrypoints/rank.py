@@ -10,6 +10,7 @@ from . import console
 from .command import EXPERIMENT, METRIC, WAIVE, Command, option, with_options
 
 if TYPE_CHECKING:
+    from leukemia.cells import Cells
     from leukemia.study.results import Ranked
 
 AUTO = "auto"
@@ -59,11 +60,11 @@ def ranked(
     )
 
 
-def publish(experiment_id: str, ranked: "Ranked") -> None:
-    """Publish a ranking in MLflow and print it."""
+def publish(experiment_id: str, ranked: "Ranked", cells: "Cells | None" = None) -> None:
+    """Publish a ranking in MLflow and print it; cells: for pictures of some of them."""
     from leukemia.study import results
 
-    lines = results.publish(experiment_id, ranked)
+    lines = results.publish(experiment_id, ranked, cells)
     console.say("", *results.as_text(ranked).splitlines(), *lines)
 
 

@@ -123,7 +123,7 @@ def main(
                 experiment_id, None, metric, waive, keys=keys, plan=plan, missing=missing
             )
         )
-        publish(experiment_id, ranked)
+        publish(experiment_id, ranked, gathered.cells)
         try:
             register(ranked, model, gain)
         except Refused as error:  # an answer of the study like any other

@@ -21,7 +21,7 @@ from leukemia.data.options import AUTO, PUBLIC, SOURCES, DataOptions
 from leukemia.data.sources import presets
 from leukemia.data.store import load_cells
 from leukemia.errors import UserError
-from tests import fuzz_tables
+from tests import fuzz_images, fuzz_tables
 from tests.test_index import preliminary, small_tree, touch
 
 
@@ -482,6 +482,10 @@ def test_another_name_than_the_set_has_is_left_out_and_counted(tmp_path: Path) -
         read(tmp_path, positive="basophil", source="lisc")
     with pytest.raises(UserError, match="there is no source 'mine': choose from auto, table"):
         read(tmp_path, source="mine")
+
+
+def test_damaged_images_are_refused_or_read_as_a_second_decoder_reads_them(tmp_path: Path) -> None:
+    assert fuzz_images.main(4, tmp_path / "faults", seed=3) == 0
 
 
 def test_tables_of_every_way_of_writing_come_back_as_they_were(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from leukemia import RESEARCH_ONLY
+from leukemia.cells import Cells
 from leukemia.data.cache import cache_folder
 from leukemia.errors import UserError
 from leukemia.ranking import details, peers, text
@@ -15,15 +16,20 @@ from leukemia.ranking import inflation as inflations
 from leukemia.ranking import rank as rankings
 from leukemia.ranking.details import Details
 from leukemia.ranking.inflation import Inflation
+from leukemia.ranking.label_errors import LabelErrors, figure, suspects
 from leukemia.ranking.networks import Network
 from leukemia.ranking.rank import CHOICE, Ranking
 from leukemia.registry import GAINS, champion
-from leukemia.splits import THESIS_PRELIMINARY
-from leukemia.splits.protocol import over_folds
+from leukemia.splits import APART, THESIS_PRELIMINARY
+from leukemia.splits.protocol import SUBJECTS_UNKNOWN, over_folds
 from leukemia.study.deviations import verdict
 from leukemia.study.kept import first_logged
 from leukemia.study.plan import Plan
+from leukemia.text.spreadsheet import as_csv
 from leukemia.tracking import connection, leaderboard, records, views
+from leukemia.tracking.leaderboard import Beside
+
+LABELS = "label_errors"  # the files that name cells whose label may be wrong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,7 @@ class Ranked:
 
     details: tables beside it. records: one row a run that is ranked. left_out: how many were not
     and why, in a line. waived: findings of the audit that were overlooked, in a line, "" for none.
+    label_errors: cells that look mislabelled; None where the runs cannot say.
     """
 
     ranking: Ranking
@@ -39,6 +46,7 @@ class Ranked:
     records: pd.DataFrame
     left_out: str
     waived: str
+    label_errors: LabelErrors | None = None
 
 
 def rank(
@@ -76,8 +84,16 @@ def rank(
     if plan:
         planned = verdict(plan, believed, metric, first_logged(experiment_id, plan))
     ranking = rankings.rank(believed, tested, metric, planned.contrast if planned else None)
+    errors = _label_errors(believed, tested)
     notes = filter(
-        None, (missing, *ranking.notes, planned.line if planned else "", _of_files(believed))
+        None,
+        (
+            missing,
+            *ranking.notes,
+            planned.line if planned else "",
+            errors.line if errors else "",
+            _of_files(believed),
+        ),
     )
     ranking = replace(ranking, notes=tuple(notes))
     return Ranked(
@@ -86,7 +102,15 @@ def rank(
         records=believed,
         left_out=" ".join(filter(None, [peers.left_out_text(left_out, metric), *doubts])),
         waived=waived,
+        label_errors=errors,
     )
+
+
+def _label_errors(runs: pd.DataFrame, networks: Mapping[str, Network]) -> LabelErrors | None:
+    """What the test scores say of labels, where no network had seen the subjects that it tests."""
+    last = runs.iloc[-1]
+    unseen = last["protocol"] in APART or SUBJECTS_UNKNOWN in str(last["protocol_line"])
+    return suspects(networks, str(last["positive"]), str(last["negative"])) if unseen else None
 
 
 def _of_files(runs: pd.DataFrame) -> str:
@@ -94,13 +118,21 @@ def _of_files(runs: pd.DataFrame) -> str:
     if "files" not in runs:  # of earlier versions
         return ""
     said = runs.sort_values("start_time")["files"].dropna()
-    return f"Files of the data: {said.iloc[-1]}." if len(said) and said.iloc[-1] else ""
+    return f"Files of the data: {said.iloc[-1]}" if len(said) and said.iloc[-1] else ""
 
 
-def publish(experiment_id: str, ranked: Ranked) -> list[str]:
-    """Write the ranking to MLflow, and lines that say where it is to be seen."""
+def publish(experiment_id: str, ranked: Ranked, cells: Cells | None = None) -> list[str]:
+    """Write the ranking to MLflow, and lines that say where it is to be seen.
+
+    cells: those of the runs, for the picture of those that look mislabelled; None without it.
+    """
     leaderboard.publish(
-        experiment_id, ranked.ranking, ranked.details, ranked.records, ranked.waived
+        experiment_id,
+        ranked.ranking,
+        ranked.details,
+        ranked.records,
+        ranked.waived,
+        _beside(ranked, cells),
     )
     server = connection.server()
     table = views.address(server, experiment_id, leaderboard.RANKING)
@@ -110,6 +142,18 @@ def publish(experiment_id: str, ranked: Ranked) -> list[str]:
     if len(best) > 1:
         lines.append(f"Side by side: {views.compare_address(server, experiment_id, best)}")
     return lines
+
+
+def _beside(ranked: Ranked, cells: Cells | None) -> Beside:
+    errors = ranked.label_errors
+    if errors is None:
+        return Beside()
+    pictures = {}
+    if cells is not None and len(errors.table):
+        run = ranked.records.iloc[-1]
+        about = f"{run.protocol_line} Cells: {run.cells}. {RESEARCH_ONLY}"
+        pictures = {LABELS: figure(errors, cells, about)}
+    return Beside(texts={f"{LABELS}.csv": as_csv(errors.table)}, pictures=pictures)
 
 
 def as_text(ranked: Ranked) -> str:

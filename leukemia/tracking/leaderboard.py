@@ -3,8 +3,10 @@
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import mlflow
+import numpy as np
 import pandas as pd
 from mlflow.entities import Metric, Run, RunTag
 
@@ -35,8 +37,22 @@ COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 ROW = 300  # pixels that a row of three pictures takes on an image card
 
 
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What else is published with a ranking: files of text by name, and pictures (H, W, 3) uint8 by
+    the name of their file without its ending."""
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
 def publish(
-    experiment_id: str, ranking: Ranking, details: Details, kept: pd.DataFrame, waived: str
+    experiment_id: str,
+    ranking: Ranking,
+    details: Details,
+    kept: pd.DataFrame,
+    waived: str,
+    beside: Beside,
 ) -> None:
     """Write the ranking: summary runs (made or renewed), rank tags on the runs, saved views.
 
@@ -46,6 +62,7 @@ def publish(
         details: the tables beside it.
         kept: the records that the ranking was made from.
         waived: the audit's findings that were overlooked, in a line, or "".
+        beside: what goes to the summary of each arm too, pictures to that of the leader alone.
     """
     client = mlflow.MlflowClient()
     summaries, renewed = _runs_of_kind(client, experiment_id, "summary"), set()
@@ -60,6 +77,10 @@ def publish(
         _log_ranking(client, run.info.run_id, ranking, text, waived)
         for name in ("thresholds", "calibration", "review"):
             client.log_text(run.info.run_id, as_csv(getattr(details, name)), f"{name}.csv")
+        for name, content in beside.texts.items():
+            client.log_text(run.info.run_id, content, name)
+        for name, picture in beside.pictures.items() if row["rank"] == 1 else ():
+            client.log_image(run.info.run_id, picture, artifact_file=f"{name}.png")
         client.set_tag(row["run_id"], "mlflow.runColor", colour)
     for run in summaries:
         if run.info.run_id not in renewed:

@@ -34,7 +34,10 @@ def former(file: Path) -> Path | None:
     if not file.exists() or not beside(file).is_dir():
         return None
     with closing(sqlite3.connect(file, timeout=store.LOCKED_S)) as base:
-        rows = base.execute("select artifact_location from experiments").fetchall()
+        # MLflow's own experiment Default has its place where the first command was started.
+        rows = base.execute(
+            "select artifact_location from experiments where experiment_id != 0"
+        ).fetchall()
     for (location,) in rows:
         place = _of_artifacts(location or "")
         if place and not _same(place, beside(file)):
