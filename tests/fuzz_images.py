@@ -114,7 +114,7 @@ HEADS: dict[str, bytes | tuple[bytes, ...]] = {
 def main(seconds: float, folder: Path, seed: int = 0) -> int:
     """The number of faults; a line for each format."""
     warnings.simplefilter("ignore")  # of the second decoder
-    logging.disable(logging.ERROR)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     folder.mkdir(parents=True, exist_ok=True)
     faults = 0
     for kind, seeds in SEEDS.items():
