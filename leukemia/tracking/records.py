@@ -71,7 +71,7 @@ def _elsewhere(experiment_id: str) -> str:
         visible(each.name)
         for each in client.search_experiments(max_results=LOOKED_AT)
         if each.experiment_id != experiment_id
-        and client.search_runs([each.experiment_id], "tags.kind = 'training'", max_results=1)
+        and client.search_runs([each.experiment_id], "tags.kind = 'train'", max_results=1)
     ]
     named = ", ".join(f"--experiment {shlex.quote(name)}" for name in names[:NAMED])
     return f" (there are some in others: {named})" if names else ""
