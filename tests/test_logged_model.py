@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import yaml
 
+from leukemia.data.geometry import Geometry
 from leukemia.errors import UserError
 from leukemia.model.backbones import BACKBONES
+from leukemia.registry.served import geometry_of
 from leukemia.tracking import logged_model
 from leukemia.tracking.logged_model import BESIDE, DESCRIPTION, NETWORK, read
 
@@ -56,6 +58,14 @@ def description() -> dict[str, Any]:
 @pytest.fixture
 def copy(logged: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(logged, tmp_path / "copy"))
+
+
+def test_how_images_became_squares_is_read_back_and_older_models_have_the_usual() -> None:
+    usual = description()["metadata"]
+    assert geometry_of(usual) == Geometry(crop=210, size=32)
+    unusual = Geometry(crop=210, size=32, fit="pad", background="white", depth=12, stain="reinhard")
+    assert geometry_of(usual | unusual.unusual) == unusual
+    assert geometry_of(usual | Geometry(crop=210, size=32).unusual) == Geometry(crop=210, size=32)
 
 
 def test_what_a_run_leaves_is_read(copy: Path) -> None:
@@ -161,6 +171,8 @@ KEYS = {
     "no metadata": ("metadata", None, "no keys and values"),
     "a crop that is no number": ("metadata.crop", "210", "crop is '210'"),
     "a crop that is true": ("metadata.crop", True, "crop is 'True'"),
+    "a fit that there is not": ("metadata.fit", "squeeze", "fit is 'squeeze', which is not known"),
+    "a stain that is a list": ("metadata.stain", ["none"], "stain is"),
     "a huge size": ("metadata.image_size", 10**6, "image_size is '1000000'"),
     "a threshold beyond": ("metadata.threshold", 2.0, "threshold is '2.0'"),
     "no number": ("metadata.threshold", float("nan"), "threshold is 'nan'"),
