@@ -144,7 +144,7 @@ ROWS = [("a.png", "x", "NA"), ("b.png", "y", "007"), ("c d.png", "x", "1e5"), ("
 
 def write(folder: Path, name: str, rows: Sequence[tuple[str, ...]], head: str, **how: str) -> Path:
     folder.mkdir(exist_ok=True)
-    touch(folder, *(row[0] for row in rows))
+    touch(folder, *(row[0] for row in rows if row[0]))
     frame = pd.DataFrame(rows, columns=head.split(","))
     if name.endswith(".parquet"):
         frame.to_parquet(folder / name)
@@ -170,7 +170,8 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_kind_of_table_gives_the_same_cells(kind: str, tmp_path: Path) -> None:
     name, how = KINDS[kind]
-    index = read(write(tmp_path / "t", name, ROWS, "path,label,subject", **how), positive="x")
+    rows = [*ROWS[:2], ("", "", ""), *ROWS[2:]] if kind in ("parquet", "excel") else ROWS
+    index = read(write(tmp_path / "t", name, rows, "path,label,subject", **how), positive="x")
     assert sorted(index.frame["subject"]) == ["007", "1e5", "NA", "é"]
     assert counts(index) == {"x": 2, "y": 2}
     alone = read(tmp_path / "t" / name, positive="x")

@@ -128,10 +128,12 @@ def _excel(file: BinaryIO) -> pd.DataFrame:
 
 
 def _texts(frame: pd.DataFrame) -> pd.DataFrame:
-    """Every value as a text; the index starts at 2, as the rows of a sheet under its head."""
+    """Every value as a text, without rows that have none; the index starts at 2, as the rows of a
+    sheet under its head."""
     values = [[_text(value) for value in frame.iloc[:, n]] for n in range(frame.shape[1])]
     index = pd.RangeIndex(2, len(frame) + 2, name="line")
     made = pd.DataFrame(dict(enumerate(values)), index=index, dtype=object)
+    made = made[(made != "").any(axis=1)]
     return made.set_axis([str(name).strip() for name in frame.columns], axis=1)
 
 
