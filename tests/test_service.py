@@ -460,9 +460,10 @@ def test_predict_calls_cells_as_the_evaluation_did(
     registered = mlflow.MlflowClient().get_model_version_by_alias(champion.NAME, champion.CHAMPION)
     rows = predictions(mlflow.get_run(registered.run_id), tmp_path)
     expected = dict(zip(rows["cell_id"], rows["scores"], strict=True))
-    calls = pd.read_csv(csv)
+    calls = pd.read_csv(csv, keep_default_na=False)
     assert len(calls) == len(expected) == 130
-    for path, probability, label in calls.itertuples(index=False):
+    assert set(calls["error"]) == {""}
+    for path, probability, label, _ in calls.itertuples(index=False):
         score = expected[str(Path(path).relative_to(sample))]
         assert probability == pytest.approx(score, abs=0.015)  # bfloat16, and the same calls:
         assert label == ("all" if score >= 0.5 else "hem")

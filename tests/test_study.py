@@ -25,6 +25,7 @@ from leukemia.experiment.prepare import resolve
 from leukemia.model.classifier import ModelConfig, build
 from leukemia.study import kept as kept_plans
 from leukemia.study import plan as plans
+from leukemia.study import results
 from leukemia.tracking import unfinished
 from tests.conftest import ROOT, copied_project, write_table
 
@@ -249,7 +250,7 @@ def test_a_plan_is_written_before_and_the_ranking_says_whether_it_came_so(
     assert f"NOT as planned (plan {digest[:12]}): ordered by auroc instead of wf1." in said
 
     with monkeypatch.context() as patch:
-        patch.setattr(plans, "first_logged", lambda *of: pd.Timestamp("2026-01-01", tz="UTC"))
+        patch.setattr(results, "first_logged", lambda *of: pd.Timestamp("2026-01-01", tz="UTC"))
         code, said = asked(rank, "--study", run.info.run_id, "--metric", "wf1", *EXPERIMENT)
     assert code == 0
     assert "weighted against baseline, which has 0.04 of the level of 0.05 for itself." in said
