@@ -56,6 +56,7 @@ def test_makes_the_cells_that_imblearn_makes(n: int, n_neighbors: int, seed: int
     np.testing.assert_array_equal(made, imblearn_samples(images, labels, n_neighbors, seed))
 
 
+@pytest.mark.slow
 def test_makes_the_cells_that_imblearn_makes_at_full_size() -> None:
     images, labels = blobs(1000, 210)  # 132 MB; imblearn takes 2 GB of it, and most of the time
     made, _ = adasyn_samples(images, labels, 1, 5, 42, most_memory=IN_BLOCKS)

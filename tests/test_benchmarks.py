@@ -55,6 +55,7 @@ def test_every_job_is_in_the_list_and_names_functions_that_are_there() -> None:
             assert {goal.ours, goal.peer} <= set(module.JOB.contenders)
 
 
+@pytest.mark.slow
 def test_a_real_job_from_end_to_end(capfd: pytest.CaptureFixture[str]) -> None:
     found = harness.run("startup", rounds=2)
     assert len(found["seconds"]["ours"]) == 2
