@@ -29,6 +29,7 @@ FRAMES = "several frames; save one of them as a file of its own"
 DAMAGED = "not a whole image ({}); copy the file anew or take it out"
 COMPRESSION, PLAIN, JPEG_IN_TIFF = 259, 1, (6, 7)  # a tag, and its values
 STRIPS, STRIP_BYTES, ROWS, BITS, SAMPLES, PLANES = 273, 279, 278, 258, 277, 284
+COLOURS, YCBCR = 262, 6  # a tag, and its value that comes with JPEG
 MOST_STRIPS = 65_536
 MOST_COLOURS = 256  # of a palette
 WIDTH, HEIGHT, TILE_WIDTH, TILE_HEIGHT = 256, 257, 322, 323  # tags of a TIFF directory
@@ -85,10 +86,11 @@ def _tiff(file: BinaryIO, size: int, most_pixels: int) -> None:
     tags: dict[int, tuple[int, ...]] = {}
     for _ in range(entries):
         tag, kind, count, *_ = struct.unpack(f"{order}HHII", entry := file.read(12))
-        if values := _values(file, entry, order, kind, count):
-            tags[tag] = values
-        elif tag in DECISIVE:
+        values = _values(file, entry, order, kind, count)
+        if tag in DECISIVE and (kind not in (3, 4) or not values):
             raise UserError(DAMAGED.format(f"its entry {tag} is no whole number"))
+        if values:
+            tags[tag] = values
     (following,) = struct.unpack(f"{order}I", file.read(4))
     if following:
         raise UserError(FRAMES)
@@ -99,6 +101,8 @@ def _tiff(file: BinaryIO, size: int, most_pixels: int) -> None:
             "JPEG inside a TIFF file, of which damage cannot be told; save it as PNG or as TIFF "
             "with another compression"
         )
+    if _one(tags, COLOURS, 2) == YCBCR:
+        raise UserError("colours of JPEG without its compression; save it as RGB")
     tile = _one(tags, TILE_WIDTH, 0) * _one(tags, TILE_HEIGHT, 0)
     if tile > max(TILE_PIXELS, 4 * width * height):
         raise UserError(f"a tile of {tile} pixels: {TOO_LARGE}")
