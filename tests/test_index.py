@@ -1,5 +1,7 @@
 """Cells from three sources, one index."""
 
+import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from PIL import Image
 
 from leukemia.cells import Classes
+from leukemia.data.files import digests
 from leukemia.data.index import open_index
 from leukemia.data.options import DataOptions
 from leukemia.errors import UserError
@@ -172,6 +175,25 @@ def test_remembered_digests_are_renewed_when_a_file_changes(table: Path, tmp_pat
     Image.new("RGB", (32, 32)).save(table / "cell_000.png")
     after = open_index(table, DataOptions(positive="blast"), cache)
     assert (before.frame["sha256"] != after.frame["sha256"]).sum() == 1
+
+
+def test_a_file_that_keeps_size_and_time_is_read_anew(tmp_path: Path) -> None:
+    file, cache = tmp_path / "cell.bmp", tmp_path / "cache"
+    found = []
+    for content in (b"one", b"two"):
+        other = tmp_path / "other"
+        other.write_bytes(content)
+        os.utime(other, (1, 1))
+        other.replace(file)
+        found += digests([file], cache, lambda done, total: None)
+    assert found == [sha256(b"one").hexdigest(), sha256(b"two").hexdigest()]
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_refused_in_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"caf\\udce9: the folder's name is not UTF-8; rename it"):
+        open_index(folder, DataOptions(positive="blast"))
 
 
 @pytest.mark.parametrize(

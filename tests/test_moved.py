@@ -2,16 +2,23 @@
 
 import os
 import shutil
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
 import mlflow
 import pytest
+import requests
+import urllib3
 from click.testing import CliRunner
 
 from entrypoints import store as command
 from leukemia.errors import UserError
-from leukemia.tracking import connection, moved, store
+from leukemia.tracking import connection, moved, patience, store
 
 ODD = ["two words", "project #1", "fifty%20", "o'neil", "a:b", "é"]
 
@@ -125,6 +132,79 @@ def test_a_password_in_the_address_goes_where_mlflow_takes_it_from(
         assert "pass" not in connection.server()
     finally:
         mlflow.set_tracking_uri(None)
+
+
+@pytest.mark.parametrize("secret", ["ada:p", "ada:p@w", "ada:p/w", "ada:p@/w#?", "token"])
+def test_no_address_is_shown_with_its_secrets(secret: str) -> None:
+    for address in ("lab.org", "lab.org:5000/under"):
+        shown = patience.without_secrets(f"https://{secret}@{address}")
+        assert shown == f"https://{address}"
+    for plain in ("http://lab:5000/a@b", "http://lab", "sqlite:////disk/a@b/mlflow.db"):
+        assert patience.without_secrets(plain) == plain
+
+
+def test_a_password_that_an_address_cannot_hold_is_refused_unseen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:pass/word@127.0.0.1:9")
+    mlflow.set_tracking_uri(None)
+    with pytest.raises(UserError, match=r"server http://127\.0\.0\.1:9 has a password") as error:
+        connection.connect()
+    assert "word@" not in str(error.value)
+
+
+@pytest.fixture
+def behind_tls(tmp_path: Path) -> Iterator[str]:
+    """The address of a server whose certificate nobody knows, which answers 200 to all."""
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext"
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "server.pem")]
+    subprocess.run(
+        [*words.split(), "subjectAltName=DNS:localhost,IP:127.0.0.1", *files],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem", tmp_path / "key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"https://localhost:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Says 200."""
+
+    def do_HEAD(self) -> None:  # as the library names it
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *words: object) -> None:
+        """Nothing."""
+
+
+def test_a_server_s_certificate_is_trusted_as_mlflow_is_told(
+    behind_tls: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(requests.exceptions.SSLError):
+        patience.asked(behind_tls, 5)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", behind_tls)
+    mlflow.set_tracking_uri(None)
+    with pytest.raises(
+        UserError, match=r"certificate is not trusted .* MLFLOW_TRACKING_SERVER_CERT"
+    ):
+        connection.connect()
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(tmp_path / "server.pem"))
+    assert patience.asked(behind_tls, 5).status_code == 200
+    monkeypatch.delenv("MLFLOW_TRACKING_SERVER_CERT_PATH")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "server.pem"))
+    assert patience.asked(behind_tls, 5).status_code == 200
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
+    with pytest.warns(urllib3.exceptions.InsecureRequestWarning):
+        assert patience.asked(behind_tls, 5).status_code == 200
 
 
 def test_a_deleted_experiment_is_said_to_be_so(

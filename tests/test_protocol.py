@@ -289,6 +289,45 @@ def test_too_few_subjects_of_a_class_are_named() -> None:
         split(many(2))
 
 
+def test_a_class_that_an_official_split_leaves_out_is_no_lack_of_subjects() -> None:
+    rows = [
+        (label, f"{label}{n}", "train", f"{label}{n}") for label in ("all", "hem") for n in "123"
+    ]
+    rows += [("all", "a", "validation", "a"), ("all", "b", "test", "b"), ("hem", "c", "test", "c")]
+    with pytest.raises(UserError, match="no hem cells are left for validation: the split that the"):
+        split(index_of(rows), protocol="official")
+
+
+@pytest.mark.parametrize("protocol", ["image", "thesis"])
+def test_too_few_cells_for_the_folds_are_named(protocol: str) -> None:
+    with pytest.raises(
+        UserError, match=r"class \w+ has 4 cell\(s\); add cells, or give fewer folds"
+    ):
+        split(many(4, cells=1), protocol=protocol)
+
+
+def test_patients_of_both_classes_are_parted_wherever_that_can_be_done() -> None:
+    """Three subjects of each class suffice, whoever has cells of both; with fewer nothing does."""
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        has = rng.random((rng.integers(3, 9), 2)) < 0.5
+        rows = [
+            (label, f"S{subject}", "", f"{label}{subject}-{cell}")
+            for subject, classes in enumerate(has)
+            for label, there in zip(("all", "hem"), classes, strict=True)
+            for cell in range(there * rng.integers(1, 20))
+        ]
+        fewest = has.sum(axis=0).min()
+        if fewest >= 3:
+            folds = split(index_of(rows)).folds
+            assert folds == min(5, fewest)
+            for fold in range(folds):
+                split(index_of(rows), fold=fold)
+        elif fewest:
+            with pytest.raises(UserError, match=f"has {fewest} separate"):
+                split(index_of(rows))
+
+
 def test_an_unknown_protocol_is_named() -> None:
     with pytest.raises(UserError, match="no protocol 'random': choose from subject, official"):
         split(many(6), protocol="random")

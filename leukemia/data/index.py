@@ -139,6 +139,10 @@ def open_index(
     Raises:
         UserError: nothing of the kind is there, or what is there contradicts itself.
     """
+    try:
+        str(data).encode()
+    except UnicodeEncodeError:  # tables and MLflow hold no such text
+        raise UserError(f"{data}: the folder's name is not UTF-8; rename it") from None
     listing = listed(data, asked)
     away: list[str] = []
     if isinstance(listing.tree, FolderTree):

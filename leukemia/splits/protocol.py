@@ -115,7 +115,7 @@ def split(
     if protocol == IMAGE and not index.subjects_known:
         assign = _by_subject
     splits, text = assign(index, subjects, split_seed, fold, available)
-    _check(index, splits, subjects)
+    _check(index, splits, subjects, protocol)
     rows = {name: np.flatnonzero(splits == name) for name in SPLITS}
     learned = np.isin(splits, ["train", "validation"])
     shared = np.intersect1d(subjects[splits == "test"], subjects[learned])
@@ -202,6 +202,8 @@ def _by_subject(
 
 def _by_image(index: Index, subjects: Names, seed: int, fold: int, folds: int) -> tuple[Names, str]:
     labels = index.labels
+    if np.bincount(labels).max() < folds:
+        return np.full(len(labels), ""), ""  # _check names the class that is too small
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     splits = np.full(len(labels), "train", dtype="<U10")
     splits[_parts(splitter.split(labels, labels), len(labels)) == fold] = "test"
@@ -257,17 +259,34 @@ def _is_cnmc(index: Index) -> bool:
     return index.source == "cnmc" and {*OFFICIAL_FOLDS, PRELIMINARY} <= set(index.frame["split"])
 
 
-def _check(index: Index, splits: Names, subjects: Names) -> None:
+def _check(index: Index, splits: Names, subjects: Names, protocol: str) -> None:
     """Refuse a split without cells of every class."""
     for split_name in SPLITS:
         for label, name in enumerate(index.classes.names):
             if not np.any((splits == split_name) & (index.labels == label)):
-                count, fewest = _fewest(index, subjects)
-                raise UserError(
-                    f"{index.root}: no {name} cells are left for {split_name}, and class {fewest} "
-                    f"has {count} separate subject(s); 3 or more a class are needed to keep "
-                    f"train, validation and test apart: add subjects"
-                )
+                why = _why_empty(index, subjects, protocol)
+                raise UserError(f"{index.root}: no {name} cells are left for {split_name}{why}")
+
+
+def _why_empty(index: Index, subjects: Names, protocol: str) -> str:
+    """Why a class has no cells in a split, and what to do.
+
+    With two classes, subjects can be kept apart as soon as each class has three.
+    """
+    if protocol == "official":
+        return (
+            ": the split that the data come with puts none there; mend it, or give protocol=subject"
+        )
+    if protocol == SUBJECT or (protocol == IMAGE and not index.subjects_known):
+        count, fewest = _fewest(index, subjects)
+        return (
+            f", and class {fewest} has {count} separate subject(s); 3 or more a class are needed "
+            f"to keep train, validation and test apart: add subjects"
+        )
+    count, fewest = _fewest(index, np.arange(len(subjects)).astype(str))
+    return (
+        f", and class {fewest} has {count} cell(s); add cells, or give fewer folds or another fold"
+    )
 
 
 def _fewest(index: Index, subjects: Names) -> tuple[int, str]:

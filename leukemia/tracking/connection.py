@@ -96,13 +96,21 @@ def _plain(uri: str, file: Path) -> str:
 
 def _secrets_apart(uri: str) -> str:
     """The store's address without name and password: they go where MLflow takes them from, so that
-    no link, tag or message repeats them."""
-    parts = urlsplit(uri)
-    if not uri.startswith("http") or "@" not in parts.netloc:
+    no link, tag or message repeats them.
+
+    Raises:
+        UserError: it cannot be told where the password ends.
+    """
+    parts, plain = urlsplit(uri), without_secrets(uri)
+    if not uri.startswith("http") or plain == uri:
         return uri
+    if "@" not in parts.netloc:
+        raise UserError(
+            f"the address of tracking server {plain} has a password with a /, ? or # as it is; "
+            f"write %2F, %3F or %23, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
     for name, value in (("USERNAME", parts.username), ("PASSWORD", parts.password)):
         os.environ.setdefault(f"MLFLOW_TRACKING_{name}", unquote(value or ""))
-    plain = without_secrets(uri)
     os.environ["MLFLOW_TRACKING_URI"] = plain
     mlflow.set_tracking_uri(plain)
     return plain

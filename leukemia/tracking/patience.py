@@ -116,8 +116,9 @@ def asked(server: str, seconds: float) -> requests.Response:
 
 
 def without_secrets(store: str) -> str:
-    """A store's address without the name and password that may stand in it."""
-    return re.sub(r"//[^/@]*@", "//", store)
+    """A store's address without the name and password that may stand in it, also where they have an
+    @ or a / as it is."""
+    return re.sub(r"(?<=://)([^/]*@(?=[^/@]+(/|$))|[^/@:]+:(?!\d*/)[^/]*/.*@)", "", store)
 
 
 def _short(error: Exception) -> str:
